@@ -1,0 +1,150 @@
+"""Cameras, crops and 2.5D: one torch implementation of each formula, any leading dimensions.
+
+Conventions (mm, camera x right, y down, z forward, pixel centres at integers) are those of
+`skeleton`. An affine (…, 2, 3) maps a pixel (x, y) to A[:, :2] @ (x, y) + A[:, 2].
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .skeleton import DEPTH_RANGE_MM, HEATMAP_CELLS, JOINT_WRIST, JOINTS_PER_HAND, WRISTS
+
+
+def world_to_camera(
+    points_world: Float[Tensor, "*#b n 3"],
+    camrot: Float[Tensor, "*#b 3 3"],
+    campos: Float[Tensor, "*#b 3"],
+) -> Float[Tensor, "*b n 3"]:
+    """Points of the world frame in the camera's: camrot @ (world − campos), mm."""
+    return (points_world - campos[..., None, :]) @ camrot.mT
+
+
+def project(
+    points_cam: Float[Tensor, "*#b n 3"],
+    focal: Float[Tensor, "*#b 2"],
+    princpt: Float[Tensor, "*#b 2"],
+) -> Float[Tensor, "*b n 2"]:
+    """Pinhole projection of camera points (mm) to pixels; a point needs z ≠ 0."""
+    return points_cam[..., :2] / points_cam[..., 2:] * focal[..., None, :] + princpt[..., None, :]
+
+
+def back_project(
+    points_px: Float[Tensor, "*#b n 2"],
+    depth_mm: Float[Tensor, "*#b n"],
+    focal: Float[Tensor, "*#b 2"],
+    princpt: Float[Tensor, "*#b 2"],
+) -> Float[Tensor, "*b n 3"]:
+    """The camera points (mm) that project to the pixels and lie at the given depths."""
+    depth_mm = depth_mm[..., None]
+    points_xy = (points_px - princpt[..., None, :]) / focal[..., None, :] * depth_mm
+    return torch.cat([points_xy, depth_mm.expand_as(points_xy[..., :1])], dim=-1)
+
+
+def axis_angle_to_matrix(axis_angle: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 3 3"]:
+    """Rotation matrices of axis-angle vectors (radians), by Rodrigues; smooth at zero."""
+    x, y, z = axis_angle.unbind(-1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).unflatten(-1, (3, 3))
+    square = (axis_angle**2).sum(-1)[..., None, None]
+    small = square < 1e-8
+    angle = torch.where(small, 1.0, square).sqrt()  # no gradient of sqrt at 0
+    sine = torch.where(small, 1 - square / 6, angle.sin() / angle)
+    versine = torch.where(small, 0.5 - square / 24, (1 - angle.cos()) / angle**2)
+    eye = torch.eye(3, dtype=axis_angle.dtype, device=axis_angle.device)
+    return eye + sine * cross + versine * (cross @ cross)
+
+
+def square_bbox(bbox_xywh: Float[Tensor, "*b 4"], scale: float = 1.25) -> Float[Tensor, "*b 4"]:
+    """The box made square about its centre by its longer side, then scaled."""
+    centre = bbox_xywh[..., :2] + bbox_xywh[..., 2:] / 2
+    side = bbox_xywh[..., 2:].amax(-1, keepdim=True).expand_as(centre) * scale
+    return torch.cat([centre - side / 2, side], dim=-1)
+
+
+def crop_affine(
+    bbox_xywh: Float[Tensor, "*b 4"],
+    size_px: int,
+    rotation: float = 0.0,
+    flip_width: int | None = None,
+) -> Float[Tensor, "*b 2 3"]:
+    """Image pixel → pixel of the crop of `size_px` that holds the box.
+
+    The box's centre lands on (size/2, size/2), its sides on the crop's, each axis by its own scale.
+    `rotation` (radians) turns the box in the image. With `flip_width`, the width of the image in
+    pixels, the image is mirrored first (x → width − 1 − x) and the box with it.
+    """
+    centre = bbox_xywh[..., :2] + bbox_xywh[..., 2:] / 2
+    scale = size_px / bbox_xywh[..., 2:]
+    if flip_width is not None:
+        centre = torch.stack([flip_width - 1 - centre[..., 0], centre[..., 1]], -1)
+    cos, sin = math.cos(rotation), math.sin(rotation)
+    turn = bbox_xywh.new_tensor([[cos, sin], [-sin, cos]])  # undoes the rotation of the box
+    linear = scale[..., :, None] * turn
+    offset = size_px / 2 - (linear @ centre[..., None])[..., 0]
+    if flip_width is not None:
+        offset = offset + linear[..., 0] * (flip_width - 1)
+        linear = linear * linear.new_tensor([-1.0, 1.0])
+    return torch.cat([linear, offset[..., None]], dim=-1)
+
+
+def invert_affine(affine: Float[Tensor, "*b 2 3"]) -> Float[Tensor, "*b 2 3"]:
+    """The affine that undoes `affine`."""
+    linear = torch.linalg.inv(affine[..., :2])
+    return torch.cat([linear, -linear @ affine[..., 2:]], dim=-1)
+
+
+def apply_affine(
+    affine: Float[Tensor, "*#b 2 3"], points_px: Float[Tensor, "*#b n 2"]
+) -> Float[Tensor, "*b n 2"]:
+    """Pixels mapped by an affine."""
+    return points_px @ affine[..., :2].mT + affine[..., None, :, 2]
+
+
+def to_25d(
+    joints_crop_px: Float[Tensor, "*b 42 2"], joints_depth_mm: Float[Tensor, "*b 42"], size_px: int
+) -> Float[Tensor, "*b 42 3"]:
+    """Crop pixels and camera depths → 2.5D in heat-map units, z relative to the own wrist."""
+    relative = joints_depth_mm - joints_depth_mm[..., JOINT_WRIST]
+    cells_xy = joints_crop_px / size_px * HEATMAP_CELLS
+    return torch.cat([cells_xy, depth_to_cells(relative)[..., None]], dim=-1)
+
+
+def depth_to_cells(depth_mm: Tensor) -> Tensor:
+    """Relative depth ±200 mm → heat-map units 0…64."""
+    return (depth_mm / DEPTH_RANGE_MM + 1) / 2 * HEATMAP_CELLS
+
+
+def cells_to_depth(cells: Tensor) -> Tensor:
+    """Heat-map units 0…64 → relative depth in mm."""
+    return (cells / HEATMAP_CELLS * 2 - 1) * DEPTH_RANGE_MM
+
+
+def from_25d(
+    joints_25d: Float[Tensor, "*b 42 3"],
+    crop_to_image: Float[Tensor, "*b 2 3"],
+    wrist_depth_mm: Float[Tensor, "*b 2"],
+    focal: Float[Tensor, "*b 2"],
+    princpt: Float[Tensor, "*b 2"],
+    size_px: int,
+) -> Float[Tensor, "*b 42 3"]:
+    """2.5D joints back in the camera frame, mm (spec section 7, the inverse of `to_25d`).
+
+    `wrist_depth_mm` is the absolute depth of the right and the left wrist; `size_px` the size of
+    the crop that `crop_to_image` maps from.
+    """
+    joints_px = apply_affine(crop_to_image, joints_25d[..., :2] / HEATMAP_CELLS * size_px)
+    wrist = wrist_depth_mm.repeat_interleave(JOINTS_PER_HAND, -1)
+    return back_project(joints_px, cells_to_depth(joints_25d[..., 2]) + wrist, focal, princpt)
+
+
+def root_relative(joints_mm: Float[Tensor, "*b 42 3"]) -> Float[Tensor, "*b 42 3"]:
+    """Joints minus the wrist of their own hand."""
+    return joints_mm - joints_mm[..., JOINT_WRIST, :]
+
+
+def relative_root_depth(joints_depth_mm: Float[Tensor, "*b 42"]) -> Float[Tensor, "*b"]:
+    """Left wrist's depth minus the right's, mm."""
+    return joints_depth_mm[..., WRISTS[1]] - joints_depth_mm[..., WRISTS[0]]
