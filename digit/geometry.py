@@ -4,10 +4,8 @@ Conventions (mm, camera x right, y down, z forward, pixel centres at integers) a
 `skeleton`. An affine (…, 2, 3) maps a pixel (x, y) to A[:, :2] @ (x, y) + A[:, 2].
 """
 
-import math
-
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from .skeleton import DEPTH_RANGE_MM, HEATMAP_CELLS, JOINT_WRIST, JOINTS_PER_HAND, WRISTS
@@ -67,27 +65,25 @@ def square_bbox(bbox_xywh: Float[Tensor, "*b 4"], scale: float = 1.25) -> Float[
 def crop_affine(
     bbox_xywh: Float[Tensor, "*b 4"],
     size_px: int,
-    rotation: float = 0.0,
-    flip_width: int | None = None,
+    rotation: Float[Tensor, "*b"] | float = 0.0,
+    mirrored: Bool[Tensor, "*b"] | bool = False,
 ) -> Float[Tensor, "*b 2 3"]:
     """Image pixel → pixel of the crop of `size_px` that holds the box.
 
     The box's centre lands on (size/2, size/2), its sides on the crop's, each axis by its own scale.
-    `rotation` (radians) turns the box in the image. With `flip_width`, the width of the image in
-    pixels, the image is mirrored first (x → width − 1 − x) and the box with it.
+    `rotation` (radians) turns the box in the image. Where `mirrored`, the affine is that of the
+    image flipped (x → width − 1 − x) and the box flipped with it, then rotated: as the box's
+    centre moves with the picture, only the sign of the x column is left of it.
     """
     centre = bbox_xywh[..., :2] + bbox_xywh[..., 2:] / 2
-    scale = size_px / bbox_xywh[..., 2:]
-    if flip_width is not None:
-        centre = torch.stack([flip_width - 1 - centre[..., 0], centre[..., 1]], -1)
-    cos, sin = math.cos(rotation), math.sin(rotation)
-    turn = bbox_xywh.new_tensor([[cos, sin], [-sin, cos]])  # undoes the rotation of the box
-    linear = scale[..., :, None] * turn
-    offset = size_px / 2 - (linear @ centre[..., None])[..., 0]
-    if flip_width is not None:
-        offset = offset + linear[..., 0] * (flip_width - 1)
-        linear = linear * linear.new_tensor([-1.0, 1.0])
-    return torch.cat([linear, offset[..., None]], dim=-1)
+    rotation = torch.as_tensor(rotation, dtype=bbox_xywh.dtype, device=bbox_xywh.device)
+    cos, sin = rotation.cos(), rotation.sin()
+    turn = torch.stack([cos, sin, -sin, cos], -1).unflatten(-1, (2, 2))  # undoes the rotation
+    linear = size_px / bbox_xywh[..., 2:, None] * turn
+    sign = 1 - 2 * torch.as_tensor(mirrored, device=bbox_xywh.device).to(bbox_xywh.dtype)
+    linear = linear * torch.stack([sign, torch.ones_like(sign)], -1)[..., None, :]
+    offset = size_px / 2 - linear @ centre[..., None]
+    return torch.cat([linear, offset], dim=-1)
 
 
 def invert_affine(affine: Float[Tensor, "*b 2 3"]) -> Float[Tensor, "*b 2 3"]:
