@@ -6,6 +6,7 @@ left hand is its mirror image (x negated), so a pose mirrors as (x, −y, −z) 
 axis-angle vector. Joints in the order of `MANO_JOINTS`, annotated joints in that of `HAND_JOINTS`.
 """
 
+import os
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,9 +17,15 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 from .geometry import axis_angle_to_matrix
-from .skeleton import MANO_JOINT_PART, SIDES
+from .pickles import NUMPY_ALLOWED, OBJECT_ALLOWED, load_pickle
+from .skeleton import HAND_JOINTS, MANO_JOINT_PART, MANO_JOINTS, MANO_PARENTS, SIDES
 
-ASSET = Path(__file__).resolve().parents[1] / "data" / "hand" / "generic_hand.npz"
+DATA = Path(__file__).resolve().parents[1] / "data"
+ASSET = DATA / "hand" / "generic_hand.npz"
+MANO_FILES = {"right": "MANO_RIGHT.pkl", "left": "MANO_LEFT.pkl"}
+MANO_REGRESSOR = "J_regressor_mano_ih26m.npy"  # InterHand2.6M's, tool/MANO_world_to_camera
+MANO_TIPS = {"thumb4": 745, "index4": 317, "middle4": 444, "ring4": 556, "pinky4": 673}
+MANO_RIM = (108, 79, 78, 121, 214, 215, 279, 239, 234, 92, 38, 122, 118, 117, 119, 120)
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class HandModel:
     hands_mean: Float[Tensor, "45"]  # added to the pose of joints 1–15
     joint_regressor: Float[Tensor, "21 v"]
     face_part: UInt8[np.ndarray, "f"]  # 0-based part number of DIGIT
+    rim: Int[np.ndarray, "r"]  # the vertices around the stub, counter-clockwise seen from the arm
 
     @cached_property
     def _rest_joints(self) -> tuple[Tensor, Tensor]:
@@ -93,6 +101,49 @@ class HandModel:
         """The annotated joints of skinned vertices, in the vertices' unit and frame."""
         return self.joint_regressor @ vertices
 
+    def forearm(
+        self, vertices: Float[Tensor, "*b v 3"], elbow: Float[Tensor, "*b 3"]
+    ) -> Float[Tensor, "*b n 3"]:
+        """Vertices of a tapered tube from the stub of skinned vertices to an elbow.
+
+        It leaves the stub along the hand, bends at once towards the elbow and closes there; unit
+        and frame are the vertices'. Appended to the hand's vertices they carry `forearm_faces`.
+        """
+        rim = vertices[..., self.rim, :]
+        centre = rim.mean(-2)  # (*b, 3)
+        knuckle = self.joint_regressor[HAND_JOINTS.index("middle1")] @ vertices
+        hand_axis = torch.nn.functional.normalize(centre - knuckle, dim=-1)
+        offset = rim - centre[..., None, :]
+        radius = offset.norm(dim=-1).mean(-1)[..., None]  # (*b, 1)
+        control = centre + 1.2 * radius * hand_axis
+        arm_axis = torch.nn.functional.normalize(elbow - control, dim=-1)
+        along = (offset @ hand_axis[..., None]) * hand_axis[..., None, :]
+        across = offset - along  # the stub is cut askew: its slant fades out in the bend
+        circle = 1.65 * radius[..., None] * torch.nn.functional.normalize(across, dim=-1)
+
+        rings = []
+        for t in (0.25, 0.5, 0.75, 1.0):  # a quadratic Bézier curve around the bend
+            place = centre + t * (2 - 2 * t) * (control - centre)
+            place = place + t * t * (control + 1.2 * radius * arm_axis - centre)
+            axis = torch.nn.functional.normalize((1 - t) * hand_axis + t * arm_axis, dim=-1)
+            ring = _turn(across, hand_axis, axis) + (1 - t) * along
+            rings.append(place[..., None, :] + ring)
+        for t in np.linspace(0, 1, 9)[1:]:
+            width = min(t / 0.6, 1) ** 2 * (3 - 2 * min(t / 0.6, 1))
+            ring = _turn(across + width * (circle - across), hand_axis, arm_axis)
+            rings.append((place + float(t) * (elbow - place))[..., None, :] + ring)
+        return torch.cat([*rings, elbow[..., None, :]], -2)
+
+    @cached_property
+    def forearm_faces(self) -> Int[np.ndarray, "g 3"]:
+        """Faces of hand vertices followed by `forearm` vertices; the hand's own not among them."""
+        n, first = len(self.rim), len(self.v_template)
+        rings = np.vstack([self.rim, first + np.arange(12 * n).reshape(12, n)])
+        a, b = rings, np.roll(rings, -1, axis=1)
+        sides = [np.stack([a[:-1], b[:-1], b[1:]], -1), np.stack([a[:-1], b[1:], a[1:]], -1)]
+        end = np.stack([a[-1], b[-1], np.full(n, first + 12 * n)], -1)
+        return np.concatenate([np.stack(sides, -2).reshape(-1, 3), end])
+
     def mirrored(self) -> "HandModel":
         """The hand of the other side: x negated, two corners of each face swapped."""
         flip = torch.tensor([-1.0, 1.0, 1.0])
@@ -102,10 +153,21 @@ class HandModel:
             side=SIDES[1 - SIDES.index(self.side)],
             v_template=self.v_template * flip,
             faces=self.faces[:, [0, 2, 1]].copy(),
+            rim=self.rim[::-1].copy(),
             shapedirs=self.shapedirs * flip[:, None],
             posedirs=posedirs.flatten(-3) * flip[:, None],
             hands_mean=self.hands_mean * torch.tensor([1.0, -1.0, -1.0]).repeat(15),
         )
+
+
+def _turn(
+    vectors: Float[Tensor, "*b n 3"], start: Float[Tensor, "*b 3"], end: Float[Tensor, "*b 3"]
+) -> Float[Tensor, "*b n 3"]:
+    """Vectors turned by the shortest rotation from one unit vector to another."""
+    axis = torch.linalg.cross(start, end)[..., None, :].expand_as(vectors)
+    cosine = (start * end).sum(-1)[..., None, None]
+    parallel = (vectors * axis).sum(-1, keepdim=True) / (1 + cosine).clamp(min=1e-3) * axis
+    return cosine * vectors + torch.linalg.cross(axis, vectors) + parallel
 
 
 def part_of_faces(
@@ -116,25 +178,113 @@ def part_of_faces(
 
 
 def load_hand(side: str, name: str = "generic", mano_dir: Path | str | None = None) -> HandModel:
-    """The hand model of a side ("right" or "left"): "generic" (ships) or "mano".
+    """The hand model of a side ("right" or "left"): "generic" (ships), or "mano" from `mano_dir`.
 
-    Raises ValueError for an unknown side or name, FileNotFoundError where a file is missing.
+    Raises ValueError for an unknown side or name or a file that is not MANO's, FileNotFoundError
+    where one is missing.
     """
-    if side not in SIDES:
-        raise ValueError(f"side {side!r} is unknown: use one of {', '.join(SIDES)}")
-    if name != "generic":
-        raise ValueError(f"hand model {name!r} is unknown: use generic or mano")
+    if side not in SIDES or name not in ("generic", "mano"):
+        raise ValueError(f"no hand {side!r} of {name!r}: use right or left of generic or mano")
+    if name == "mano":
+        return _load_mano(side, Path(mano_dir or find_mano() or DATA / "mano"))
     if not ASSET.is_file():
-        raise FileNotFoundError(
-            f"{ASSET} is missing: run data/hand/make_hand.py, or check out anew"
-        )
+        raise FileNotFoundError(f"{ASSET} is missing: make it with data/hand/make_hand.py")
     with np.load(ASSET) as file:
         arrays = {key: file[key] for key in file.files}
-    faces = arrays.pop("faces").astype(np.int64)
-    tensors = {key: torch.from_numpy(value.astype(np.float32)) for key, value in arrays.items()}
-    tensors.setdefault("posedirs", torch.zeros(len(tensors["v_template"]), 3, 135))
+    faces, rim = (arrays.pop(key).astype(np.int64) for key in ("faces", "rim"))
     part = part_of_faces(arrays["weights"], faces)
-    hand = HandModel(
-        "right", name, faces=faces, hands_mean=torch.zeros(45), face_part=part, **tensors
-    )
+    tensors = {key: torch.from_numpy(value.astype(np.float32)) for key, value in arrays.items()}
+    tensors["hands_mean"] = torch.zeros(45)
+    hand = HandModel("right", name, faces=faces, face_part=part, rim=rim, **tensors)
     return hand if side == "right" else hand.mirrored()
+
+
+def find_mano(root: Path | str | None = None) -> Path | None:
+    """The folder that holds both MANO files: $DIGIT_MANO, `<root>/mano` or data/mano, itself or
+    its "models" or "mano"; None where there is none."""
+    places = [os.environ.get("DIGIT_MANO"), root and Path(root) / "mano", DATA / "mano"]
+    for place in [Path(p) / below for p in places if p for below in ("", "models", "mano")]:
+        if all((place / file).is_file() for file in MANO_FILES.values()):
+            return place
+    return None
+
+
+class _Chumpy:
+    """Stands for chumpy.ch.Ch (array `x`) and chumpy.reordering.Select (`a` at flat `idxs`)."""
+
+
+class _Sparse:
+    """Stands for scipy's csc_matrix."""
+
+
+_MANO_ALLOWED = {
+    **NUMPY_ALLOWED,
+    **OBJECT_ALLOWED,
+    **dict.fromkeys(("chumpy.ch.Ch", "chumpy.Ch", "chumpy.reordering.Select"), _Chumpy),
+    **dict.fromkeys((f"scipy.sparse.{m}.csc_matrix" for m in ("csc", "_csc")), _Sparse),
+    "__builtin__.set": lambda items=(): items,  # chumpy's notes on what has changed
+}
+
+
+def _dense(stored) -> np.ndarray:
+    if isinstance(stored, _Chumpy) and hasattr(stored, "x"):
+        return _dense(stored.x)
+    if isinstance(stored, _Chumpy):
+        return _dense(stored.a).ravel()[np.asarray(stored.idxs)].reshape(stored.preferred_shape)
+    if isinstance(stored, _Sparse):
+        dense = np.zeros(stored._shape)
+        columns = np.repeat(np.arange(dense.shape[1]), np.diff(stored.indptr))
+        np.add.at(dense, (stored.indices, columns), stored.data)
+        return dense
+    return np.asarray(stored, np.float64)
+
+
+def _load_mano(side: str, folder: Path) -> HandModel:
+    """MANO's own file, its wrist sealed by a vertex 778 (spec section 4).
+
+    InterHand2.6M's fits were made with smplx's `flat_hand_mean=False`: `hands_mean` is added to
+    their pose. Their joints come from InterHand2.6M's regressor where it lies beside the files,
+    else from MANO's joints and five fingertip vertices.
+    """
+    shapes = {
+        "v_template": (778, 3), "f": (1538, 3), "weights": (778, 16), "J_regressor": (16, 778),
+        "shapedirs": (778, 3, 10), "posedirs": (778, 3, 135), "hands_mean": (45,),
+        "kintree_table": (2, 16),
+    }  # fmt: skip
+
+    def read(path):
+        file = load_pickle(path, _MANO_ALLOWED, encoding="latin1")
+        try:
+            arrays = {key: _dense(file[key]) for key in shapes}
+        except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+            raise ValueError(f"{path}: not a MANO model ({error!r}); get it from MANO") from None
+        wrong = [f"{k} {arrays[k].shape}" for k, s in shapes.items() if arrays[k].shape != s]
+        if wrong or tuple(arrays.pop("kintree_table")[0, 1:]) != MANO_PARENTS[1:]:
+            raise ValueError(f"{path}: {wrong or 'kintree_table'} is not MANO's; get it from MANO")
+        return arrays
+
+    arrays = read(folder / MANO_FILES[side])
+    if side == "left":
+        gap = arrays["shapedirs"][:, 0] - read(folder / MANO_FILES["right"])["shapedirs"][:, 0]
+        if abs(gap).sum() < 1:  # the official left model's fault
+            arrays["shapedirs"][:, 0] *= -1
+    faces, rim = arrays.pop("f").astype(np.int64), np.array(MANO_RIM)
+    annotated = np.zeros((21, 778))
+    for row, joint in zip(annotated, HAND_JOINTS):
+        tip = MANO_TIPS.get(joint)
+        row[:] = np.eye(778)[tip] if tip else arrays["J_regressor"][MANO_JOINTS.index(joint)]
+    if (folder / MANO_REGRESSOR).is_file():
+        annotated = np.load(folder / MANO_REGRESSOR)
+        if annotated.shape != (21, 778):
+            raise ValueError(f"{folder / MANO_REGRESSOR}: {annotated.shape}, not (21, 778)")
+    if ((faces == rim[0]) & (np.roll(faces, -1, 1) == rim[1])).any():
+        rim = rim[::-1].copy()  # the seal's edges run against the mesh's
+    seal = np.stack([rim, np.roll(rim, -1), np.full(len(rim), 778)], -1)
+    for key in ("v_template", "weights", "shapedirs", "posedirs"):
+        arrays[key] = np.concatenate([arrays[key], arrays[key][rim].mean(0, keepdims=True)])
+    for key, regressor in (("J_regressor", arrays["J_regressor"]), ("joint_regressor", annotated)):
+        arrays[key] = np.pad(regressor, ((0, 0), (0, 1)))
+    faces = np.concatenate([faces, seal])
+    part = part_of_faces(arrays["weights"], faces)
+    tensors = {key: torch.from_numpy(value.astype(np.float32)) for key, value in arrays.items()}
+    return HandModel(side, "mano", faces=faces, face_part=part, rim=rim, **tensors)

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pygltflib
 from scipy.optimize import nnls
+from scipy.spatial.transform import Rotation
 
 MANO_JOINTS = ("wrist",) + tuple(
     f"{finger}{k}" for finger in ("index", "middle", "pinky", "ring", "thumb") for k in (1, 2, 3)
@@ -44,7 +45,9 @@ def mano_name(webxr):
 
 
 def read_glb(path):
-    """Welded vertices (V,3), faces (F,3), weights (V,16), joint positions by MANO's names."""
+    """Welded vertices (V,3), faces (F,3), weights (V,16), joints' (3,4) frames by MANO's names:
+    columns across the joint (flexion is the turn about −x), out of the back, back along the bone,
+    position."""
     gltf = pygltflib.GLTF2().load(path)
     blob = gltf.binary_blob()
 
@@ -64,7 +67,7 @@ def read_glb(path):
     skin = gltf.skins[0]
     names = [gltf.nodes[j].name for j in skin.joints]
     bind = accessor(skin.inverseBindMatrices).reshape(-1, 4, 4).astype(float)
-    rest = np.linalg.inv(bind.transpose(0, 2, 1))[:, :3, 3]
+    rest = np.linalg.inv(bind.transpose(0, 2, 1))[:, :3]  # rotation and position of each joint
     joints = {
         mano_name(n): p for n, p in zip(names, rest) if n == "wrist" or mano_name(n) != "wrist"
     }
@@ -85,9 +88,24 @@ def read_glb(path):
     return position[first], welded.reshape(-1)[faces], weights, joints
 
 
-def to_mano_frame(points, wrist):
+def to_mano_frame(vectors):
     """The source has fingers along −y, thumb towards −z, palm facing −x."""
-    return (points - wrist)[..., [1, 0, 2]] * [1, 1, -1] + WRIST_M
+    return vectors[..., [1, 0, 2]] * [1, 1, -1]
+
+
+def rim_of_stub(vertices, faces):
+    """The vertices around the sharp edge where the mesh is cut behind the wrist, in order."""
+    corners = vertices[faces]
+    normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True)
+    cap = set(np.flatnonzero((normals[:, 0] > 0.7) & (corners[..., 0].min(1) > WRIST_M[0])))
+    owner = {(f[k], f[(k + 1) % 3]): i for i, f in enumerate(faces) for k in range(3)}
+    after = {a: b for (a, b), i in owner.items() if i in cap and owner[b, a] not in cap}
+    rim = [min(after)]
+    while after[rim[-1]] != rim[0]:
+        rim.append(after[rim[-1]])
+    assert len(rim) == len(after), "the rim must be one loop"
+    return np.array(rim)
 
 
 def shape_fields(weights, joints, tips, points, point_weights):
@@ -108,7 +126,8 @@ def shape_fields(weights, joints, tips, points, point_weights):
         best = np.full(len(points), np.inf)
         total = np.linalg.norm(np.diff(nodes, axis=0), axis=1).sum()
         passed = 0.0
-        for k, (a, b) in enumerate(zip(nodes[:-1], nodes[1:])):
+        for k in range(3):
+            a, b = nodes[k], nodes[k + 1]
             size = np.linalg.norm(b - a)
             axis = (b - a) / size
             raw = (points - a) @ axis
@@ -131,9 +150,16 @@ def shape_fields(weights, joints, tips, points, point_weights):
 
     wrist = joints[0]
     palm_x = knuckle[1, 0] - wrist[0]  # negative
-    span = lambda x: np.clip((x - wrist[0]) / palm_x, 0, 1)[:, None] * [[palm_x, 0, 0]]
-    side = lambda p: (p - wrist) * [0, 0, 1]
-    height = lambda p: (p - (wrist + [0, -0.004, 0])) * [0, 1, 0]
+
+    def span(x):  # from the wrist to the knuckles
+        return np.clip((x - wrist[0]) / palm_x, 0, 1)[:, None] * [[palm_x, 0, 0]]
+
+    def side(p):
+        return (p - wrist) * [0, 0, 1]
+
+    def height(p):
+        return (p - (wrist + [0, -0.004, 0])) * [0, 1, 0]
+
     fields = [
         0.05 * (points - wrist),  # 0 overall size
         0.05 * stretch([1, 1, 1, 1, 0]),  # 1 finger length
@@ -170,12 +196,54 @@ def regressor(vertices, fields, point, point_fields, candidates=80):
     return row / row.sum()
 
 
+def rotation(axis_angle):
+    """Rotation matrix of an axis-angle vector."""
+    return Rotation.from_rotvec(axis_angle).as_matrix()
+
+
+def pose_correctives(vertices, weights, rest, frames):
+    """posedirs (V, 3, 135): what to add before blending, linear in each joint's R − 1.
+
+    Linear blending pulls the skin of a bent joint towards the joint. Turning a vertex by its share
+    of the angle, about the joint, keeps its distance instead (what dual quaternions do). The
+    difference is fitted over the range of motion, joint by joint.
+    """
+    posedirs = np.zeros((len(vertices), 3, 15, 9))
+    for j in range(1, 16):
+        share = weights[:, j : (j + 2) // 3 * 3 + 1].sum(1)  # of the joint and those behind it
+        moving = (share > 1e-3) & (share < 1 - 1e-3)
+        offset = vertices[moving] - rest[j]
+        samples, wanted = [], []
+        for bend in np.radians([-20, 0, 20, 40, 60, 80, 100]):
+            for aside, twist in np.radians([[0, 0], [20, 0], [-20, 0], [0, 20], [0, -20]]):
+                turn = rotation([0, aside, 0]) @ rotation([-bend, 0, 0]) @ rotation([0, 0, twist])
+                turn = frames[j] @ turn @ frames[j].T
+                vector = Rotation.from_matrix(turn).as_rotvec()
+                blend = (1 - share[moving])[:, None, None] * np.eye(3)
+                blend = blend + share[moving][:, None, None] * turn
+                arc = np.stack([rotation(w * vector) for w in share[moving]])
+                target = np.einsum("vab,vb->va", arc, offset)
+                wanted.append(np.linalg.solve(blend, target[..., None])[..., 0] - offset)
+                samples.append((turn - np.eye(3)).ravel())
+        samples, wanted = np.stack(samples), np.stack(wanted)
+        normal = samples.T @ samples + 1e-2 * np.eye(9)
+        fit = np.linalg.solve(normal, samples.T @ wanted.reshape(len(samples), -1))
+        posedirs[moving, :, j - 1] = fit.reshape(9, -1, 3).transpose(1, 2, 0)
+        left = np.linalg.norm(wanted - (samples @ fit).reshape(wanted.shape), axis=-1)
+        size = np.linalg.norm(wanted, axis=-1)
+        print(f"{MANO_JOINTS[j]:8s} corrective up to {1e3 * size.max():.1f} mm, of which the fit"
+              f" leaves {1e3 * left.max():.1f}")  # fmt: skip
+    posedirs[abs(posedirs) < 2e-5] = 0
+    return posedirs.reshape(len(vertices), 3, 135)
+
+
 def build(glb):
     """The arrays of generic_hand.npz."""
     vertices, faces, weights, joints = read_glb(glb)
-    wrist = joints["wrist"]
-    vertices = to_mano_frame(vertices, wrist)
-    joints = {name: to_mano_frame(p, wrist) for name, p in joints.items()}
+    wrist = joints["wrist"][:, 3]
+    vertices = to_mano_frame(vertices - wrist) + WRIST_M
+    frames = {name: to_mano_frame(frame[:, :3].T).T for name, frame in joints.items()}
+    joints = {name: to_mano_frame(f[:, 3] - wrist) + WRIST_M for name, f in joints.items()}
     rest = np.stack([joints[name] for name in MANO_JOINTS])
     tip_vertex = {}
     for tip in TIPS:  # the skin's tip: the vertex farthest along the last phalanx
@@ -207,6 +275,10 @@ def build(glb):
         "J_regressor": j_regressor.astype("f4"),
         "joint_regressor": annotated.astype("f4"),
         "shapedirs": fields.transpose(1, 2, 0).astype("f4"),
+        "posedirs": pose_correctives(
+            vertices, weights, rest, np.stack([frames[name] for name in MANO_JOINTS])
+        ).astype("f2"),
+        "rim": rim_of_stub(vertices, faces).astype("u2"),
     }
 
 
