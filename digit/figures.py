@@ -11,6 +11,7 @@ Several panels or rows come as mappings; their keys, with units, are what is wri
 """
 
 import io
+import itertools
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
@@ -20,7 +21,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from jaxtyping import Float, Num, Shaped, UInt8
+from jaxtyping import Bool, Float, Num, Shaped, UInt8
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -123,6 +124,13 @@ class Stroke(NamedTuple):
 Scenes = Mapping[str, Sequence[Stroke]]
 
 
+def masked(
+    joints: Float[np.ndarray, "*b 42 d"], joint_valid: Bool[np.ndarray, "*b 42"]
+) -> Float[np.ndarray, "*b 42 d"]:
+    """The joints with NaN, which is not drawn, where they are not valid."""
+    return np.where(joint_valid[..., None], joints, np.nan)
+
+
 def hand_strokes(joints: Float[np.ndarray, "42 d"], color: str | None = None) -> list[Stroke]:
     """Fingers from tip to wrist, then the wrist alone; `color` replaces the fingers' colours."""
     return [
@@ -174,7 +182,7 @@ def _panels(count: int, columns: int = 3, ratio: float = 0.0) -> tuple[Figure, l
 
 def contact_sheet(
     images: Sequence[Num[np.ndarray, "..."]],
-    captions: Sequence[str],
+    captions: Sequence[str] = (),
     joints_px: Sequence[Pixels] | Float[np.ndarray, "n 42 2"] = (),
     columns: int = 4,
     unit: str = "",
@@ -183,8 +191,8 @@ def contact_sheet(
     ratio = max((image.shape[0] / image.shape[1] for image in images), default=1.0)
     with mpl.rc_context(STYLE):
         figure, grid = _panels(len(images), columns, ratio)
-        for axes, image, caption in zip(grid, images, captions, strict=True):
-            show_image(axes, image, caption)
+        for axes, image, caption in itertools.zip_longest(grid, images, captions):
+            show_image(axes, image, caption or "")
             if image.ndim == 2:
                 figure.colorbar(axes.images[0], ax=axes, shrink=0.7, label=unit)
         for axes, joints in zip(grid, joints_px):
