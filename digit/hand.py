@@ -28,7 +28,7 @@ MANO_TIPS = {"thumb4": 745, "index4": 317, "middle4": 444, "ring4": 556, "pinky4
 MANO_RIM = (108, 79, 78, 121, 214, 215, 279, 239, 234, 92, 38, 122, 118, 117, 119, 120)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HandModel:
     """One hand in MANO's layout (Romero et al. 2017): V vertices, F faces, 16 joints, metres."""
 
@@ -43,7 +43,7 @@ class HandModel:
     hands_mean: Float[Tensor, "45"]  # added to the pose of joints 1–15
     joint_regressor: Float[Tensor, "21 v"]
     face_part: UInt8[np.ndarray, "f"]  # 0-based part number of DIGIT
-    rim: Int[np.ndarray, "r"]  # the vertices around the stub, counter-clockwise seen from the arm
+    rim: Int[np.ndarray, "r"]  # the vertices around the wrist's stub, in the same order both sides
 
     @cached_property
     def _rest_joints(self) -> tuple[Tensor, Tensor]:
@@ -101,49 +101,6 @@ class HandModel:
         """The annotated joints of skinned vertices, in the vertices' unit and frame."""
         return self.joint_regressor @ vertices
 
-    def forearm(
-        self, vertices: Float[Tensor, "*b v 3"], elbow: Float[Tensor, "*b 3"]
-    ) -> Float[Tensor, "*b n 3"]:
-        """Vertices of a tapered tube from the stub of skinned vertices to an elbow.
-
-        It leaves the stub along the hand, bends at once towards the elbow and closes there; unit
-        and frame are the vertices'. Appended to the hand's vertices they carry `forearm_faces`.
-        """
-        rim = vertices[..., self.rim, :]
-        centre = rim.mean(-2)  # (*b, 3)
-        knuckle = self.joint_regressor[HAND_JOINTS.index("middle1")] @ vertices
-        hand_axis = torch.nn.functional.normalize(centre - knuckle, dim=-1)
-        offset = rim - centre[..., None, :]
-        radius = offset.norm(dim=-1).mean(-1)[..., None]  # (*b, 1)
-        control = centre + 1.2 * radius * hand_axis
-        arm_axis = torch.nn.functional.normalize(elbow - control, dim=-1)
-        along = (offset @ hand_axis[..., None]) * hand_axis[..., None, :]
-        across = offset - along  # the stub is cut askew: its slant fades out in the bend
-        circle = 1.65 * radius[..., None] * torch.nn.functional.normalize(across, dim=-1)
-
-        rings = []
-        for t in (0.25, 0.5, 0.75, 1.0):  # a quadratic Bézier curve around the bend
-            place = centre + t * (2 - 2 * t) * (control - centre)
-            place = place + t * t * (control + 1.2 * radius * arm_axis - centre)
-            axis = torch.nn.functional.normalize((1 - t) * hand_axis + t * arm_axis, dim=-1)
-            ring = _turn(across, hand_axis, axis) + (1 - t) * along
-            rings.append(place[..., None, :] + ring)
-        for t in np.linspace(0, 1, 9)[1:]:
-            width = min(t / 0.6, 1) ** 2 * (3 - 2 * min(t / 0.6, 1))
-            ring = _turn(across + width * (circle - across), hand_axis, arm_axis)
-            rings.append((place + float(t) * (elbow - place))[..., None, :] + ring)
-        return torch.cat([*rings, elbow[..., None, :]], -2)
-
-    @cached_property
-    def forearm_faces(self) -> Int[np.ndarray, "g 3"]:
-        """Faces of hand vertices followed by `forearm` vertices; the hand's own not among them."""
-        n, first = len(self.rim), len(self.v_template)
-        rings = np.vstack([self.rim, first + np.arange(12 * n).reshape(12, n)])
-        a, b = rings, np.roll(rings, -1, axis=1)
-        sides = [np.stack([a[:-1], b[:-1], b[1:]], -1), np.stack([a[:-1], b[1:], a[1:]], -1)]
-        end = np.stack([a[-1], b[-1], np.full(n, first + 12 * n)], -1)
-        return np.concatenate([np.stack(sides, -2).reshape(-1, 3), end])
-
     def mirrored(self) -> "HandModel":
         """The hand of the other side: x negated, two corners of each face swapped."""
         flip = torch.tensor([-1.0, 1.0, 1.0])
@@ -153,21 +110,10 @@ class HandModel:
             side=SIDES[1 - SIDES.index(self.side)],
             v_template=self.v_template * flip,
             faces=self.faces[:, [0, 2, 1]].copy(),
-            rim=self.rim[::-1].copy(),
             shapedirs=self.shapedirs * flip[:, None],
             posedirs=posedirs.flatten(-3) * flip[:, None],
             hands_mean=self.hands_mean * torch.tensor([1.0, -1.0, -1.0]).repeat(15),
         )
-
-
-def _turn(
-    vectors: Float[Tensor, "*b n 3"], start: Float[Tensor, "*b 3"], end: Float[Tensor, "*b 3"]
-) -> Float[Tensor, "*b n 3"]:
-    """Vectors turned by the shortest rotation from one unit vector to another."""
-    axis = torch.linalg.cross(start, end)[..., None, :].expand_as(vectors)
-    cosine = (start * end).sum(-1)[..., None, None]
-    parallel = (vectors * axis).sum(-1, keepdim=True) / (1 + cosine).clamp(min=1e-3) * axis
-    return cosine * vectors + torch.linalg.cross(axis, vectors) + parallel
 
 
 def part_of_faces(
