@@ -1,0 +1,403 @@
+"""InterHand2.6M's annotation files (spec section 3): streamed in as columns, written from columns.
+
+A column is a numpy array, a row a record. Lengths mm, boxes (x, y, width, height) in px, right hand
+before left; a number that is missing is NaN.
+"""
+
+import contextlib
+import functools
+import itertools
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Integer, Shaped
+
+from .pickles import NUMPY_ALLOWED, load_pickle
+from .skeleton import HAND_TYPES, JOINTS, N_JOINTS, PARENTS, SIDES
+
+# name → (split of the tree, what part of it: everything, a fraction, or a number of frames)
+SPLITS: dict[str, tuple[str, float | int | None]] = {
+    "train": ("train", None), "val": ("val", None), "test": ("test", None),
+    "minitrain": ("train", 1000), "minival": ("val", 1000), "minitest": ("test", 1000),
+    "smalltrain": ("train", 0.1), "smallval": ("val", 0.25), "smalltest": ("test", 0.25),
+    "tinytrain": ("train", 0.05),
+}  # fmt: skip
+CHUNK = 4096  # records converted at a time; more would keep the garbage collector busy
+MOMENT = {"capture": int, "frame_idx": int}
+IMAGE = {"id": int, "file_name": str, "width": int, "height": int, **MOMENT, "subject": int,
+         "seq_name": str, "camera": str}  # fmt: skip
+ANNOTATION = {"id": int, "image_id": int, "bbox": (4,), "joint_valid": (N_JOINTS,),
+              "hand_type": HAND_TYPES.index, "hand_type_valid": ()}  # fmt: skip
+ROOTNET = {"annot_id": int, "bbox": (4,), "abs_depth": (2,)}
+CAMERA = {"campos": (3,), "camrot": (3, 3), "focal": (2,), "princpt": (2,)}
+FIT = {"pose": (48,), "shape": (10,), "trans": (3,)}
+
+
+@contextlib.contextmanager
+def atomic(path: Path, mode: str = "w") -> Iterator[Any]:
+    """A file that appears under its name only when it is complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, mode) as file:
+            yield file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def splits_of(root: Path | str) -> list[str]:
+    """The splits whose annotations the tree holds, of train, val, test."""
+    folders = {split: Path(root) / "annotations" / split for split in ("train", "val", "test")}
+    return [s for s, folder in folders.items() if any(folder.glob(f"InterHand2.6M_{s}_data.*"))]
+
+
+def hand_model_name(root: Path | str) -> str:
+    """Which hand the fits are for: "generic" if `annotations/hand_model.txt` says so, or "mano"."""
+    path = Path(root) / "annotations/hand_model.txt"
+    return "generic" if path.is_file() and path.read_text().strip() == "generic" else "mano"
+
+
+def annotation_files(root: Path, split: str) -> dict[str, Path]:
+    """The files that tell of a split, by role; FileNotFoundError for one that must be there."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such data set folder; say where it lies by --root")
+    stem = f"annotations/{split}/InterHand2.6M_{split}"
+    rootnet = "rootnet_output/rootnet_interhand2.6m_output"
+    names = {
+        "data": [f"{stem}_data.json", f"{stem}_data.pkl"], "camera": [f"{stem}_camera.json"],
+        "joint_3d": [f"{stem}_joint_3d.json"], "mano": [f"{stem}_MANO_NeuralAnnot.json"],
+        "rootnet": [f"{rootnet}_{part}{split}.json" for part in ("", "all_", "machine_annot_")],
+        "meta_dict": [f"cache/meta_dict_{split}.pkl"],
+    }  # fmt: skip
+    found = {
+        role: [root / n for n in those if (root / n).is_file()] for role, those in names.items()
+    }
+    for role in ("data", "camera", "joint_3d"):
+        if not found[role]:
+            there = ", ".join(splits_of(root)) or "none"
+            cure = f"put InterHand2.6M's annotations there (splits here: {there})"
+            raise FileNotFoundError(f"{root / names[role][0]}: missing; {cure}")
+    return {role: paths[0] for role, paths in found.items() if paths}
+
+
+def walk_json(path: Path, depth: int) -> Iterator[tuple[tuple, Any]]:
+    """((key or position, …), value) of each value `depth` levels down a JSON file, in file order.
+
+    Holds a few MB at a time; takes NaN and Infinity. ValueError if the file is cut, or no JSON.
+    """
+    scan, spaces = json.JSONDecoder().raw_decode, re.compile(r"\s*").match
+    text, at, ended = "", 0, False
+
+    def read_on() -> None:
+        nonlocal text, at, ended
+        block = file.read(1 << 22)
+        text, at, ended = text[at:] + block, 0, not block
+
+    def mark() -> str:  # the next character that is no space
+        nonlocal at
+        while (after := spaces(text, at).end()) == len(text):
+            if ended:
+                raise ValueError("cut in the middle, it ends too soon")
+            read_on()
+        at = after
+        return text[at]
+
+    def take(wanted: str) -> None:
+        nonlocal at
+        if mark() not in wanted:
+            raise ValueError(f"no JSON, {wanted!r} is missing before {text[at : at + 40]!r}…")
+        at += 1
+
+    def value() -> Any:
+        nonlocal at
+        mark()
+        while True:
+            with contextlib.suppress(json.JSONDecodeError):
+                found, end = scan(text, at)
+                if end < len(text) or ended:  # else a number may go on in the next block
+                    at = end
+                    return found
+            if ended or len(text) - at > 1 << 26:
+                raise ValueError(f"cut in the middle, or no JSON, from {text[at : at + 40]!r}… on")
+            read_on()
+
+    def walk(depth: int) -> Iterator[tuple[tuple, Any]]:
+        if depth == 0 or mark() not in "{[":
+            yield (), value()
+            return
+        named = mark() == "{"
+        take("{[")
+        for key in itertools.count():
+            if mark() in "}]":
+                return take("}]")
+            if key:
+                take(",")
+            if named:
+                key = value()
+                take(":")
+            for keys, found in walk(depth - 1):
+                yield (key, *keys), found
+
+    with open(path, encoding="utf-8") as file:
+        try:
+            yield from walk(depth)
+        except ValueError as error:  # UnicodeDecodeError too
+            raise ValueError(f"{path}: {error}; fetch or write the file again") from None
+
+
+def _array(kind: Any, values: Sequence, dtype: type) -> Shaped[np.ndarray, "n ..."]:
+    if isinstance(kind, tuple):  # the shape of one; a flag may be a one-element list
+        return np.array(values, dtype).reshape(len(values), *kind)
+    if kind is int:
+        return np.array(values, np.int64)  # of strings too
+    return np.array([kind(value) for value in values], object if kind is str else np.int8)
+
+
+def gather(
+    path: Path, fields: Mapping[str, Any], records: Iterable, dtype: type = np.float32
+) -> dict[str, np.ndarray]:
+    """JSON records as columns; ValueError naming the record and key that do not fit."""
+
+    def column(key: str, kind: Any, batch: Sequence) -> np.ndarray:
+        try:
+            return _array(kind, [record[key] for record in batch], dtype)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            if len(batch) > 1:  # one of them, or flags spelled in both ways
+                return np.concatenate([column(key, kind, [record]) for record in batch])
+            reason = f"it is none of {', '.join(HAND_TYPES)}" if key == "hand_type" else repr(error)
+            what = f"{key} = {dict(batch[0]).get(key)!r:.60} of {batch[0]!r:.90}…"
+            raise ValueError(f"{path}: {what}: {reason}; mend or drop the record") from None
+
+    records, columns = iter(records), {key: [_array(k, [], dtype)] for key, k in fields.items()}
+    while batch := list(itertools.islice(records, CHUNK)):
+        for key, kind in fields.items():
+            columns[key].append(column(key, kind, batch))
+    return {key: np.concatenate(chunks) for key, chunks in columns.items()}
+
+
+def _keyed(path: Path, *names: str) -> Iterator[dict]:
+    """The records of nested JSON dictionaries, with the keys that lead to them."""
+    for keys, record in walk_json(path, len(names)):
+        if len(keys) < len(names) or not isinstance(record, dict):
+            where = f"{' → '.join(names)} {'/'.join(map(str, keys))}"
+            raise ValueError(f"{path}: no record under {where}; fetch the file again")
+        yield record | dict(zip(names, keys))
+
+
+def read_frames(path: Path) -> tuple[dict, dict, dict[str, int]]:
+    """Images and annotations, aligned, in the images' order; how many were left out, and why."""
+    fields = {"images": IMAGE, "annotations": ANNOTATION}
+    if path.suffix == ".pkl":
+        records = list(load_pickle(path, NUMPY_ALLOWED).values())
+        parts = [("images", records), ("annotations", (image["anno"] for image in records))]
+    else:
+        groups = itertools.groupby(walk_json(path, 2), lambda item: item[0][0])
+        parts = ((name, (record for _, record in group)) for name, group in groups)
+    tables = {name: gather(path, fields[name], part) for name, part in parts if name in fields}
+    if any(name not in tables or not len(tables[name]["id"]) for name in fields):
+        raise ValueError(f"{path}: an empty split, no images or no annotations; fetch it again")
+    images, annotations = tables["images"], tables["annotations"]
+    ids, image = np.unique(images["id"], return_index=True)
+    image_ids, annotation = np.unique(annotations["image_id"], return_index=True)
+    both, of_ids, of_annotated = np.intersect1d(ids, image_ids, True, True)
+    left_out = {
+        "image of an id seen before": len(images["id"]) - len(ids),
+        "image without annotation": len(ids) - len(both),
+        "second annotation of an image": len(annotations["id"]) - len(image_ids),
+        "annotation without image": len(image_ids) - len(both),
+    }
+    order = np.argsort(image[of_ids])
+    images = {key: column[image[of_ids][order]] for key, column in images.items()}
+    rows = annotation[of_annotated][order]
+    return images, {key: column[rows] for key, column in annotations.items()}, left_out
+
+
+def pairs(table: Mapping, first: str, second: str) -> Iterator[tuple]:
+    """The rows of two columns."""
+    return zip(*(np.asarray(table[key]).tolist() for key in (first, second)))
+
+
+def read_instants(joints: Path, mano: Path | None) -> dict[str, np.ndarray]:
+    """Joints and fits, a row per capture and moment."""
+    instants = gather(joints, MOMENT | {"world_coord": (N_JOINTS, 3)}, _keyed(joints, *MOMENT))
+    instants["joints_world_mm"] = instants.pop("world_coord")
+    row_of = {key: row for row, key in enumerate(pairs(instants, *MOMENT))}
+    for key, shape in FIT.items():
+        instants[f"mano_{key}"] = np.full((len(row_of), 2, *shape), np.nan, np.float32)
+    for side, name in enumerate(SIDES) if mano else ():
+        records = (moment | moment[name] for moment in _keyed(mano, *MOMENT) if moment.get(name))
+        found = gather(mano, MOMENT | FIT, records)
+        rows = np.array([row_of.get(key, -1) for key in pairs(found, *MOMENT)], np.int64)
+        for key in FIT:
+            instants[f"mano_{key}"][rows[rows >= 0], side] = found[key][rows >= 0]
+    return instants
+
+
+def read_cameras(path: Path) -> dict[str, np.ndarray]:
+    """Cameras, a row per capture and camera, float64."""
+    records = (
+        {"camera": camera, **of, **{key: of.get(key, {}).get(camera) for key in CAMERA}}
+        for of in _keyed(path, "capture")
+        for camera in of.get("campos", ())
+    )
+    cameras = gather(path, {"capture": int, "camera": str, **CAMERA}, records, np.float64)
+    return {"campos_mm": cameras.pop("campos"), **cameras}
+
+
+def read_rootnet(path: Path) -> dict[str, np.ndarray]:
+    """RootNet's boxes and depths, by annot_id."""
+    return gather(path, ROOTNET, (record for _, record in walk_json(path, 1)))
+
+
+def read_fit_errors(path: Path, keys: Iterable[str]) -> Float[np.ndarray, "n 2"]:
+    """The fitting errors (mm) that the original's meta_dict has for the images' keys."""
+    errors = load_pickle(path, NUMPY_ALLOWED)
+    found = [[errors.get(key, {}).get(f"{side}_fit_err") for side in SIDES] for key in keys]
+    return np.array(found, np.float32).reshape(-1, 2)
+
+
+def rows_of(path: Path, table: Mapping, images: Mapping, *keys: str) -> Integer[np.ndarray, "n"]:
+    """The table's row that each image refers to by the keys; ValueError naming what is missing."""
+    row_of = {key: row for row, key in enumerate(pairs(table, *keys))}
+    rows = np.array([row_of.get(key, -1) for key in pairs(images, *keys)], np.int32)
+    if len(lost := np.flatnonzero(rows < 0)):
+        what = ", ".join(f"{key} {images[key][lost[0]]}" for key in keys)
+        raise ValueError(
+            f"{path}: {what} missing; {images['file_name'][lost[0]]} and {len(lost) - 1:,} other "
+            "frames need it: fetch the file again or drop the frames"
+        )
+    return rows
+
+
+def write_tree(
+    root: Path | str, split: str, frames: Mapping[str, Any], instants: Mapping[str, Any],
+    cameras: Mapping[str, Any], hand_model: str = "mano",
+) -> None:  # fmt: skip
+    """Write a split's annotation files as InterHand2.6M has them, from columns as `Index` has them.
+
+    frames (N): image_id, file_name (from "Capture…" on), width, height, capture, subject, seq_name,
+      camera (str), frame_idx, bbox_xywh (N, 4) px, joint_valid (N, 42), hand_type (in HAND_TYPES),
+      hand_type_valid; optional annot_id (else image_id), and rootnet_bbox_xywh (N, 4) px with
+      rootnet_depth_mm (N, 2), which make the RootNet file.
+    instants (M): capture, frame_idx, joints_world_mm (M, 42, 3), joint_valid (M, 42), hand_type,
+      hand_type_valid; optional mano_pose (M, 2, 48), mano_shape (M, 2, 10), mano_trans (M, 2, 3)
+      in m, NaN for no fit, which make the NeuralAnnot file.
+    cameras (K): capture, camera (str), camrot (K, 3, 3), campos_mm (K, 3), focal, princpt (K, 2).
+
+    Values are written as given. skeleton.txt and hand_model.txt (whose fits these are: "mano" or
+    "generic") are written too; each file appears whole, the split's data.json last.
+    """
+    root, stem = Path(root), f"annotations/{split}/InterHand2.6M_{split}"
+    frames, instants, cameras = (
+        {key: np.asarray(column).tolist() for key, column in table.items()}
+        for table in (frames, instants, cameras)
+    )
+
+    def write(name: str, value: Any) -> None:
+        with atomic(root / name) as file:
+            file.write(value if isinstance(value, str) else json.dumps(value))
+
+    def labels(table: Mapping, i: int) -> dict:
+        kind, sure = HAND_TYPES[table["hand_type"][i]], bool(table["hand_type_valid"][i])
+        valid = [[int(valid)] for valid in table["joint_valid"][i]]
+        return {"joint_valid": valid, "hand_type": kind, "hand_type_valid": sure}
+
+    bones = "".join(f"{name} {j} {PARENTS[j]}\n" for j, name in enumerate(JOINTS))
+    write("annotations/skeleton.txt", f"# joint name, joint id, parent id\n{bones}")
+    write("annotations/hand_model.txt", f"{hand_model}\n")
+    nested: dict = {}
+    for i, (capture, camera) in enumerate(pairs(cameras, "capture", "camera")):
+        for key in CAMERA:
+            of = nested.setdefault(capture, {}).setdefault(key, {})
+            of[camera] = cameras["campos_mm" if key == "campos" else key][i]
+    write(f"{stem}_camera.json", nested)
+    joints: dict = {}
+    fits: dict = {}
+    for i, (capture, moment) in enumerate(pairs(instants, *MOMENT)):
+        world = {"world_coord": instants["joints_world_mm"][i]}
+        joints.setdefault(capture, {})[moment] = world | labels(instants, i)
+        if "mano_pose" in instants:
+            both = [{key: instants[f"mano_{key}"][i][side] for key in FIT} for side in (0, 1)]
+            both = [None if np.isnan(fit["trans"][0]) else fit for fit in both]
+            fits.setdefault(capture, {})[moment] = dict(zip(SIDES, both))
+    write(f"{stem}_joint_3d.json", joints)
+    if fits:
+        write(f"{stem}_MANO_NeuralAnnot.json", fits)
+    frames["id"], frames["bbox"] = frames["image_id"], frames["bbox_xywh"]
+    annot_id = frames.get("annot_id", frames["id"])
+    if "rootnet_bbox_xywh" in frames:
+        columns = annot_id, frames["rootnet_bbox_xywh"], frames["rootnet_depth_mm"]
+        records = [dict(zip(ROOTNET, record)) for record in zip(*columns)]
+        write(f"rootnet_output/rootnet_interhand2.6m_output_{split}.json", records)
+    images = [dict(zip(IMAGE, row)) for row in zip(*(frames[key] for key in IMAGE))]
+    annotations = [
+        {"id": annot_id[i], "image_id": id, "bbox": frames["bbox"][i], **labels(frames, i)}
+        for i, id in enumerate(frames["id"])
+    ]
+    write(f"{stem}_data.json", {"images": images, "annotations": annotations})
+
+
+def mersenne_words(seed: int) -> Iterator[int]:
+    """The 32-bit words of MT19937 (Matsumoto and Nishimura 1998) seeded by the array [seed]."""
+    state, i = [19650218], 1
+    for j in range(1, 624):
+        state.append((1812433253 * (state[-1] ^ state[-1] >> 30) + j) & 0xFFFFFFFF)
+    for factor in [1664525] * 624 + [1566083941] * 623:
+        mixed = state[i] ^ (state[i - 1] ^ state[i - 1] >> 30) * factor
+        state[i] = (mixed + (seed if factor == 1664525 else -i)) & 0xFFFFFFFF
+        i += 1
+        if i == 624:
+            state[0], i = state[623], 1
+    old = np.array([0x80000000, *state[1:]], np.uint32)
+
+    def turn(high: Any, low: Any) -> Any:
+        pair = high & 0x80000000 | low & 0x7FFFFFFF
+        return pair >> 1 ^ (pair & 1) * np.uint32(0x9908B0DF)
+
+    while True:
+        new = turn(old, np.roll(old, -1))
+        new[:227] ^= old[397:]
+        new[227:454] ^= new[:227]  # each slice needs words that the one before has made
+        new[454:623] ^= new[227:396]
+        new[623] = turn(old[623], new[0]) ^ new[396]
+        word = new ^ new >> 11
+        word ^= word << 7 & 0x9D2C5680
+        word ^= word << 15 & 0xEFC60000
+        yield from (word ^ word >> 18).tolist()
+        old = new
+
+
+@functools.cache
+def subset_rows(n: int, part: float | int | None) -> Integer[np.ndarray, "k"]:
+    """The original's choice of n frames, sorted: all, a fraction, or a number (at most n).
+
+    It seeds Python's generator with 1, draws randint(0, 100), then takes random.sample: done here
+    by our own generator and the algorithm of CPython since 3.2, so that no version changes it.
+    """
+    if part is None:
+        return np.arange(n)
+    words, k = mersenne_words(1), min(part, n) if isinstance(part, int) else int(part * n)
+
+    def below(limit: int) -> int:
+        shift = 32 - limit.bit_length()
+        while (number := next(words) >> shift) >= limit:
+            pass
+        return number
+
+    below(101)
+    chosen: set[int] = set()
+    if n <= 21 + (4 ** (((3 * k - 1).bit_length() + 1) // 2) if k > 5 else 0):
+        pool = list(range(n))
+        for left in range(n, n - k, -1):
+            i = below(left)
+            chosen.add(pool[i])
+            pool[i] = pool[left - 1]
+    while len(chosen) < k:
+        chosen.add(below(n))
+    return np.array(sorted(chosen), np.int64)
