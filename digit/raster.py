@@ -1,15 +1,18 @@
 """The z-buffer: triangles in the image → what each pixel sees.
 
 Pixel centres lie at integer coordinates (x column, y row). Depth is measured along the camera's z
-axis; between vertices its inverse is linear in the image, so depths and barycentric coordinates
-are perspective-correct. All loops are compiled by numba without the GIL: threads run in parallel.
+axis; between vertices its inverse is linear in the image, so depths are perspective-correct. All
+loops are compiled by numba without the GIL: threads run in parallel.
 """
+
+from typing import no_type_check
 
 import numba
 import numpy as np
 from jaxtyping import Float, Float32, Int, Shaped
 
 NEAR_MM = 1.0  # a face with a vertex nearer than this, or behind the camera, is not drawn
+COMPILED = numba.njit(nogil=True, cache=True, error_model="numpy")  # no check of divisors
 
 
 def rasterize(
@@ -39,18 +42,8 @@ def rasterize(
         return seen, 1 / nearness
 
 
-def barycentric(
-    face: Int[np.ndarray, "h w"],
-    vertices_px: Float[np.ndarray, "v 2"],
-    depth: Float[np.ndarray, "v"],
-    faces: Int[np.ndarray, "f 3"],
-) -> Float32[np.ndarray, "h w 3"]:
-    """Perspective-correct barycentric coordinates of what each pixel sees, zeros where nothing:
-    the share of each corner of `faces[face]`, so that any vertex attribute can be interpolated."""
-    return _barycentric(face, vertices_px, depth, faces)
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@COMPILED
+@no_type_check
 def draw(vertices_px, depth, faces, face_value, seen, nearness, cull):
     """Draw faces into `seen` and `nearness` (1 / depth; 0 is empty), which it changes; the box
     (x0, y0, x1, y1), upper ends excluded, that holds all changes is returned."""
@@ -105,7 +98,8 @@ def draw(vertices_px, depth, faces, face_value, seen, nearness, cull):
     return left, top, right, bottom
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy", inline="always")
+@COMPILED
+@no_type_check
 def _clip_span(first, last, share, slope):
     """The part of first…last where share + slope · k ≥ 0; last < first where there is none."""
     if slope > 0:
@@ -113,22 +107,3 @@ def _clip_span(first, last, share, slope):
     if slope < 0:
         return first, min(last, -share / slope)
     return first, last if share >= 0 else -1.0
-
-
-@numba.njit(nogil=True, cache=True, error_model="numpy")
-def _barycentric(face, vertices_px, depth, faces):
-    height, width = face.shape
-    shares = np.zeros((height, width, 3), np.float32)
-    for y in range(height):
-        for x in range(width):
-            if face[y, x] >= 0:
-                a, b, c = faces[face[y, x]]
-                xa, ya = vertices_px[a, 0] - x, vertices_px[a, 1] - y
-                xb, yb = vertices_px[b, 0] - x, vertices_px[b, 1] - y
-                xc, yc = vertices_px[c, 0] - x, vertices_px[c, 1] - y
-                of_a = (xb * yc - xc * yb) / depth[a]
-                of_b = (xc * ya - xa * yc) / depth[b]
-                of_c = (xa * yb - xb * ya) / depth[c]
-                total = of_a + of_b + of_c
-                shares[y, x] = (of_a / total, of_b / total, of_c / total)
-    return shares
