@@ -27,7 +27,8 @@ SPLITS: dict[str, tuple[str, float | int | None]] = {
     "smalltrain": ("train", 0.1), "smallval": ("val", 0.25), "smalltest": ("test", 0.25),
     "tinytrain": ("train", 0.05),
 }  # fmt: skip
-CHUNK = 4096  # records converted at a time; more would keep the garbage collector busy
+BLOCK, LONGEST = 1 << 22, 1 << 26  # characters of a JSON file read at a time; of one value
+CHUNK = 4096  # records converted at a time
 MOMENT = {"capture": int, "frame_idx": int}
 IMAGE = {"id": int, "file_name": str, "width": int, "height": int, **MOMENT, "subject": int,
          "seq_name": str, "camera": str}  # fmt: skip
@@ -96,7 +97,7 @@ def walk_json(path: Path, depth: int) -> Iterator[tuple[tuple, Any]]:
 
     def read_on() -> None:
         nonlocal text, at, ended
-        block = file.read(1 << 22)
+        block = file.read(BLOCK)
         text, at, ended = text[at:] + block, 0, not block
 
     def mark() -> str:  # the next character that is no space
@@ -123,7 +124,7 @@ def walk_json(path: Path, depth: int) -> Iterator[tuple[tuple, Any]]:
                 if end < len(text) or ended:  # else a number may go on in the next block
                     at = end
                     return found
-            if ended or len(text) - at > 1 << 26:
+            if ended or len(text) - at > LONGEST:
                 raise ValueError(f"cut in the middle, or no JSON, from {text[at : at + 40]!r}… on")
             read_on()
 
