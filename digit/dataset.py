@@ -158,26 +158,23 @@ class InterHandDataset(Dataset):
     ):
         self.index, self.size_px, self.seed, self.bbox = index, size_px, seed, bbox
         self.augmentation = augmentation or Augmentation(*[0.0] * 7)
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # seen by living workers
         self._images, self._masks = image_store(index.root), mask_store(index.root)
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def set_epoch(self, epoch: int) -> None:
-        """Vary the augmentation: that of a sample is a function of (seed, epoch, index) only."""
-        self._epoch.fill_(epoch)
+    def __getitem__(self, position: int) -> Batch:
+        return self.batch([position])
 
-    def __getitem__(self, row: int) -> Batch:
-        return self.batch([row])
+    def batch(self, positions: Sequence[int]) -> Batch:
+        """The frames at these positions: epoch · len(self) + row, all zero epochs in evaluation.
 
-    def batch(self, rows: Sequence[int]) -> Batch:
-        """The frames at these positions of the index.
-
-        Raises ValueError for a picture that cannot be decoded or has not its annotated size.
+        A sample's augmentation is a function of (seed, epoch, row) only. Raises ValueError for a
+        picture that cannot be decoded or has not its annotated size.
         """
-        index, size = self.index.take(np.asarray(rows, np.int64)), self.size_px
-        keys = [(self.seed, int(self._epoch), int(row)) for row in rows]
+        epochs, rows = np.divmod(np.asarray(positions, np.int64), len(self))
+        index, size = self.index.take(rows), self.size_px
+        keys = [(self.seed, *key) for key in zip(epochs.tolist(), rows.tolist())]
         shift, scale, rotation, mirrored, colour = self.augmentation.draw(keys)
         corner, sides = crop_boxes(index, self.bbox).split(2, -1)
         centre, sides = corner + (0.5 + shift) * sides, sides * scale[:, None]
@@ -207,13 +204,13 @@ class InterHandDataset(Dataset):
             torch.where(mirrored[:, None, None], swapped, parts),
             torch.tensor(parts_valid, dtype=torch.float32),
             geometry.invert_affine(targets.image_to_crop),
-            torch.tensor(np.asarray(rows, np.int64)),
+            torch.from_numpy(rows),
         )
 
     __getitems__ = batch  # a DataLoader asks for all frames of a batch at once
 
 
-def _single_threaded(worker: int) -> None:
+def single_threaded(worker: int) -> None:
     cv2.setNumThreads(0)  # the processes are the parallelism, libraries must not add more
     torch.set_num_threads(1)
 
@@ -221,5 +218,5 @@ def _single_threaded(worker: int) -> None:
 def loader(dataset: InterHandDataset, batch_size: int, workers: int = 0, **options) -> DataLoader:
     """A DataLoader of batches; `options` are the DataLoader's own (shuffle, sampler, …)."""
     options.setdefault("persistent_workers", workers > 0)
-    start = {"collate_fn": Batch._make, "worker_init_fn": _single_threaded}
+    start = {"collate_fn": Batch._make, "worker_init_fn": single_threaded}
     return DataLoader(dataset, batch_size, num_workers=workers, **start, **options)

@@ -16,3 +16,31 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the reference data is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory) -> Path:
+    """A small synthetic data set, prepared: 40 frames or so, all splits, both hand counts."""
+    from digit.masks import prepare
+    from digit.synth import synthesize
+
+    root = tmp_path_factory.mktemp("data") / "tiny"
+    synthesize(root, 60, seed=5, workers=1)
+    prepare(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_root, tmp_path_factory) -> Path:
+    """A run of a few steps on the small data set, with its checkpoint and result."""
+    import os
+
+    from digit import runs
+    from digit.settings import make_settings
+    from digit.training import fit
+
+    os.environ["DIGIT_RUNS"] = str(tmp_path_factory.mktemp("runs"))
+    overrides = {"steps": 6, "batch_size": 8, "workers": 0, "log_every": 2, "evaluate_every": 0.5}
+    run = runs.create_run(tiny_root, "quick", make_settings("quick", overrides), "tiny")
+    fit(run)
+    return run

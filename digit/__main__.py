@@ -1,0 +1,186 @@
+"""The commands: each a few lines over the module (`digit --help`)."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def synth(args) -> None:
+    from .synth import synthesize
+
+    synthesize(args.out, args.frames, args.seed, workers=args.workers, profile=args.profile)
+
+
+def prepare(args) -> None:
+    from .masks import prepare as prepare_root
+
+    prepare_root(args.root)
+
+
+def check(args) -> None:
+    from .interhand import check as check_root
+
+    print(check_root(args.root).to_string(index=False))
+
+
+def train(args) -> None:
+    from . import runs
+    from .settings import make_settings
+    from .training import open_data
+
+    if args.resume:
+        run = runs.find_run(args.resume)
+    else:
+        if args.root is None:
+            raise ValueError("digit train: give --root ROOT, or --resume RUN to continue a run")
+        overrides = dict(pair.partition("=")[::2] for pair in args.set)
+        settings = make_settings(args.preset, overrides)
+        open_data(args.root, settings)  # bad data is said before anything starts
+        run = runs.create_run(args.root, args.preset, settings, args.name)
+    print(f"run {run}")
+    print(json.dumps(runs.train(run), indent=1))
+
+
+def fit(args) -> None:
+    from .training import fit as fit_run
+
+    fit_run(args.run)
+
+
+def list_runs(_args) -> None:
+    from .runs import list_runs as table
+
+    print(table().to_string(index=False))
+
+
+def evaluate(args) -> None:
+    from .inference import evaluate as evaluate_root
+    from .metrics import format_report
+
+    result = evaluate_root(
+        args.root, args.split, args.root_depth, args.checkpoint, args.predictions, args.errors
+    )
+    print(format_report(result))
+    if args.json:
+        write(args.json, json.dumps(result, indent=1))
+
+
+def predict(args) -> None:
+    from .inference import load_network, predict_file
+
+    camera = [_numbers(args.focal, 2, "--focal"), _numbers(args.princpt, 2, "--princpt")]
+    bbox = _numbers(args.bbox, 4, "--bbox")
+    network = load_network(args.checkpoint)
+    result = predict_file(network, args.image, bbox, *camera, args.wrist_depth, args.figure)
+    text = json.dumps(result, indent=1)
+    if args.json:
+        write(args.json, text)
+    else:
+        print(text)
+
+
+def demo(args) -> None:
+    from .runs import demo as run_demo
+
+    run_demo(args.frames, args.minutes)
+
+
+def write(path: Path, text: str) -> None:
+    """A file written aside and moved into place."""
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text + "\n")
+    temporary.replace(path)
+
+
+def _numbers(text: str | None, count: int, option: str) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        values = [float(v) for v in text.split(",")]
+    except ValueError:
+        values = []
+    if len(values) != count:
+        raise ValueError(f"{option} {text}: give {count} numbers separated by commas")
+    return values
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line of spec section 8."""
+    top = argparse.ArgumentParser(prog="digit", description=sys.modules[__package__].__doc__)
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("synth", synth, "make the embedded data set, in InterHand2.6M's layout")
+    sub.add_argument("--out", type=Path, required=True, metavar="ROOT")
+    sub.add_argument("--frames", type=int, required=True)
+    sub.add_argument("--seed", type=int, required=True)
+    sub.add_argument("--profile", default="studio", help="studio or wild")
+    sub.add_argument("--workers", type=int, default=None, help="processes; default: all cores")
+    sub = command("prepare", prepare, "index, image LMDB, mask LMDB; continues where it stopped")
+    sub.add_argument("--root", type=Path, required=True)
+    sub = command("check", check, "health report of a data set")
+    sub.add_argument("--root", type=Path, required=True)
+    sub = command("train", train, "train through notebook 04 into runs/<id>/")
+    sub.add_argument("--root", type=Path)
+    sub.add_argument("--preset", default="quick")
+    sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+    sub.add_argument("--name", default="", help="part of the run's folder name")
+    sub.add_argument("--resume", metavar="RUN", help="continue this run from its last checkpoint")
+    sub = command(
+        "fit", fit, "the training process of a run (started by notebook 04, torchrun or SLURM)"
+    )
+    sub.add_argument("run", type=Path)
+    command("runs", list_runs, "list the runs: state, epoch, best error, time")
+    sub = command("evaluate", evaluate, "errors by the paper's protocol")
+    sub.add_argument("--root", type=Path, required=True)
+    sub.add_argument("--split", required=True)
+    sub.add_argument("--root-depth", choices=("gt", "rootnet"), required=True)
+    source = sub.add_mutually_exclusive_group(required=True)
+    source.add_argument("--checkpoint", type=Path)
+    source.add_argument("--predictions", type=Path)
+    sub.add_argument("--json", type=Path, metavar="OUT")
+    sub.add_argument("--errors", type=Path, metavar="OUT.parquet", help="the table, a row a frame")
+    sub = command("predict", predict, "joints and parts of one image")
+    sub.add_argument("image", type=Path)
+    sub.add_argument("--bbox", required=True, metavar="X,Y,W,H")
+    sub.add_argument("--checkpoint", type=Path, required=True)
+    sub.add_argument("--focal", metavar="FX,FY")
+    sub.add_argument("--princpt", metavar="CX,CY")
+    sub.add_argument("--wrist-depth", type=float, metavar="MM")
+    sub.add_argument("--json", type=Path, metavar="OUT")
+    sub.add_argument("--figure", type=Path, metavar="OUT.png")
+    sub = command("demo", demo, "data, masks, training, evaluation and all notebooks in minutes")
+    sub.add_argument("--frames", type=int, default=4000)
+    sub.add_argument("--minutes", type=float, default=4.5, help="training time")
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command. Status 2 and one line for what the user can mend, 1 for a failed run."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    for i, word in enumerate(words[:-1]):  # a box may begin with a minus sign
+        if word == "--bbox":
+            words[i : i + 2] = [f"--bbox={words[i + 1]}"]
+            break
+    args = parser().parse_args(words)
+    try:
+        args.run(args)
+    except (ValueError, FileNotFoundError, FileExistsError, PermissionError) as error:
+        print(f"digit: {error}", file=sys.stderr)
+        return 2
+    except RuntimeError as error:
+        print(f"digit: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt as stop:
+        print(f"digit: {stop or 'interrupted'}", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

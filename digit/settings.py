@@ -1,0 +1,121 @@
+"""What a run is: its settings, the presets, and their check against typing errors."""
+
+import dataclasses
+from dataclasses import dataclass
+
+HEADLINE = ("mpjpe_all", "mpjpe_sh", "mpjpe_ih", "mrrpe", "handedness_accuracy", "part_miou")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run depends on besides its data; `--set KEY=VALUE` changes any field."""
+
+    network: str = "full"  # a name of digit.network.NETWORKS
+    weights: str = ""  # checkpoint to start from: original, ImageNet HRNet, or our own
+    parts: str = "predicted"  # predicted | none | true: the ablation of notebook 07
+    train_split: str = "train"
+    val_split: str = "val"
+    val_frames: int = 0  # evaluate on this many frames, evenly drawn; 0 means all
+    root_depth: str = "gt"  # gt | rootnet, for the evaluation of val
+    augment: bool = True
+    flip: float = 0.5
+    rotation_deg: float = 45.0
+    epochs: float = 50.0
+    steps: int = 0  # optimiser steps; overrides epochs when positive
+    minutes: float = 0.0  # stop after this much training time, learning rate following the clock
+    batch_size: int = 64  # samples an optimiser step, over all devices and accumulated batches
+    accumulate: int = 1
+    learning_rate: float = 1e-4
+    schedule: str = "step"  # step: ×0.1 at `drop_at` of the run | cosine: down to 0
+    drop_at: float = 0.8
+    warmup: float = 0.0  # share of the run over which the learning rate rises
+    weight_decay: float = 0.0
+    clip_norm: float = 0.0
+    ema: float = 0.0  # decay of averaged weights, which are then the ones evaluated; 0 is off
+    weight_joints: float = 1.0
+    weight_root: float = 1.0
+    weight_hand_type: float = 1.0
+    weight_parts: float = 10.0
+    weight_bones: float = 0.1
+    precision: str = "32-true"
+    compile: bool = False
+    evaluate_every: float = 2.0  # epochs
+    checkpoint_every: int = 500  # steps
+    log_every: int = 20  # steps
+    seed: int = 1
+    workers: int = 2
+    devices: int = 1
+    nodes: int = 1
+
+    def loss_weights(self) -> dict[str, float]:
+        """Weight of each loss term by its name."""
+        names = ("joints", "relative_root_depth", "hand_type", "parts", "bones")
+        fields = ("joints", "root", "hand_type", "parts", "bones")
+        return {name: getattr(self, f"weight_{field}") for name, field in zip(names, fields)}
+
+
+PRESETS: dict[str, Settings] = {
+    "paper": Settings(accumulate=2, precision="16-mixed", root_depth="rootnet", workers=8),
+    "full": Settings(
+        precision="bf16-mixed", schedule="cosine", warmup=0.02, learning_rate=3e-4, clip_norm=10.0,
+        ema=0.999, workers=8,
+    ),
+    "quick": Settings(
+        network="quick", epochs=8, batch_size=32, learning_rate=1e-3, schedule="cosine",
+        warmup=0.05, clip_norm=10.0, evaluate_every=4.0, val_frames=300,
+    ),
+    "small": Settings(
+        network="small", epochs=20, batch_size=32, learning_rate=1e-3, schedule="cosine",
+        warmup=0.02, clip_norm=10.0, ema=0.999, val_frames=500,
+    ),
+}  # fmt: skip
+
+
+def make_settings(preset: str, overrides: dict[str, object] | None = None) -> Settings:
+    """A preset with fields replaced; text is converted to the field's type.
+
+    Raises ValueError, naming what there is, for an unknown preset, key or an unfit value.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
+    types = {field.name: field.type for field in dataclasses.fields(Settings)}
+    changes: dict[str, object] = {}
+    for key, value in (overrides or {}).items():
+        if key not in types:
+            raise ValueError(f"--set {key}: unknown key; choose one of {', '.join(types)}")
+        changes[key] = _convert(key, value, types[key])
+    return _validated(dataclasses.replace(PRESETS[preset], **changes))
+
+
+def _convert(key: str, value: object, kind: type) -> object:
+    try:
+        if kind is bool:
+            return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
+        return (
+            kind(float(value)) if kind is int and float(value) == int(float(value)) else kind(value)
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"--set {key}={value}: needs a value of type {kind.__name__}") from error
+
+
+def _validated(settings: Settings) -> Settings:
+    choices = {
+        "parts": ("predicted", "none", "true"),
+        "root_depth": ("gt", "rootnet"),
+        "schedule": ("step", "cosine"),
+        "precision": ("32-true", "16-mixed", "bf16-mixed"),
+    }
+    for key, allowed in choices.items():
+        if getattr(settings, key) not in allowed:
+            value = getattr(settings, key)
+            raise ValueError(f"--set {key}={value}: choose one of {', '.join(allowed)}")
+    for key in ("batch_size", "accumulate", "learning_rate", "log_every", "devices", "nodes"):
+        if getattr(settings, key) <= 0:
+            raise ValueError(f"--set {key}={getattr(settings, key)}: must be above 0")
+    parts = settings.accumulate * settings.devices * settings.nodes
+    if settings.batch_size % parts:
+        raise ValueError(
+            f"--set batch_size={settings.batch_size}: must be a multiple of accumulate × devices "
+            f"× nodes = {parts}"
+        )
+    return settings

@@ -1,0 +1,213 @@
+"""The commands as a user types them; every mistake is one line, status 2, and nothing left behind."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from digit.__main__ import main
+
+
+def test_evaluate_a_checkpoint(tiny_root, tiny_run, tmp_path, capsys):
+    out, errors = tmp_path / "metrics.json", tmp_path / "errors.parquet"
+    status = main([
+        "evaluate", "--root", str(tiny_root), "--split", "test", "--root-depth", "rootnet",
+        "--checkpoint", str(tiny_run / "checkpoints/best.ckpt"), "--json", str(out),
+        "--errors", str(errors),
+    ])  # fmt: skip
+    assert status == 0
+    result = json.loads(out.read_text())
+    for key in ("mpjpe_all", "mpjpe_sh", "mpjpe_ih", "mrrpe", "handedness_accuracy"):
+        assert np.isfinite(result[key])
+    assert {"r_thumb4_all", "l_wrist_ih"} <= set(result)
+    printed = capsys.readouterr().out
+    assert "rootnet" in printed.lower() and "14.82" in printed  # the published row stands beside
+    assert errors.exists()
+
+
+def test_evaluate_predictions_needs_annotations_only(shared, tmp_path, monkeypatch):
+    """The reference tree has no images and was never prepared."""
+    monkeypatch.setenv("DIGIT_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "tree"
+    shutil.copytree(shared / "reference" / "protocol_seed11", root)
+    for depth in ("gt", "rootnet"):
+        expected = np.load(root / f"expected_{depth}.npz")
+        np.savez(
+            tmp_path / "predictions.npz", image_id=expected["image_id"],
+            joints_25d=expected["pred_joint_coord"],
+            relative_root_depth=expected["pred_rel_root_depth"].reshape(-1),
+            hand_type=expected["pred_hand_type"],
+        )  # fmt: skip
+        status = main([
+            "evaluate", "--root", str(root), "--split", "val", "--root-depth", depth,
+            "--predictions", str(tmp_path / "predictions.npz"), "--json", str(tmp_path / "m.json"),
+        ])  # fmt: skip
+        assert status == 0
+        ours = json.loads((tmp_path / "m.json").read_text())
+        theirs = json.loads((root / f"metrics_{depth}.json").read_text())
+        theirs["handedness_accuracy"] = theirs.pop("handness_acc")
+        for key, value in theirs.items():
+            assert ours[key] == pytest.approx(value, abs=1e-3), key
+
+
+def test_predict_one_image(tiny_root, tiny_run, tmp_path):
+    image = next((tiny_root / "images" / "test").rglob("*.jpg"))
+    status = main([
+        "predict", str(image), "--bbox", "-10,20,300,300", "--checkpoint",
+        str(tiny_run / "checkpoints/best.ckpt"), "--focal", "1270,1270", "--princpt", "160,250",
+        "--wrist-depth", "900", "--json", str(tmp_path / "p.json"), "--figure",
+        str(tmp_path / "p.png"),
+    ])  # fmt: skip
+    assert status == 0
+    result = json.loads((tmp_path / "p.json").read_text())
+    assert np.asarray(result["joints_px"]).shape == (42, 2)
+    assert np.asarray(result["joints_cam_mm"]).shape == (42, 3)
+    assert (tmp_path / "p.png").stat().st_size > 10_000
+
+
+def test_the_four_real_frames_by_nothing_but_root(shared, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DIGIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DIGIT_RUNS", str(tmp_path / "runs"))
+    root = shared / "data" / "InterHand2.6M_sample"
+    assert main(["prepare", "--root", str(root)]) == 0
+    assert main(["check", "--root", str(root)]) == 0
+    assert main([
+        "train", "--root", str(root), "--preset", "quick", "--set", "steps=3", "batch_size=4",
+        "evaluate_every=3", "workers=0",
+    ]) == 0  # fmt: skip
+    [checkpoint] = (tmp_path / "runs").glob("*/checkpoints/best.ckpt")
+    assert main([
+        "evaluate", "--root", str(root), "--split", "test", "--root-depth", "gt",
+        "--checkpoint", str(checkpoint),
+    ]) == 0  # fmt: skip
+    image = next((root / "images/test/Capture3").rglob("*.jpg"))
+    assert main([
+        "predict", str(image), "--bbox", "33,165,185,143", "--checkpoint", str(checkpoint),
+        "--figure", str(tmp_path / "f.png"), "--json", str(tmp_path / "p.json"),
+    ]) == 0  # fmt: skip
+    assert "joints_cam_mm" not in json.loads((tmp_path / "p.json").read_text())  # no camera given
+
+
+@pytest.fixture
+def broken(tiny_root, tmp_path):
+    """A copy of the small data set to break."""
+    root = tmp_path / "broken"
+    shutil.copytree(tiny_root / "annotations", root / "annotations")
+    shutil.copytree(tiny_root / "images", root / "images")
+    return root
+
+
+def edit(root, kind, change):
+    path = root / "annotations" / "val" / f"InterHand2.6M_val_{kind}.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def remove_camera(root):
+    def change(content):
+        for group in next(iter(content.values())).values():
+            group.pop(next(iter(group)))
+
+    edit(root, "camera", change)
+
+
+FAULTS = {
+    "missing annotation file": (
+        lambda root: (root / "annotations/val/InterHand2.6M_val_joint_3d.json").unlink(),
+        ["InterHand2.6M_val_joint_3d.json"],
+    ),
+    "truncated annotation file": (
+        lambda root: _cut(root / "annotations/val/InterHand2.6M_val_data.json"),
+        ["InterHand2.6M_val_data.json"],
+    ),
+    "frame without its camera": (remove_camera, ["InterHand2.6M_val_camera.json"]),
+    "unknown hand type": (
+        lambda root: edit(root, "data", lambda c: c["annotations"][0].update(hand_type="three")),
+        ["InterHand2.6M_val_data.json", "three"],
+    ),
+    "empty split": (
+        lambda root: edit(root, "data", lambda c: c.update(images=[], annotations=[])),
+        ["val"],
+    ),
+    "missing root": (shutil.rmtree, ["broken"]),
+}
+
+
+def _cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faulty_data_is_one_clear_line(fault, broken, tiny_run, tmp_path, capsys):
+    damage, words = FAULTS[fault]
+    damage(broken)
+    out = tmp_path / "out.json"
+    status = main([
+        "evaluate", "--root", str(broken), "--split", "val", "--root-depth", "gt",
+        "--checkpoint", str(tiny_run / "checkpoints/best.ckpt"), "--json", str(out),
+    ])  # fmt: skip
+    said = capsys.readouterr().err.strip()
+    assert status == 2
+    assert said.startswith("digit: ") and "\n" not in said and "Traceback" not in said
+    assert all(word in said for word in words), said
+    assert not out.exists() and not list(tmp_path.rglob("*.part"))
+    if broken.exists():
+        index = broken / "prepared" / "index" / "val"
+        assert not index.exists() or not list(index.glob("*.arrow"))
+
+
+def test_a_broken_jpeg_is_named(broken, tiny_run, capsys):
+    victim = next((broken / "images" / "val").rglob("*.jpg"))
+    _cut(victim)
+    status = main([
+        "evaluate", "--root", str(broken), "--split", "val", "--root-depth", "gt",
+        "--checkpoint", str(tiny_run / "checkpoints/best.ckpt"),
+    ])  # fmt: skip
+    assert status == 2
+    assert victim.name in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--preset", "huge"], "preset 'huge' is unknown"),
+        (["--set", "learningrate=1"], "unknown key"),
+        (["--set", "seed"], "--set seed"),
+    ],
+)
+def test_train_says_what_is_wrong_before_it_starts(words, said, tiny_root, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DIGIT_RUNS", str(tmp_path / "runs"))
+    assert main(["train", "--root", str(tiny_root), *words]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere.jpg", "--bbox", "1,2,3,4"], "nowhere.jpg"),
+        (["IMAGE", "--bbox", "1,2,3"], "--bbox 1,2,3"),
+        (["IMAGE", "--bbox", "1,2,0,4"], "--bbox"),
+        (["IMAGE", "--bbox", "5000,5000,10,10"], "--bbox"),
+        (["IMAGE", "--bbox", "1,2,nan,4"], "--bbox"),
+    ],
+)
+def test_predict_says_what_is_wrong(words, said, tiny_root, tiny_run, tmp_path, capsys):
+    image = next((tiny_root / "images" / "test").rglob("*.jpg"))
+    words = [str(image) if word == "IMAGE" else word for word in words]
+    out = tmp_path / "p.json"
+    checkpoint = str(tiny_run / "checkpoints/best.ckpt")
+    assert main(["predict", *words, "--checkpoint", checkpoint, "--json", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert not out.exists()
+
+
+def test_a_checkpoint_that_is_none(tiny_root, tmp_path, capsys):
+    fake = tmp_path / "fake.ckpt"
+    fake.write_bytes(b"not a checkpoint")
+    image = next((tiny_root / "images" / "test").rglob("*.jpg"))
+    assert main(["predict", str(image), "--bbox", "1,2,90,90", "--checkpoint", str(fake)]) == 2
+    assert "fake.ckpt" in capsys.readouterr().err
