@@ -46,7 +46,7 @@ STYLE = {  # matplotlib's, for `with mpl.rc_context(STYLE)`; every figure here h
     "savefig.facecolor": "white", "savefig.dpi": 110, "font.size": 10, "text.color": INK,
     "axes.titlesize": 10, "axes.titlelocation": "left", "axes.edgecolor": FRAME,
     "axes.spines.top": False, "axes.spines.right": False, "axes.labelcolor": INK,
-    "axes.grid": True, "axes.axisbelow": True, "grid.color": GRID, "legend.frameon": False,
+    "axes.grid": True, "axes.axisbelow": True, "grid.color": GRID, "legend.edgecolor": "white",
     "xtick.color": INK, "ytick.color": INK, "lines.linewidth": 1.6, "hatch.linewidth": 0.8,
     "axes.prop_cycle": mpl.cycler(color=LINE_COLORS, linestyle=LINE_DASHES),
 }  # fmt: skip
@@ -169,12 +169,13 @@ def show_image(axes: Axes, image: Num[np.ndarray, "h w *rgb"], title: str = "") 
     axes.set_axis_off()
 
 
-def _panels(count: int, columns: int = 3, ratio: float = 0.0) -> tuple[Figure, list[Axes]]:
-    columns = max(1, min(columns, count))
-    rows = max(1, -(-count // columns))
-    width = 10 / max(columns, 2)
-    figure = Picture(figsize=(width * columns, (width * ratio + 0.3 if ratio else 2.9) * rows))
-    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+def _panels(
+    count: int, columns: int = 3, width: float = 0.0, height: float = 2.9
+) -> tuple[Figure, list[Axes]]:
+    across, rows = max(1, min(columns, count)), max(1, -(-count // columns))
+    width = width or 10 / max(across, 2)
+    figure = Picture(figsize=(width * across, height * rows))
+    grid = figure.subplots(rows, across, squeeze=False).ravel()
     for axes in grid[count:]:
         axes.set_axis_off()
     return figure, list(grid[:count])
@@ -190,7 +191,7 @@ def contact_sheet(
     """Captioned pictures in rows, under hands where given; one channel has a bar with `unit`."""
     ratio = max((image.shape[0] / image.shape[1] for image in images), default=1.0)
     with mpl.rc_context(STYLE):
-        figure, grid = _panels(len(images), columns, ratio)
+        figure, grid = _panels(len(images), columns, 10 / columns, 10 / columns * ratio + 0.3)
         for axes, image, caption in itertools.zip_longest(grid, images, captions):
             show_image(axes, image, caption or "")
             if image.ndim == 2:
@@ -225,7 +226,8 @@ def _draw_space(figure: Figure, cell, scenes: Scenes, name: str) -> None:
 def space(scenes: Scenes) -> Figure:
     """Drawings in 3D (camera axes, mm) side by side, on one scale, aspect equal."""
     with mpl.rc_context(STYLE):
-        figure = Picture(figsize=(4.4 * len(scenes), 3.8))
+        size = 6.0 if len(scenes) == 1 else 4.4
+        figure = Picture(figsize=(size * len(scenes), 0.86 * size))
         for cell, name in zip(figure.add_gridspec(1, len(scenes)), scenes):
             _draw_space(figure, cell, scenes, name)
     return figure
@@ -291,6 +293,7 @@ def learning_curves(panels: Mapping[str, Mapping[str, pd.Series]], xlabel: str =
                 window = max(1, len(line) // 20)
                 mean = axes.plot(line.rolling(window, center=True).mean(), label=name)[0]
                 axes.plot(line, color=mean.get_color(), linestyle="-", alpha=0.2, zorder=1)
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set(xlabel=xlabel, ylabel=ylabel)
             axes.legend()
     return figure
