@@ -132,13 +132,26 @@ def from_25d(
     the crop that `crop_to_image` maps from.
     """
     joints_px = apply_affine(crop_to_image, joints_25d[..., :2] / HEATMAP_CELLS * size_px)
-    wrist = wrist_depth_mm.repeat_interleave(JOINTS_PER_HAND, -1)
-    return back_project(joints_px, cells_to_depth(joints_25d[..., 2]) + wrist, focal, princpt)
+    relative_mm = cells_to_depth(joints_25d[..., 2])
+    return place_hands(joints_px, relative_mm, wrist_depth_mm, focal, princpt)
+
+
+def place_hands(
+    joints_px: Float[Tensor, "*b 42 2"],
+    relative_mm: Float[Tensor, "*b 42"],
+    wrist_depth_mm: Float[Tensor, "*b 2"],
+    focal: Float[Tensor, "*b 2"],
+    princpt: Float[Tensor, "*b 2"],
+) -> Float[Tensor, "*b 42 3"]:
+    """Joints in the camera frame, mm, from image pixels and depths below each hand's wrist."""
+    depth_mm = relative_mm.unflatten(-1, (2, JOINTS_PER_HAND)) + wrist_depth_mm[..., None]
+    return back_project(joints_px, depth_mm.flatten(-2), focal, princpt)
 
 
 def root_relative(joints_mm: Float[Tensor, "*b 42 3"]) -> Float[Tensor, "*b 42 3"]:
     """Joints minus the wrist of their own hand."""
-    return joints_mm - joints_mm[..., JOINT_WRIST, :]
+    hands = joints_mm.unflatten(-2, (2, JOINTS_PER_HAND))
+    return (hands - hands[..., -1:, :]).flatten(-3, -2)
 
 
 def relative_root_depth(joints_depth_mm: Float[Tensor, "*b 42"]) -> Float[Tensor, "*b"]:
