@@ -3,6 +3,7 @@
 import os
 import re
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -28,18 +29,14 @@ CLASSIFIER = re.compile(  # of the official HRNet file; the pose network has non
 )
 
 
-class _Settings(dict):
-    """Stands for the classes that hold a Lightning checkpoint's hyper-parameters."""
-
-
-HYPER_PARAMETERS = [
-    (_Settings, name)
+HYPER_PARAMETERS = [  # classes beside the weights in a Lightning checkpoint, read as dictionaries
+    (OrderedDict, name)
     for name in (
+        "argparse.Namespace",
+        "easydict.EasyDict",
         "pytorch_lightning.utilities.parsing.AttributeDict",
         "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
         "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
-        "argparse.Namespace",
-        "easydict.EasyDict",
     )
 ]
 
@@ -106,9 +103,11 @@ def _read(source: str | Path | Mapping[str, object]) -> dict[str, object]:
             with torch.serialization.safe_globals(HYPER_PARAMETERS):
                 content = torch.load(source, map_location="cpu", weights_only=True)
         except Exception as error:
-            reason = re.sub(r"(?s)^Weights only load failed.*?\n\n+", "", str(error) or repr(error))
+            text = str(error) or repr(error)
+            reason = re.search(r"(?:WeightsUnpickler error: |Trying to load )([^\n]+)", text)
+            reason = (reason[1] if reason else text).split(". ")[0]
             raise ValueError(
-                f"{source}: refused, broken or more than weights: {reason.split('. ')[0]:.300}; "
+                f"{source}: refused, broken or more than weights: {reason:.300}; "
                 "get the file again from its source"
             ) from None
     if not isinstance(content, Mapping):

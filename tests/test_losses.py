@@ -1,0 +1,135 @@
+"""Loss terms against the original's, and the laws they keep."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from digit.dataset import Batch
+from digit.losses import PAPER_WEIGHTS, bone_error, losses
+from digit.network import Prediction
+
+
+def make_batch(n: int = 3, h: int = 16, **changes) -> Batch:
+    """A batch with random truth, everything valid."""
+    g = torch.Generator().manual_seed(n)
+    batch = Batch(
+        image=torch.zeros(n, 3, 2 * h, 2 * h, dtype=torch.uint8),
+        joints_25d=torch.rand(n, 42, 3, generator=g) * 64,
+        joint_valid=torch.ones(n, 42),
+        relative_root_depth=torch.rand(n, generator=g) * 64,
+        root_valid=torch.ones(n),
+        hand_type=(torch.rand(n, 2, generator=g) > 0.5).float(),
+        hand_type_valid=torch.ones(n),
+        parts=torch.randint(0, 33, (n, h, h), dtype=torch.uint8, generator=g),
+        parts_valid=torch.ones(n),
+        crop_to_image=torch.zeros(n, 2, 3, dtype=torch.float64),
+        row=torch.arange(n),
+    )
+    return batch._replace(**changes)
+
+
+def make_prediction(n: int = 3, h: int = 16) -> Prediction:
+    g = torch.Generator().manual_seed(100 + n)
+    return Prediction(
+        torch.rand(n, 42, 3, generator=g) * 64,
+        torch.rand(n, generator=g) * 64,
+        torch.randn(n, 2, generator=g),
+        torch.randn(n, 33, h, h, generator=g),
+        torch.randn(n, 42, h // 2, h // 2, generator=g),
+    )
+
+
+def test_terms_are_the_originals(shared):
+    from digit.inference import load_network
+    from test_network import original_state, reference_input
+
+    want = np.load(shared / "reference/network_seed7.npz")
+    truth = {key: torch.from_numpy(want[key]) for key in want.files}
+    with torch.no_grad():
+        prediction = load_network(original_state(shared))(reference_input())
+    batch = make_batch(
+        2,
+        128,
+        joints_25d=truth["target_joint_coord"],
+        joint_valid=truth["joint_valid"],
+        relative_root_depth=truth["target_rel_root_depth"][:, 0],
+        root_valid=truth["root_valid"][:, 0],
+        hand_type=truth["target_hand_type"],
+        hand_type_valid=truth["hand_type_valid"],
+        parts=truth["target_segm"],
+        parts_valid=truth["segm_valid"],
+    )
+    got = losses(prediction, batch)
+    for ours, theirs in {
+        "joints": "joint",
+        "relative_root_depth": "rel_root_depth",
+        "hand_type": "hand_type",
+        "parts": "segm",
+        "bones": "bone",
+    }.items():
+        expected = want[f"train_loss_{theirs}"].mean()  # two come per sample
+        assert float(got[ours]) == pytest.approx(expected, rel=1e-4), ours
+
+
+def test_weights_scale_and_drop_terms():
+    prediction, batch = make_prediction(), make_batch()
+    plain = losses(prediction, batch, dict.fromkeys(PAPER_WEIGHTS, 1.0))
+    paper = losses(prediction, batch)
+    assert list(plain) == list(paper) == list(PAPER_WEIGHTS)
+    for name, weight in PAPER_WEIGHTS.items():
+        torch.testing.assert_close(paper[name], weight * plain[name])
+    assert set(losses(prediction, batch, {"joints": 1.0, "parts": 0.0})) == {"joints"}
+
+
+def test_truth_costs_nothing_and_what_is_invalid_neither():
+    batch = make_batch()
+    logits = torch.nn.functional.one_hot(batch.parts.long(), 33).movedim(-1, 1) * 50.0
+    perfect = make_prediction()._replace(
+        joints_25d=batch.joints_25d,
+        relative_root_depth=batch.relative_root_depth,
+        hand_type_logits=(batch.hand_type * 2 - 1) * 50,
+        part_logits=logits,
+    )
+    assert all(float(term) < 1e-6 for term in losses(perfect, batch).values())
+    nothing = {k: torch.zeros_like(v) for k, v in batch._asdict().items() if k.endswith("_valid")}
+    assert not any(losses(make_prediction(), batch._replace(**nothing)).values())
+
+
+def test_an_invalid_frame_changes_nothing_but_the_mean():
+    one, two = make_prediction(1), make_prediction(2)
+    both = Prediction(*(torch.cat(pair) for pair in zip(one, two)))
+    first, second = make_batch(1), make_batch(2)
+    for name in ("joint_valid", "root_valid", "hand_type_valid", "parts_valid"):
+        second = second._replace(**{name: getattr(second, name) * 0})
+    batch = Batch(*(torch.cat(pair) for pair in zip(first, second)))
+    alone, together = losses(one, first), losses(both, batch)
+    for name in alone:
+        torch.testing.assert_close(together[name], alone[name] / 3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.floats(-30, 30), min_size=6, max_size=6), st.integers(0, 41))
+def test_bones_do_not_see_a_shift_of_either_hand(shift, joint):
+    batch, prediction = make_batch(2), make_prediction(2)
+    moved = prediction.joints_25d + torch.tensor(shift).view(2, 1, 3).repeat_interleave(21, 1).view(
+        1, 42, 3
+    )
+    valid = batch.joint_valid.clone()
+    valid[:, joint] = 0
+    before = bone_error(prediction.joints_25d, batch.joints_25d, valid)
+    torch.testing.assert_close(
+        bone_error(moved, batch.joints_25d, valid), before, rtol=1e-4, atol=1e-2
+    )
+    changed = prediction.joints_25d.clone()
+    changed[:, joint] += 100  # an end without annotation takes its bones out
+    torch.testing.assert_close(bone_error(changed, batch.joints_25d, valid), before)
+
+
+def test_gradients_are_finite_in_bfloat16_too():
+    prediction = Prediction(*(p.bfloat16().requires_grad_() for p in make_prediction()))
+    total = torch.stack([*losses(prediction, make_batch()).values()]).sum()
+    total.backward()
+    assert total.isfinite()
+    assert all(p.grad.isfinite().all() for p in prediction[:4])
