@@ -167,10 +167,10 @@ class InterHandDataset(Dataset):
         return self.batch([position])
 
     def batch(self, positions: Sequence[int]) -> Batch:
-        """The frames at these positions: epoch · len(self) + row, all zero epochs in evaluation.
+        """The frames at these positions, each epoch · len(self) + row of the index.
 
         A sample's augmentation is a function of (seed, epoch, row) only. Raises ValueError for a
-        picture that cannot be decoded or has not its annotated size.
+        picture that cannot be decoded or has not its annotated size, KeyError for a missing one.
         """
         epochs, rows = np.divmod(np.asarray(positions, np.int64), len(self))
         index, size = self.index.take(rows), self.size_px
@@ -184,7 +184,7 @@ class InterHandDataset(Dataset):
         image = np.empty((len(index), size, size, 3), np.uint8)
         parts = np.zeros((len(index), size // 2, size // 2), np.uint8)
         parts_valid = index["parts_valid"] & (self._masks is not None)
-        sizes_px = zip(index["width"], index["height"])
+        sizes_px = zip(index["width"].tolist(), index["height"].tolist())
         for i, (name, size_px) in enumerate(zip(index["file_name"], sizes_px)):
             key, affine = f"{index.split}/{name}", targets.image_to_crop[i].numpy()
             picture = read_image(self._images, key)
@@ -194,7 +194,7 @@ class InterHandDataset(Dataset):
             cv2.warpAffine(picture, affine, (size, size), image[i])
             cv2.multiply(image[i], (*colour[i].tolist(), 0.0), image[i])
             if parts_valid[i]:  # every second pixel of the crop
-                mask = read_mask(self._masks, key.rsplit(".", 1)[0] + ".png")
+                mask = read_mask(self._masks, key)
                 cv2.warpAffine(mask, affine / 2, parts[i].shape, parts[i], cv2.INTER_NEAREST)
         parts = torch.from_numpy(parts)
         swapped = torch.from_numpy(SWAP_LABELS)[parts.int()]
@@ -211,7 +211,8 @@ class InterHandDataset(Dataset):
 
 
 def single_threaded(worker: int) -> None:
-    cv2.setNumThreads(0)  # the processes are the parallelism, libraries must not add more
+    """`worker_init_fn`: the processes are the parallelism, libraries must not add more."""
+    cv2.setNumThreads(0)
     torch.set_num_threads(1)
 
 
