@@ -214,7 +214,7 @@ def _draw_space(figure: Figure, cell, scenes: Scenes, name: str) -> None:
     axes.set_box_aspect([np.ptp(side) for side in (x, z, y)], zoom=0.88)
     for axis, label in zip((axes.xaxis, axes.yaxis, axes.zaxis), "xzy"):
         axis.set_label_text(f"{label} (mm)", size=8)
-        axis.labelpad = -3
+        axis.labelpad = 2 if label == "z" else -3
     azimuth, height = np.arctan2(EYE[2], EYE[0]), np.arcsin(-EYE[1] / np.linalg.norm(EYE))
     axes.view_init(np.degrees(height), np.degrees(azimuth))
     axes.set_title(name, y=0.95)
