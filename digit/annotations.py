@@ -121,7 +121,7 @@ def walk_json(path: Path, depth: int) -> Iterator[tuple[tuple, Any]]:
         while True:
             with contextlib.suppress(json.JSONDecodeError):
                 found, end = scan(text, at)
-                if end < len(text) or ended:  # else a number may go on in the next block
+                if end + 2 < len(text) or ended:  # else a number may go on in the next block
                     at = end
                     return found
             if ended or len(text) - at > LONGEST:
@@ -172,7 +172,8 @@ def gather(
             if len(batch) > 1:  # one of them, or flags spelled in both ways
                 return np.concatenate([column(key, kind, [record]) for record in batch])
             reason = f"it is none of {', '.join(HAND_TYPES)}" if key == "hand_type" else repr(error)
-            what = f"{key} = {dict(batch[0]).get(key)!r:.60} of {batch[0]!r:.90}…"
+            value = batch[0].get(key) if isinstance(batch[0], dict) else None
+            what = f"{key} = {value!r:.60} of {batch[0]!r:.90}…"
             raise ValueError(f"{path}: {what}: {reason}; mend or drop the record") from None
 
     records, columns = iter(records), {key: [_array(k, [], dtype)] for key, k in fields.items()}

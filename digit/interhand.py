@@ -432,15 +432,15 @@ def check(
 
 def _findings(index: Index, examine: Callable | None) -> Iterator[tuple[str, np.ndarray, bool]]:
     """What may be wrong, which frames have it, and whether that makes them unusable."""
-    for number, fault in enumerate(FAULTS):
-        if fault:
-            yield fault, index["fault"] == number, True
+    for number, fault in enumerate(FAULTS[1:], 1):
+        yield fault, index["fault"] == number, True
+    sound = index["fault"] == 0
     if examine:
         images = examine(index)
         for reason in sorted(set(images) - {""}):
             yield f"image: {reason}", images == reason, True
     names = index.to_pandas(["capture", "camera", "frame_idx"])
-    yield "capture, camera and moment seen before", names.duplicated().to_numpy(), True
+    yield "capture, camera and moment seen twice", names.duplicated(keep=False).to_numpy(), True
     size = np.stack([index["width"], index["height"]], 1)
     corner, extent = np.split(index["bbox_xywh"], 2, axis=1)
     low, high = corner, corner + extent
@@ -451,14 +451,14 @@ def _findings(index: Index, examine: Callable | None) -> Iterator[tuple[str, np.
     yield "a valid joint outside the image", outside.any(1), False
     margin = 0.2 * extent[:, None]
     inside = ((px > low[:, None] - margin) & (px < high[:, None] + margin)).all(2) & valid
-    misfit = inside.sum(1) < valid.sum(1) / 2
+    misfit = sound & (inside.sum(1) < valid.sum(1) / 2)
     yield "camera does not fit: most joints project outside the box", misfit, True
     world = index._table("instants").take("joints_world_mm", None)
     bones = np.linalg.norm(world[:, BONES[:, 0]] - world[:, BONES[:, 1]], axis=2)
     limit = np.where(np.isin(BONES[:, 1], WRISTS), MAX_PALM_MM, MAX_BONE_MM)
     wrong = ((bones > limit) | (bones < MIN_BONE_MM))[index["instant_row"]]
     wrong &= valid[:, BONES[:, 0]] & valid[:, BONES[:, 1]]
-    yield "bone length beyond human", wrong.any(1), True
+    yield "bone length beyond human", sound & wrong.any(1), True
     error, fits = index["fit_error_mm"], index["parts_valid"]
     yield f"fit error over {MAX_FIT_ERROR_MM} mm", (error > MAX_FIT_ERROR_MM).any(1), True
     yield "fits do not match the hand type: no part mask", ~fits & np.isfinite(error).any(), False
