@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Float32, Int, Integer
+from jaxtyping import Bool, Float, Float32, Int, Integer, Num
 from torch import Tensor
 
 from . import geometry, skeleton
@@ -110,7 +110,7 @@ class Predictions(NamedTuple):
 
     def _refuse(self, bad: Bool[np.ndarray, "n"] | bool, what: str, cure: str) -> None:
         if np.any(bad):
-            some = ", ".join(map(str, self.image_id[bad][:8])) + ", …" * (bad.sum() > 8)
+            some = ", ".join(map(str, self.image_id[bad][:8])) + ", …" * int(bad.sum() > 8)
             raise ValueError(f"{what}: {bad.sum()} of {len(bad)} (image_id {some}); {cure}")
 
 
@@ -137,7 +137,7 @@ def aligned_error(
     predicted: Float[Tensor, "*b n 3"], true: Float[Tensor, "*b n 3"], valid: Bool[Tensor, "*b n"]
 ) -> Float[Tensor, "*b n"]:
     """Distances after the similarity that best maps the predicted on the true valid points."""
-    weight = (valid / valid.sum(-1, keepdim=True))[..., None]
+    weight = (valid.to(true.dtype) / valid.sum(-1, keepdim=True))[..., None]
     predicted, true = (torch.where(valid[..., None], points, 0) for points in (predicted, true))
     predicted = predicted - (weight * predicted).sum(-2, keepdim=True)
     true = true - (weight * true).sum(-2, keepdim=True)
@@ -335,7 +335,7 @@ def protocol(table: pd.DataFrame, intervals: bool = True, seed: int = 0) -> dict
     result["pck_auc"] = np.mean(1 - (_fingers(table) / 50).clip(max=1))  # the area, exactly
     if "part_pixels" in table:
         true, given, right = np.sum(list(table["part_pixels"]), 0).reshape(3, -1)[:, 1:]
-        result["part_miou"] = np.mean((right / (true + given - right).clip(1))[true > 0])
+        result["part_miou"] = pd.Series((right / (true + given - right).clip(1))[true > 0]).mean()
         confusion = np.sum(list(table["hand_confusion"]), 0).reshape(3, 3)[1:, 1:]
         result["wrong_hand_share"] = 1 - confusion.trace() / max(confusion.sum(), 1)
     result = {name: float(v) if np.isfinite(v) else None for name, v in result.items()}
@@ -356,7 +356,7 @@ def _fingers(table: pd.DataFrame) -> Float[np.ndarray, "n"]:
     return error[~np.isnan(error)] if (~np.isnan(error)).any() else np.array([np.nan])
 
 
-def pck_curve(table: pd.DataFrame, limits_mm: Sequence[float]) -> Float[np.ndarray, "t"]:
+def pck_curve(table: pd.DataFrame, limits_mm: Num[np.ndarray, "t"]) -> Float[np.ndarray, "t"]:
     """The share of valid joints, wrists left out, whose error is at most each limit."""
     error = np.sort(_fingers(table))
     return np.searchsorted(error, limits_mm, side="right") / len(error)
