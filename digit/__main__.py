@@ -112,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
 
     def command(name: str, run, text: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(run=run)
+        sub.set_defaults(command=run)
         return sub
 
     sub = command("synth", synth, "make the embedded data set, in InterHand2.6M's layout")
@@ -169,7 +169,7 @@ def main(argv: list[str] | None = None) -> int:
             break
     args = parser().parse_args(words)
     try:
-        args.run(args)
+        args.command(args)
     except (ValueError, FileNotFoundError, FileExistsError, PermissionError) as error:
         print(f"digit: {error}", file=sys.stderr)
         return 2

@@ -125,7 +125,13 @@ def execute_notebook(notebook: Path, output: Path, parameters: dict) -> Path:
     output.parent.mkdir(parents=True, exist_ok=True)
     try:
         papermill.execute_notebook(
-            notebook, output, parameters, cwd=PROJECT, progress_bar=False, kernel_name="python3"
+            notebook,
+            output,
+            parameters,
+            cwd=PROJECT,
+            progress_bar=False,
+            kernel_name="python3",
+            extra_arguments=["--log-level=ERROR"],
         )
     except papermill.exceptions.PapermillExecutionError as error:
         raise RuntimeError(
