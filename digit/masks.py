@@ -14,9 +14,9 @@ import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
+import lmdb
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
@@ -38,18 +38,12 @@ MASK_STATUS = (
 RENDERED, NO_FIT, OTHER_HANDS, NOT_FINITE, EMPTY, UNSEEN, DOUBTFUL = range(len(MASK_STATUS))
 ROW = np.dtype([("fit_error_mm", "f4", 2), ("parts_valid", "?"), ("mask_status", "i1")])
 SHARD, WINDOW, BATCH = 256, 256, 64  # frames of one task, tasks handed out, frames skinned at once
+Hands = tuple[HandModel, HandModel]  # right, left
 # Without filters at zlib's fastest level: the fastest to read of what cv2 writes in the least time.
 PNG = (
     cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT,
     cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_NONE,
 )  # fmt: skip
-
-
-class Hands(NamedTuple):
-    """The hand models of a data set, both of one name."""
-
-    right: HandModel
-    left: HandModel
 
 
 def load_hands(root: Path | str) -> Hands:
@@ -61,7 +55,7 @@ def load_hands(root: Path | str) -> Hands:
             f"{Path(root) / 'mano'}: MANO_RIGHT.pkl and MANO_LEFT.pkl are missing; get them from "
             "mano.is.tue.mpg.de and put them there, or name their folder in DIGIT_MANO"
         )
-    return Hands(*(load_hand(side, name, folder) for side in SIDES))
+    return load_hand(SIDES[0], name, folder), load_hand(SIDES[1], name, folder)
 
 
 def fit_vertices_mm(
@@ -234,12 +228,13 @@ def _digest(fingerprint: str, hands: Hands) -> str:
 
 def _forget(target: Path, prefix: bytes) -> None:
     """Delete what an LMDB holds under a prefix."""
-    if target.exists():
-        with (
-            interhand.exclusive(target.with_name(target.name + ".lock"), wait=False),
-            store._writer(target) as env,
-            env.begin(write=True) as transaction,
-        ):
+    if not target.exists():
+        return
+    with interhand.exclusive(target.with_name(f"{target.name}.lock"), wait=False):
+        if target in store._open:  # the process's handle for reading
+            store._open.pop(target).close()
+        env = lmdb.open(str(target), map_size=store.MAP_BYTES)
+        with env, env.begin(write=True) as transaction:
             cursor = transaction.cursor()
             while cursor.set_range(prefix) and cursor.key().startswith(prefix):
                 cursor.delete()

@@ -17,7 +17,7 @@ FOCAL, PRINCPT = np.array([1250.0, 1270.0]), np.array([160.0, 250.0])
 def random_hands(n: int, seed: int) -> tuple[Hands, np.ndarray]:
     """Vertices (n, 2, V, 3) in the camera frame, mm, of two random hands near each other."""
     rng = np.random.default_rng(seed)
-    hands = Hands(load_hand("right"), load_hand("left"))
+    hands = (load_hand("right"), load_hand("left"))
     pose = rng.normal(0, 0.35, (n, 2, 48))
     pose[..., :3] = rng.normal(0, 1.5, (n, 2, 3))
     trans = rng.normal(0, 0.05, (n, 2, 3)) + [0, 0, 1]
@@ -44,8 +44,8 @@ def cast_rays(vertices: np.ndarray, faces: np.ndarray, values: np.ndarray) -> np
 def test_masks_equal_ray_casting():
     hands, scenes = random_hands(50, seed=1)
     v = scenes.shape[2]
-    faces = np.concatenate([hands.right.faces, hands.left.faces + v])
-    labels = np.concatenate([hands.right.face_part + 1, hands.left.face_part + 17])
+    faces = np.concatenate([hands[0].faces, hands[1].faces + v])
+    labels = np.concatenate([hands[0].face_part + 1, hands[1].face_part + 17])
     equal, drawn = [], []
     for scene in scenes:
         mask = render_part_mask(hands, scene, FOCAL, PRINCPT, WIDTH, HEIGHT)
@@ -62,7 +62,7 @@ def test_culling_changes_nothing_on_closed_meshes():
     for vertices in scenes[:, 0]:
         px = vertices[:, :2] / vertices[:, 2:] * FOCAL + PRINCPT
         both = [
-            rasterize(px, vertices[:, 2], hands.right.faces, WIDTH, HEIGHT, cull=cull)
+            rasterize(px, vertices[:, 2], hands[0].faces, WIDTH, HEIGHT, cull=cull)
             for cull in (True, False)
         ]
         assert (both[0][0] != both[1][0]).mean() < 1e-4
@@ -72,7 +72,7 @@ def test_culling_changes_nothing_on_closed_meshes():
 
 def test_depth_is_perspective_correct():
     hands, scenes = random_hands(2, seed=3)
-    faces = hands.left.faces
+    faces = hands[1].faces
     for vertices in scenes[:, 1].astype(np.float64):
         px = vertices[:, :2] / vertices[:, 2:] * FOCAL + PRINCPT
         face, depth = rasterize(px, vertices[:, 2], faces, WIDTH, HEIGHT)

@@ -1,0 +1,291 @@
+"""Fits → masks for whole trees: right, complete, and the same after any interruption."""
+
+import multiprocessing
+import shutil
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fake_mano import write_mano
+
+from digit import masks, store
+from digit.hand import load_hand
+from digit.interhand import exclusive, open_index, prepared_dir, write_tree
+from digit.masks import MASK_STATUS, Hands, fit_vertices_mm, load_hands, prepare, prepare_masks
+from digit.skeleton import HAND_TYPE_FLAGS
+
+WIDTH, HEIGHT, CAMERAS = 256, 192, 2
+SPAWN = multiprocessing.get_context("forkserver")
+SPAWN.set_forkserver_preload(["digit.masks", "pytest", "hypothesis.extra.numpy"])
+
+
+def make_tree(root: Path, hands: Hands, instants: int = 20, name: str = "generic", **changes):
+    """A tree of random hands seen by two cameras; `changes` map an instant's column to a function
+    that changes it in place."""
+    rng = np.random.default_rng(instants)
+    pose = rng.normal(0, 0.3, (instants, 2, 48)).astype(np.float32)
+    pose[..., :3] = rng.normal(0, 1.5, (instants, 2, 3))
+    shape = rng.normal(0, 1, (instants, 2, 10)).astype(np.float32)
+    trans = rng.normal(0, 0.04, (instants, 2, 3)).astype(np.float32)
+    vertices = fit_vertices_mm(hands, *map(torch.from_numpy, (pose, shape, trans)))
+    joints = torch.cat([hand.joints(vertices[:, k]) for k, hand in enumerate(hands)], 1).numpy()
+    hand_type = np.arange(instants) % 3
+    present = HAND_TYPE_FLAGS[hand_type] > 0
+    for fit in (pose, shape, trans):
+        fit[~present] = np.nan
+    columns = {
+        "capture": np.zeros(instants, int),
+        "frame_idx": np.arange(instants),
+        "joints_world_mm": joints,
+        "joint_valid": present.repeat(21, 1),
+        "hand_type": hand_type,
+        "hand_type_valid": np.ones(instants, bool),
+        "mano_pose": pose,
+        "mano_shape": shape,
+        "mano_trans": trans,
+    }
+    for key, change in changes.items():
+        change(columns[key])
+    camera = {
+        "capture": [0, 0],
+        "camera": ["400001", "400002"],
+        "camrot": np.stack([np.eye(3), [[0.8, 0, -0.6], [0, 1, 0], [0.6, 0, 0.8]]]),
+        "campos_mm": np.array([[0, 0, -900.0], [-540, 0, -720]]),
+        "focal": np.array([[600.0, 610], [640, 620]]),
+        "princpt": np.tile([WIDTH / 2 - 3.0, HEIGHT / 2], (2, 1)),
+    }
+    which, at = np.divmod(np.arange(CAMERAS * instants), instants)
+    n = len(at)
+    frames = {
+        "image_id": np.arange(n),
+        "file_name": [
+            f"Capture0/s/cam{camera['camera'][c]}/image{t}.jpg" for c, t in zip(which, at)
+        ],
+        "width": np.full(n, WIDTH),
+        "height": np.full(n, HEIGHT),
+        "capture": np.zeros(n, int),
+        "subject": np.zeros(n, int),
+        "seq_name": ["s"] * n,
+        "camera": [camera["camera"][c] for c in which],
+        "frame_idx": at,
+        "bbox_xywh": np.tile([40.0, 30, 150, 120], (n, 1)),
+        "joint_valid": columns["joint_valid"][at],
+        "hand_type": columns["hand_type"][at],
+        "hand_type_valid": np.ones(n, bool),
+    }
+    write_tree(root, "train", frames, columns, camera, name)
+    return root
+
+
+@pytest.fixture(scope="module")
+def generic() -> Hands:
+    return (load_hand("right"), load_hand("left"))
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    monkeypatch.setattr(masks, "SHARD", 8)
+
+
+def contents(root: Path) -> tuple[dict, bytes, str]:
+    """All that preparation made of masks."""
+    made = store.Store(prepared_dir(root) / "masks.lmdb")
+    folder = prepared_dir(root) / "index/train"
+    table = (folder / "masks.arrow").read_bytes()
+    return {k: made.read(k) for k in list(made.keys())}, table, (folder / "masks.tsv").read_text()
+
+
+def test_a_tree_gets_its_masks_and_errors(tmp_path, generic):
+    shift = np.array([3.0, 0, 4])
+
+    def move_left_joints(joints):
+        joints[:, 21:] += shift
+
+    root = make_tree(tmp_path, generic, joints_world_mm=move_left_joints)
+    counts = prepare_masks(root, "train")
+    index = open_index(root, "train")
+    assert sum(counts.values()) == len(index) == 40
+    assert index["parts_valid"].all() and counts.get("rendered", 0) > 30
+    present = HAND_TYPE_FLAGS[index["hand_type"]] > 0
+    np.testing.assert_allclose(index["fit_error_mm"][present[:, 0], 0], 0, atol=1e-3)
+    np.testing.assert_allclose(index["fit_error_mm"][present[:, 1], 1], 5, atol=1e-3)
+    assert np.isnan(index["fit_error_mm"][~present]).all()
+    made = store.mask_store(root)
+    keys = index.keys()
+    assert sorted(made.keys()) == sorted(key.replace(".jpg", ".png") for key in keys)
+    for i, key in enumerate(keys):
+        mask = store.read_mask(made, key)
+        assert mask.shape == (HEIGHT, WIDTH)
+        again, *_ = next(masks.render_masks(generic, index.take([i])))
+        np.testing.assert_array_equal(mask, again)
+        sides = {int(label) > 16 for label in np.unique(mask[mask > 0])}
+        assert sides <= {side == 1 for side in np.flatnonzero(present[i])}
+        # The mask lies where the annotations are: most joints of a present hand are on it.
+        x, y = np.round(index["joints_px"][i][np.repeat(present[i], 21)]).astype(int).T
+        inside = (x >= 0) & (x < WIDTH) & (y >= 0) & (y < HEIGHT)
+        assert (mask[y[inside], x[inside]] > 0).mean() > 0.6
+
+
+def test_validity_follows_the_fits_and_everything_odd_is_listed(tmp_path, generic):
+    def spoil(trans):
+        trans[0] = trans[2]  # a right hand with a second fit
+        trans[1] = np.nan  # no fit
+        trans[2, 0] = np.nan  # interacting with one fit
+        trans[3, 0] = [9, 0, 0]  # beside the image
+        trans[4, 1] = [0, 0, -5]  # behind the cameras
+        trans[5, 1] = [9, 0, 0]  # one of two beside the image
+        trans[6, 0, 0] = np.inf
+        trans[7, 1] += 0.03  # off its joints
+
+    def fill(values):
+        values[0] = values[2]
+
+    root = make_tree(tmp_path, generic, mano_trans=spoil, mano_pose=fill, mano_shape=fill)
+    prepare_masks(root, "train")
+    index = open_index(root, "train")
+    reasons = [MASK_STATUS[s] for s in index["mask_status"][:20]]
+    unusable = ["its fits are not those of its hand type", "no fit"]
+    unusable += [unusable[0]] + ["nothing of its hands is in the image"] * 2
+    assert reasons[:5] == unusable
+    assert "is not seen" in reasons[5] and "not finite" in reasons[6] and "20 mm" in reasons[7]
+    valid = index["parts_valid"]
+    np.testing.assert_array_equal(valid[:9], [0, 0, 0, 0, 0, 1, 0, 1, 1])
+    assert len(store.mask_store(root)) == valid.sum()
+    listed = (prepared_dir(root) / "index/train/masks.tsv").read_text().splitlines()
+    listed = dict(line.split("\t") for line in listed)
+    for i, key in enumerate(index.keys()):
+        status = index["mask_status"][i]
+        assert listed.get(key.replace(".jpg", ".png")) == (MASK_STATUS[status] if status else None)
+
+
+def test_mano_fits_through_to_masks(tmp_path, generic, monkeypatch, capsys):
+    monkeypatch.delenv("DIGIT_MANO", raising=False)
+    monkeypatch.setattr("digit.hand.DATA", tmp_path / "no data")
+    folder = write_mano(tmp_path / "elsewhere")
+    hands = tuple(load_hand(side, "mano", folder) for side in ("right", "left"))
+    root = make_tree(tmp_path / "tree", hands, name="mano")
+    with pytest.raises(FileNotFoundError, match=r"MANO_RIGHT\.pkl and MANO_LEFT\.pkl are missing"):
+        prepare_masks(root, "train")
+    prepare(root)  # goes on without, and says so
+    said = capsys.readouterr().out
+    assert "no masks" in said and "mano.is.tue.mpg.de" in said and "part loss" in said
+    assert not open_index(root, "train")["parts_valid"].any()
+    shutil.copytree(folder, root / "mano")
+    prepare(root)
+    assert "rendered" in capsys.readouterr().out
+    index = open_index(root, "train")
+    assert index["parts_valid"].all()
+    assert np.nanmax(index["fit_error_mm"]) < 1e-3
+    made = store.mask_store(root)
+    seen = [np.unique(store.read_mask(made, key)) for key in index.keys()]  # noqa: SIM118
+    assert set(np.concatenate(seen)) == set(range(33))
+
+
+def test_the_originals_masks_are_left_alone(tmp_path, generic, capsys):
+    root = make_tree(tmp_path, generic, instants=3)
+    (root / "segm_32.lmdb").mkdir()
+    prepare(root)
+    assert "the masks are the original's" in capsys.readouterr().out
+    assert not (prepared_dir(root) / "masks.lmdb").exists()
+
+
+def test_a_second_run_renders_nothing_and_lost_masks_come_back(tmp_path, generic, monkeypatch):
+    root = make_tree(tmp_path, generic)
+    counts = prepare_masks(root, "train")
+    before = contents(root)
+    monkeypatch.setattr(masks, "_render_shard", lambda *_: pytest.fail("rendered again"))
+    assert prepare_masks(root, "train") == counts
+    monkeypatch.undo()
+    shutil.rmtree(prepared_dir(root) / "masks.lmdb")
+    store._open.clear()
+    assert prepare_masks(root, "train") == counts
+    assert contents(root) == before
+
+
+def test_masks_follow_the_fits_and_the_hand(tmp_path, generic, monkeypatch):
+    root = make_tree(tmp_path, generic, instants=4)
+    prepare_masks(root, "train")
+    before = contents(root)
+
+    def bend(pose):
+        pose[..., 3:] *= 0.5
+
+    make_tree(root, generic, instants=4, mano_pose=bend)
+    prepare_masks(root, "train")
+    bent = contents(root)
+    assert bent[0].keys() == before[0].keys() and bent[0] != before[0]
+    other = tuple(replace(hand, v_template=hand.v_template * 1.1) for hand in generic)
+    monkeypatch.setattr(masks, "load_hands", lambda root: other)
+    masks._open_in_worker.cache_clear()
+    prepare_masks(root, "train")
+    assert contents(root)[0] != bent[0]
+    masks._open_in_worker.cache_clear()
+
+
+def test_any_executor_makes_the_same(tmp_path, generic, small_shards):
+    roots = [make_tree(tmp_path / kind, generic) for kind in ("threads", "processes")]
+    prepare_masks(roots[0], "train")
+    with ProcessPoolExecutor(2, mp_context=SPAWN, initializer=_set_shard, initargs=(8,)) as pool:
+        prepare_masks(roots[1], "train", pool)
+    assert contents(roots[0])[0] == contents(roots[1])[0]
+    assert contents(roots[0])[2] == contents(roots[1])[2]
+
+
+def _set_shard(size: int, batch_bytes: int = 1 << 26) -> None:
+    torch.set_num_threads(1)
+    masks.SHARD, masks.WINDOW, store.BATCH_BYTES = size, 2, batch_bytes
+
+
+def _prepare_in_pieces(root: Path, begun) -> None:
+    _set_shard(4, 20_000)
+    begun.set()
+    prepare_masks(root, "train")
+
+
+def test_killed_at_any_moment_it_resumes_to_the_same(tmp_path, generic, monkeypatch):
+    whole, root = (make_tree(tmp_path / name, generic, instants=100) for name in ("a", "b"))
+    folder = prepared_dir(root)
+    monkeypatch.setattr(masks, "SHARD", 4)
+    prepare_masks(whole, "train")
+    rng, killed, seconds, left_over = np.random.default_rng(0), 0, 60.0, []
+    while killed < 10:
+        begun = SPAWN.Event()
+        process = SPAWN.Process(target=_prepare_in_pieces, args=(root, begun))
+        process.start()
+        assert begun.wait(60)
+        start = time.perf_counter()
+        process.join(rng.uniform(0.2, 1) * seconds)
+        process.kill()
+        process.join()
+        if process.exitcode == 0:  # it was through: once more from the start
+            seconds = min(seconds, time.perf_counter() - start)
+            assert contents(root) == contents(whole)
+            shutil.rmtree(folder / "masks.lmdb")
+            shutil.rmtree(next(folder.glob("index/train/masks-*")))
+            store._open.clear()
+        else:
+            killed += 1
+            left_over.append(len(list(folder.glob("index/train/masks-*/*.npy"))))
+    assert any(0 < n < 50 for n in left_over)  # some were killed in the middle
+    prepare_masks(root, "train")
+    assert contents(root) == contents(whole)
+
+
+def test_two_preparations_at_once_are_refused(tmp_path, generic):
+    root = make_tree(tmp_path, generic, instants=3)
+    with (
+        exclusive(prepared_dir(root) / "masks.lmdb.lock", wait=False),
+        pytest.raises(ValueError, match="another preparation"),
+    ):
+        prepare_masks(root, "train")
+    prepare_masks(root, "train")
+
+
+def test_the_root_says_which_hand(tmp_path, generic):
+    root = make_tree(tmp_path, generic, instants=3)
+    assert [hand.name for hand in load_hands(root)] == ["generic", "generic"]
+    assert [hand.side for hand in load_hands(root)] == ["right", "left"]
