@@ -57,7 +57,7 @@ class Picture(Figure):
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
-        self.savefig(buffer, format="png")
+        self.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.05)
         return buffer.getvalue()
 
 
