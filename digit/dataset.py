@@ -89,15 +89,17 @@ class Augmentation:
 def crop_boxes(index: Index, bbox: BboxSource = "truth") -> Float64[Tensor, "b 4"]:
     """The evaluation crop of each frame: the square box ×1.25, or RootNet's box as it stands.
 
-    Raises ValueError where frames have no such box.
+    NaN where the annotated box is empty; ValueError where RootNet has none.
     """
     boxes = index["bbox_xywh" if bbox == "truth" else "rootnet_bbox_xywh"].astype(np.float64)
-    bad = ~(np.isfinite(boxes).all(-1) & (boxes[:, 2:] > 0).all(-1))
-    if bad.any():
-        cure = "use the true boxes or add RootNet's file" if bbox == "rootnet" else "exclude them"
+    bad = ~(boxes[:, 2:] > 0).all(-1)
+    if bbox == "rootnet" and bad.any():
         frames = f"{bad.sum()} of {len(boxes)} frames (image_id {index['image_id'][bad][0]}, …)"
-        raise ValueError(f"{index.root} ({index.split}): {frames} have no {bbox} bbox: {cure}")
-    boxes = torch.tensor(boxes)
+        raise ValueError(
+            f"{index.root} ({index.split}): {frames} have no box in rootnet_output; "
+            "add RootNet's file of this split or take the true boxes and depths"
+        )
+    boxes = torch.tensor(np.where(bad[:, None], np.nan, boxes))
     return geometry.square_bbox(boxes) if bbox == "truth" else boxes
 
 
@@ -169,14 +171,16 @@ class InterHandDataset(Dataset):
     def batch(self, positions: Sequence[int]) -> Batch:
         """The frames at these positions, each epoch · len(self) + row of the index.
 
-        A sample's augmentation is a function of (seed, epoch, row) only. Raises ValueError for a
-        picture that cannot be decoded or has not its annotated size, KeyError for a missing one.
+        A sample's augmentation is a function of (seed, epoch, row) only. Raises ValueError for an
+        empty box, a picture that is broken or has not its annotated size, KeyError for no picture.
         """
         epochs, rows = np.divmod(np.asarray(positions, np.int64), len(self))
         index, size = self.index.take(rows), self.size_px
         keys = [(self.seed, *key) for key in zip(epochs.tolist(), rows.tolist())]
         shift, scale, rotation, mirrored, colour = self.augmentation.draw(keys)
         corner, sides = crop_boxes(index, self.bbox).split(2, -1)
+        if not sides.isfinite().all():
+            raise ValueError(f"{index.root} ({index.split}): empty box; take index.usable()")
         centre, sides = corner + (0.5 + shift) * sides, sides * scale[:, None]
         boxes = torch.cat([centre - sides / 2, sides], -1)
         targets = crop_targets(index, boxes, rotation, mirrored, size)

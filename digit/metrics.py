@@ -6,7 +6,7 @@ absolute wrist depth. The honest variant chooses the depth by the predicted type
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,7 @@ from torch import Tensor
 from . import geometry, skeleton
 from .annotations import hand_model_name
 from .dataset import crop_boxes
-from .interhand import Index
+from .interhand import Index, open_index
 from .skeleton import HAND_TYPES, HEATMAP_CELLS, JOINT_SIDE, JOINT_WRIST, JOINTS, N_JOINTS, WRISTS
 
 RootDepth = Literal["gt", "rootnet"]
@@ -71,8 +71,8 @@ class Predictions(NamedTuple):
         """Write what `load` reads."""
         np.savez(path, **{k: v for k, v in self._asdict().items() if v is not None})
 
-    def take(self, rows: Int[np.ndarray, "m"] | slice) -> "Predictions":
-        """The predictions at these positions."""
+    def take(self, rows: Any) -> "Predictions":
+        """The predictions at these positions (numbers, slice or mask)."""
         return Predictions(*(None if v is None else v[rows] for v in self))
 
     @classmethod
@@ -99,10 +99,13 @@ class Predictions(NamedTuple):
         return self
 
     def ordered(self, index: Index) -> "Predictions":
-        """Those of the index's frames in its order; ValueError unless each has just one."""
-        wanted = index["image_id"]
-        unknown = ~np.isin(self.checked().image_id, wanted)
-        self._refuse(unknown, f"predictions of no frame in {index.name}", "drop them")
+        """Those of the index's frames in its order; ValueError unless each has just one.
+
+        Predictions of other frames of the split are left out, unknown ones refused.
+        """
+        wanted, split = index["image_id"], open_index(index.root, index.split, build=False)
+        unknown = ~np.isin(self.checked().image_id, split["image_id"])
+        self._refuse(unknown, f"predictions of no frame in {index.split}", "drop them")
         rows = pd.Index(self.image_id).get_indexer(wanted)
         what = f"frames of {index.name} ({index.root}) without a prediction"
         self._replace(image_id=wanted)._refuse(rows < 0, what, "predict them too")
@@ -172,8 +175,9 @@ def _errors(index: Index, predictions: Predictions, root_depth: str) -> dict[str
     depth = true[:, WRISTS, 2] if root_depth == "gt" else _column(index, "rootnet_depth_mm")
     joints, relative, probability = (torch.tensor(v).float() for v in predictions[1:4])
     z, relative = geometry.cells_to_depth(joints[..., 2]), geometry.cells_to_depth(relative)
-    image_to_crop = geometry.crop_affine(crop_boxes(index, BBOX_OF[root_depth]), HEATMAP_CELLS)
-    crop_to_image = geometry.invert_affine(image_to_crop).float()
+    boxes = crop_boxes(index, BBOX_OF[root_depth])
+    valid &= depth.isfinite()[:, JOINT_SIDE] & boxes.isfinite().all(-1, keepdim=True)
+    crop_to_image = geometry.invert_affine(geometry.crop_affine(boxes, HEATMAP_CELLS)).float()
     joints_px = geometry.apply_affine(crop_to_image, joints[..., :2])
     predicted = geometry.place_hands(joints_px, z, depth, *camera)  # (b, 42, 3)
     true_relative = geometry.root_relative(true)
@@ -202,14 +206,13 @@ def _errors(index: Index, predictions: Predictions, root_depth: str) -> dict[str
     side_px = _column(index, "bbox_xywh")[:, 2:].amax(-1)
 
     flags = torch.tensor(skeleton.HAND_TYPE_FLAGS[index["hand_type"]]) > 0
+    sure = torch.tensor(index["hand_type_valid"]).bool()
     correct = (torch.where(flags, probability, 1 - probability) > 0.5).all(-1)
     table = {
         "predicted_hand_type": (probability > 0.5).float() @ torch.tensor([1.0, 2.0]) - 1,
         "probability_right": probability[:, 0],
         "probability_left": probability[:, 1],
-        "handedness_correct": torch.where(
-            _column(index, "hand_type_valid") > 0, correct * 1.0, torch.nan
-        ),
+        "handedness_correct": torch.where(sure, correct * 1.0, torch.nan),
         "mpjpe": _mean(error, valid),
         "mpjpe_honest": _mean(honest, valid),
         "mpjpe_camera": _mean((predicted - true).norm(dim=-1), valid),
@@ -265,9 +268,7 @@ def error_table(
     predicted just once, with finite numbers.
     """
     predictions = predictions.ordered(index)
-    chunks = [
-        slice(start, start + FRAMES_AT_ONCE) for start in range(0, len(index), FRAMES_AT_ONCE)
-    ]
+    chunks = (slice(n, n + FRAMES_AT_ONCE) for n in range(0, len(index), FRAMES_AT_ONCE))
     measured = [_errors(index.take(rows), predictions.take(rows), root_depth) for rows in chunks]
     measured = {name: np.concatenate([part[name] for part in measured]) for name in measured[0]}
     if predictions.part_pixels is not None and predictions.hand_confusion is not None:
@@ -340,7 +341,8 @@ def protocol(table: pd.DataFrame, intervals: bool = True, seed: int = 0) -> dict
         result["wrong_hand_share"] = 1 - confusion.trace() / max(confusion.sum(), 1)
     result = {name: float(v) if np.isfinite(v) else None for name, v in result.items()}
     about = {name: table.attrs.get(name, "unknown") for name in ("data", "split", "root_depth")}
-    return result | about | {"n_frames": len(table), "protocol": _describe(**about)}
+    scored = {"n_frames": len(table), "n_scored": int(table["mpjpe"].notna().sum())}
+    return result | about | scored | {"protocol": _describe(**about)}
 
 
 def _describe(data: str, split: str, root_depth: str) -> str:

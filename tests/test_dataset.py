@@ -301,12 +301,19 @@ def test_unusable_pictures_and_boxes_are_named(tmp_path):
     cv2.imwrite(str(bad), np.zeros((100, 90, 3), np.uint8))
     with pytest.raises(ValueError, match=r"image1.jpg has \(90, 100\) pixels.*\(334, 512\)"):
         InterHandDataset(index).batch([1])
-    with pytest.raises(ValueError, match=r"3 of 3 frames .*no rootnet bbox"):
+    with pytest.raises(ValueError, match=r"3 of 3 frames .*no box in rootnet_output"):
         crop_boxes(index, "rootnet")
-    boxes = np.array([[0.0, 0, 10, 10], [0, 0, -5, 10], [0, 0, 10, 10]])
-    index = open_index(make_tree(tmp_path / "other", 3, pictures=False, bbox_xywh=boxes), "val")
-    with pytest.raises(ValueError, match=r"1 of 3 frames \(image_id 101"):
-        evaluation_targets(index)
+
+
+def test_an_empty_box_has_no_targets_and_no_sample(tmp_path):
+    boxes = np.array([[0.0, 0, 300, 300], [0, 0, -5, 10], [0, 0, 300, 300]])
+    index = open_index(make_tree(tmp_path / "tree", 3, bbox_xywh=boxes), "val")
+    targets = evaluation_targets(index)
+    assert targets.joint_valid.any(1).tolist() == [True, False, True]
+    assert targets.joints_25d.isfinite().all()
+    with pytest.raises(ValueError, match=r"usable\(\)"):
+        InterHandDataset(index, 64).batch([0, 1])
+    assert len(InterHandDataset(index.usable(), 64).batch([0, 1]).row) == 2
 
 
 def test_frames_without_masks_say_so(tmp_path):

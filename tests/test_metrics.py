@@ -214,6 +214,28 @@ def test_many_frames_are_scored_in_pieces(index, monkeypatch):
     pd.testing.assert_frame_equal(error_table(index, perfect(index)), whole)
 
 
+def test_more_predictions_than_frames_are_fine(index):
+    table = error_table(index.take([4, 1]), perfect(index))
+    assert table["image_id"].tolist() == [104, 101] and (table["mpjpe"] < 1e-2).all()
+
+
+def test_unusable_annotations_give_rows_without_errors(tmp_path):
+    rng = np.random.default_rng(0)
+    joints = rng.normal(0, 40, (6, 42, 3)) + [0, 0, 900]
+    joints[3, 4], joints[5, 20] = np.nan, np.inf
+    boxes = np.tile([0.0, 90.0, 334.0, 334.0], (6, 1))
+    boxes[1, 2] = 0
+    root = make_tree(tmp_path / "tree", pictures=False, joints_world_mm=joints, bbox_xywh=boxes)
+    index = open_index(root, "val")
+    table = error_table(index, perfect(index))
+    assert table["mpjpe"].isna().tolist() == [False, True, False, False, False, False]
+    assert np.isnan(table["error_r_thumb1"][1]) and np.isnan(table["error_r_index4"][3])
+    assert np.isnan(table["mpjpe_right"][5]) and np.isnan(table["mrrpe"][5])
+    assert table["fault"][1] > 0
+    result = protocol(table)
+    assert result["mpjpe_all"] < 1e-2 and (result["n_frames"], result["n_scored"]) == (6, 5)
+
+
 @pytest.mark.parametrize("depth", ["gt", "rootnet"])
 def test_mean_pose_measures_the_mean_pose(original, depth):
     predictions = mean_pose_predictions(original, original, depth)
@@ -265,6 +287,8 @@ def test_bad_predictions_are_refused_by_name(index, tmp_path):
         ("hand_type is not in 0…1: 6 of 6", good._replace(hand_type=good.hand_type + 5)),
         ("image_id comes again: 1 of 6 .*100",
          good._replace(image_id=np.array([100, 100, 102, 103, 104, 105]))),
+        ("of no frame in val: 1 of 7 .*7",
+         Predictions.concatenate([good, good.take([0])._replace(image_id=np.array([7]))])),
         ("without a prediction: 2 of 6 .*image_id 100, 101", good.take(slice(2, 6))),
         ("of no frame in val: 1 of 6 .*7", good._replace(image_id=np.array([7, *range(101, 106)]))),
     ]  # fmt: skip
