@@ -17,7 +17,7 @@ from torch import Tensor
 from . import geometry, skeleton
 from .annotations import hand_model_name
 from .dataset import crop_boxes
-from .interhand import Index, open_index
+from .interhand import FRAMES_OF_V1, Index, open_index
 from .skeleton import HAND_TYPES, HEATMAP_CELLS, JOINT_SIDE, JOINT_WRIST, JOINTS, N_JOINTS, WRISTS
 
 RootDepth = Literal["gt", "rootnet"]
@@ -279,8 +279,9 @@ def error_table(
     for name in ("hand_type", "predicted_hand_type"):
         table[name] = np.array((*HAND_TYPES, "none"), object)[table[name].astype(int)]
     table = pd.DataFrame(table)
-    synthetic = hand_model_name(index.root) == "generic"
-    data = "synthetic frames" if synthetic else "InterHand2.6M with the labels on disk"
+    known = len(open_index(index.root, index.split, build=False)) == FRAMES_OF_V1[index.split]
+    data = INTERHAND if known else "InterHand2.6M, label version unknown"
+    data = "synthetic set" if hand_model_name(index.root) == "generic" else data
     table.attrs = {"data": data, "split": index.name, "root_depth": root_depth}
     return table
 
@@ -333,7 +334,7 @@ def protocol(table: pd.DataFrame, intervals: bool = True, seed: int = 0) -> dict
             result |= resampled[list(HEADLINE)].quantile(share).add_suffix(f"_{end}").to_dict()
     limits = np.arange(5, 51, 5)
     result |= dict(zip((f"pck_{mm}mm" for mm in limits), pck_curve(table, limits)))
-    result["pck_auc"] = np.mean(1 - (_fingers(table) / 50).clip(max=1))  # the area, exactly
+    result["pck_auc"] = pck_curve(table, np.arange(0.025, 50, 0.05)).mean()
     if "part_pixels" in table:
         true, given, right = np.sum(list(table["part_pixels"]), 0).reshape(3, -1)[:, 1:]
         result["part_miou"] = pd.Series((right / (true + given - right).clip(1))[true > 0]).mean()
@@ -353,15 +354,12 @@ def _describe(data: str, split: str, root_depth: str) -> str:
     )
 
 
-def _fingers(table: pd.DataFrame) -> Float[np.ndarray, "n"]:
-    error = np.delete(table[ERRORS].to_numpy(), WRISTS, 1)
-    return error[~np.isnan(error)] if (~np.isnan(error)).any() else np.array([np.nan])
-
-
 def pck_curve(table: pd.DataFrame, limits_mm: Num[np.ndarray, "t"]) -> Float[np.ndarray, "t"]:
     """The share of valid joints, wrists left out, whose error is at most each limit."""
-    error = np.sort(_fingers(table))
-    return np.searchsorted(error, limits_mm, side="right") / len(error)
+    error = np.delete(table[ERRORS].to_numpy(), WRISTS, 1)
+    error = np.sort(error[~np.isnan(error)])
+    share = np.searchsorted(error, limits_mm, side="right") / max(len(error), 1)
+    return share if len(error) else share + np.nan
 
 
 def format_report(result: Mapping, others: Mapping[str, Mapping] | None = None) -> str:

@@ -317,5 +317,6 @@ def test_the_report_stands_beside_the_published_rows(index):
     for row in ("this", "mean pose", "DIGIT val", "DIGIT test", "InterNet in MMPose test"):
         protocols = [line for line in lines if line.startswith(f"{row}: ")]
         assert len(protocols) == 1 and "wrist" in protocols[0] and "true hand type" in protocols[0]
+    assert result["data"] == "InterHand2.6M, label version unknown"
     assert "MMPose test: InterHand2.6M v1.0 5 fps; test; true boxes" in text
     assert "depth by the predicted hand type" in text and f"{mean['mpjpe_all']:.2f}" in text
