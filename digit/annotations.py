@@ -5,6 +5,7 @@ before left; a number that is missing is NaN.
 """
 
 import contextlib
+import fcntl
 import functools
 import itertools
 import json
@@ -41,15 +42,30 @@ FIT = {"pose": (48,), "shape": (10,), "trans": (3,)}
 
 @contextlib.contextmanager
 def atomic(path: Path, mode: str = "w") -> Iterator[Any]:
-    """A file that appears under its name only when it is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """A file that appears under its name only when it is complete; OSError if it cannot be."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, mode) as file:
             yield file
         os.replace(temporary, path)
+    except OSError as error:
+        cure = "make room, or the folder writable"
+        raise OSError(f"{path}: cannot be written ({error}); {cure}") from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, wait: bool) -> Iterator[None]:
+    """Hold the lock file for the block; ValueError if another process has it and `wait` is off."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise ValueError(f"{path}: another preparation is at work; wait for its end") from None
+        yield
 
 
 def splits_of(root: Path | str) -> list[str]:

@@ -7,7 +7,6 @@ point by row number. Units and orders are those of `annotations`.
 """
 
 import contextlib
-import fcntl
 import functools
 import gc
 import hashlib
@@ -26,7 +25,9 @@ import torch
 from jaxtyping import Bool, Float, Integer, Shaped
 
 from . import annotations, geometry
-from .annotations import MOMENT, SPLITS, atomic, hand_model_name, splits_of, write_tree  # noqa: F401
+from .annotations import MOMENT, SPLITS, atomic, exclusive, splits_of
+from .annotations import hand_model_name as hand_model_name
+from .annotations import write_tree as write_tree
 from .skeleton import BONES, HAND_TYPE_FLAGS, N_JOINTS, WRISTS
 
 FAULTS = ("", "a valid joint is not finite", "its camera is not finite", "its box is empty",
@@ -46,18 +47,6 @@ Frame = namedtuple("Frame", (
     "joints_world_mm", "joints_cam_mm", "joints_px", "camrot", "campos_mm", "focal", "princpt",
     "mano_pose", "mano_shape", "mano_trans",
 ))  # fmt: skip
-
-
-@contextlib.contextmanager
-def exclusive(path: Path, wait: bool) -> Iterator[None]:
-    """Hold the lock file for the block; ValueError if another process has it and `wait` is off."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise ValueError(f"{path}: another preparation is at work; wait for its end") from None
-        yield
 
 
 def _writable(path: Path) -> bool:
@@ -100,8 +89,8 @@ def write_arrow(path: Path, columns: Mapping[str, Any], metadata: Mapping[str, s
     arrays = {}
     for name, column in columns.items():
         column = column.view(np.uint8) if column.dtype == bool else column
-        tensor = pa.FixedShapeTensorArray.from_numpy_ndarray
-        arrays[name] = tensor(np.ascontiguousarray(column)) if column.ndim > 1 else pa.array(column)
+        tensor = pa.FixedShapeTensorArray.from_numpy_ndarray if column.ndim > 1 else pa.array
+        arrays[name] = tensor(np.ascontiguousarray(column))
         if name in ("camera", "seq_name"):  # few different strings
             arrays[name] = arrays[name].dictionary_encode()
     batch = pa.record_batch(list(arrays.values()), list(arrays)).replace_schema_metadata(metadata)
@@ -138,9 +127,6 @@ def _open_table(path: Path, mtime_ns: int) -> _Table:
 
 def _table(path: Path) -> _Table:
     return _open_table(path, path.stat().st_mtime_ns)
-
-
-# ---------------------------------------------------------------- the index, built
 
 
 def _hashes(sources: Mapping[str, Path]) -> dict[str, str]:
@@ -207,7 +193,7 @@ def _build(split: str, sources: Mapping[str, Path], folder: Path) -> None:
     frames["fault"] = _find_faults(frames, instants, cameras)
     build = _digest([repr((INDEX_VERSION, hashes)).encode()])
     made_of = [hashes.get(role, "") for role in ("data", "camera", "joint_3d", "mano")]
-    about = {"build": build, "left_out": json.dumps(left_out), "made_of": " ".join(sources),
+    about = {"build": build, "left_out": json.dumps(left_out),
              "fingerprint": _digest([repr(made_of).encode()])}  # fmt: skip
     for name, columns in zip(TABLES, (frames, instants, cameras)):
         write_arrow(folder / f"{name}.arrow", columns, about)
@@ -244,9 +230,6 @@ def _find_faults(frames: Mapping, instants: Mapping, cameras: Mapping) -> Intege
         wrong += [(valid & (cam[..., 2] <= 0)).any(1)]
         faults[part] = np.select(wrong, [1, 2, 3, 4], 0)
     return faults
-
-
-# ---------------------------------------------------------------- the index, opened
 
 
 class Index:
@@ -390,9 +373,6 @@ def open_index(root: Path | str, name: str = "train", build: bool = True) -> Ind
     return Index(root, split, name, folder, rows)
 
 
-# ---------------------------------------------------------------- a tree, checked and written
-
-
 def check(
     root: Path | str,
     splits: Sequence[str] | None = None,
@@ -409,7 +389,7 @@ def check(
         index = open_index(root, split)
         n, keys, camera = len(index), np.array(index.keys(), object), index["camera"]
         about = index._table("frames").metadata
-        version = "label version: v1.0's number of frames"
+        version = "label version: as many frames as v1.0"
         if n != FRAMES_OF_V1[split]:
             version = f"label version unknown: v1.0 has {FRAMES_OF_V1[split]:,} frames"
         report += [(split, version, n, 1.0, False, "", "")]
@@ -420,8 +400,7 @@ def check(
             if wrong.any():
                 where = pd.Series(wrong).groupby(camera).agg(["sum", "mean"])
                 worst = where.sort_values("sum").iloc[-1]
-                most = f"{worst.name}: {worst['mean']:.0%}"
-                example = keys[wrong.argmax()]
+                most, example = f"{worst.name}: {worst['mean']:.0%}", keys[wrong.argmax()]
                 report += [(split, what, wrong.sum(), wrong.mean(), exclude, example, most)]
                 reasons[wrong & (reasons == "") & exclude] = what
         bad = np.flatnonzero(reasons != "")
@@ -438,7 +417,8 @@ def _findings(index: Index, examine: Callable | None) -> Iterator[tuple[str, np.
     if examine:
         images = examine(index)
         for reason in sorted(set(images) - {""}):
-            yield f"image: {reason}", images == reason, True
+            wrong = images == reason
+            yield f"image: {reason}", wrong, not wrong.all()  # of all, the tree has no images
     names = index.to_pandas(["capture", "camera", "frame_idx"])
     yield "capture, camera and moment seen twice", names.duplicated(keep=False).to_numpy(), True
     size = np.stack([index["width"], index["height"]], 1)

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import resource
 import shutil
 import signal
 
@@ -290,6 +291,20 @@ def test_a_build_that_is_killed_leaves_nothing_that_counts(tree, tmp_path, monke
     for name in ("frames", "instants", "cameras"):
         made = [(folder / f"{name}.arrow").read_bytes() for folder in (again, undisturbed)]
         assert made[0] == made[1]
+
+
+def test_a_full_disk_is_named(tree):
+    def build(said):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+        with pytest.raises(OSError, match="cannot be written") as caught:
+            open_index(tree)
+        said.send(str(caught.value))
+
+    here, there = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=build, args=(there,))
+    child.start(), child.join()
+    assert here.poll(0)
+    assert here.recv().startswith(f"{tree}/prepared/index/train/") and len(open_index(tree)) == 30
 
 
 def test_two_at_once_make_one_index(tree):
