@@ -148,7 +148,7 @@ def prepare_masks(root: Path | str, split: str, executor: Executor | None = None
     preparation of this data set is at work.
     """
     index = open_index(root, split)
-    keys = [str(Path(split, name).with_suffix(".png")) for name in index["file_name"]]
+    keys = [f"{split}/{name[:-4]}.png" for name in index["file_name"]]
     made_of = _digest(index.fingerprint, load_hands(root))
     prepared = interhand.prepared_dir(root)
     folder, target = prepared / "index" / split, prepared / "masks.lmdb"
@@ -184,7 +184,9 @@ def prepare_masks(root: Path | str, split: str, executor: Executor | None = None
 
     if starts or not table.exists():
         with contextlib.ExitStack() as stack:
-            pool = executor or stack.enter_context(ThreadPoolExecutor(os.cpu_count()))
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            one = {"initializer": torch.set_num_threads, "initargs": (1,)}  # a core is one task's
+            pool = executor or stack.enter_context(ThreadPoolExecutor(os.cpu_count(), **one))
             about = {"progress": f"masks of {split}", "total": int((~known).sum())}
             store.pack(target, rendered(pool), **about)
         columns = {name: rows[name] for name in ROW.names}

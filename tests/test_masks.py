@@ -86,6 +86,15 @@ def generic() -> Hands:
     return (load_hand("right"), load_hand("left"))
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Batches here are too small to share between threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def small_shards(monkeypatch):
     monkeypatch.setattr(masks, "SHARD", 8)
