@@ -92,7 +92,6 @@ class Digit(nn.Module):
         self.merge_layer = UNet(fused, unet)
         self.conv_hm = nn.Conv2d(fused, N_JOINTS, 1)
         self.conv_depth = nn.Conv2d(fused, N_JOINTS, 1)
-        nn.init.constant_(self.conv_depth.bias, HEATMAP_CELLS / 2)  # the wrist's depth
         layers: list[nn.Module] = []
         for i, (inputs, outputs) in enumerate(zip((fused, *head), head)):
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(True)]
@@ -100,6 +99,21 @@ class Digit(nn.Module):
         self.conv_head = nn.Sequential(*layers)
         self.root_fc = mlp(head[-1], HEATMAP_CELLS)
         self.hand_fc = mlp(head[-1], 2)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """He's start for the layers between backbone and outputs.
+
+        torch's own lets each of them shrink its signal to 0.4: all pictures look alike after the
+        six convolutions, and root depth and hand type take long to move. Soft-argmaxes keep it:
+        they start flat, and so with a gradient.
+        """
+        for name, module in self.named_modules():
+            flat = name in ("conv_hm", "root_fc.2", "hand_fc.2") or name.startswith("backbone")
+            if isinstance(module, (nn.Conv2d, nn.Linear)) and not flat:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+        nn.init.constant_(self.conv_depth.bias, HEATMAP_CELLS / 2)  # the wrist's depth
 
     def forward(
         self, image: Float[Tensor, "b 3 s s"], true_parts: UInt8[Tensor, "b h h"] | None = None
