@@ -298,3 +298,16 @@ def test_the_root_says_which_hand(tmp_path, generic):
     root = make_tree(tmp_path, generic, instants=3)
     assert [hand.name for hand in load_hands(root)] == ["generic", "generic"]
     assert [hand.side for hand in load_hands(root)] == ["right", "left"]
+
+
+def test_a_dask_cluster_makes_the_same(tmp_path, generic, small_shards):
+    distributed = pytest.importorskip("distributed")
+    roots = [make_tree(tmp_path / kind, generic) for kind in ("threads", "dask")]
+    prepare_masks(roots[0], "train")
+    with (
+        distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        client.run(_set_shard, 8)
+        prepare_masks(roots[1], "train", client.get_executor())
+    assert contents(roots[0])[0] == contents(roots[1])[0]
