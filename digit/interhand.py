@@ -57,7 +57,9 @@ def _writable(path: Path) -> bool:
 @functools.cache
 def _cache_dir(root: Path) -> Path:
     cache = Path(os.environ.get("DIGIT_CACHE") or Path.home() / ".cache/digit")
-    cache = cache if _writable(cache) else Path(tempfile.mkdtemp(prefix="digit-"))
+    if not _writable(cache):
+        cache = Path(tempfile.mkdtemp(prefix="digit-"))
+        os.environ["DIGIT_CACHE"] = str(cache)  # worker processes look there too
     return cache / f"{root.name}-{_digest([str(root).encode()])}"
 
 
@@ -388,13 +390,11 @@ def check(
     for split in splits or splits_of(root):
         index = open_index(root, split)
         n, keys, camera = len(index), np.array(index.keys(), object), index["camera"]
-        about = index._table("frames").metadata
-        version = "label version: as many frames as v1.0"
-        if n != FRAMES_OF_V1[split]:
-            version = f"label version unknown: v1.0 has {FRAMES_OF_V1[split]:,} frames"
-        report += [(split, version, n, 1.0, False, "", "")]
-        report += [(split, what, many, many / n, False, "", "")
-                   for what, many in json.loads(about["left_out"]).items() if many]  # fmt: skip
+        left_out = json.loads(index._table("frames").metadata["left_out"])
+        known = "v1.0, by its" if n == FRAMES_OF_V1[split] else "unknown: v1.0 has another"
+        report += [(split, f"label version {known} number of frames", n, 1.0, False, "", "")]
+        for what, many in left_out.items():
+            report += [(split, what, many, many / n, False, "", "")] * bool(many)
         reasons = np.full(n, "", object)
         for what, wrong, exclude in _findings(index, examine):
             if wrong.any():
@@ -422,8 +422,8 @@ def _findings(index: Index, examine: Callable | None) -> Iterator[tuple[str, np.
     names = index.to_pandas(["capture", "camera", "frame_idx"])
     yield "capture, camera and moment seen twice", names.duplicated(keep=False).to_numpy(), True
     size = np.stack([index["width"], index["height"]], 1)
-    corner, extent = np.split(index["bbox_xywh"], 2, axis=1)
-    low, high = corner, corner + extent
+    low, extent = np.split(index["bbox_xywh"], 2, axis=1)
+    high = low + extent
     yield "box wholly outside the image", ((high <= 0) | (low >= size)).any(1), True
     yield "box partly outside the image", ((low < -1) | (high > size + 1)).any(1), False
     valid, px = index["joint_valid"], index["joints_px"]

@@ -83,8 +83,8 @@ class Store:
         return sum(1 for _ in self.keys())
 
 
-def _is_folder(place: Path) -> bool:
-    return place.is_dir() and not (place / "data.mdb").exists()
+def _is_folder(place: Path) -> bool:  # of plain files, perhaps not there
+    return not place.is_file() and not (place / "data.mdb").exists()
 
 
 def _keys(place: Path) -> Iterator[str]:

@@ -17,7 +17,7 @@ import pytest
 from test_interhand import columns, write_tree
 
 from digit import store
-from digit.interhand import exclusive, open_index, prepared_dir
+from digit.interhand import check, exclusive, open_index, prepared_dir
 from digit.store import (
     Store,
     image_store,
@@ -166,7 +166,10 @@ def test_sizes_and_black_frames_are_seen_at_any_scale(tree):
 def test_a_tree_without_images_is_passed_over(tmp_path):
     frames, instants, cameras, _ = columns()
     write_tree(tmp_path, "val", frames, instants, cameras)
-    assert pack_images(tmp_path) == {} and len(open_index(tmp_path, "val").usable()) == 30
+    assert pack_images(tmp_path) == {} and set(verify(open_index(tmp_path, "val"))) == {"missing"}
+    report = check(tmp_path, examine=verify).set_index("finding")  # the tree has no images at all
+    assert report.loc["image: missing", "frames"] == 30 and not report["excluded"].any()
+    assert len(open_index(tmp_path, "val").usable()) == 30
 
 
 # ---------------------------------------------------------------- deaths and damages
@@ -257,7 +260,7 @@ def test_what_is_no_lmdb_is_refused(tmp_path):
         image_store(tmp_path).read("k")
 
 
-def test_the_real_frames_are_packed_as_they_are(shared, tmp_path, monkeypatch):
+def test_the_real_frames_are_packed_as_they_are(shared, tmp_path):
     root = shared / "data/InterHand2.6M_sample"
     files = {path.relative_to(root / "images").as_posix(): path.read_bytes()
              for path in root.glob("images/train/**/*.jpg")}  # fmt: skip
