@@ -19,9 +19,12 @@ def prepare(args) -> None:
 
 
 def check(args) -> None:
-    from .interhand import check as check_root
+    from functools import partial
 
-    print(check_root(args.root).to_string(index=False))
+    from . import interhand, store
+
+    found = interhand.check(args.root, examine=partial(store.verify, reduce=8))
+    print(found.to_string(index=False))
 
 
 def train(args) -> None:
@@ -170,7 +173,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(words)
     try:
         args.command(args)
-    except (ValueError, FileNotFoundError, FileExistsError, PermissionError) as error:
+    except (ValueError, OSError) as error:
         print(f"digit: {error}", file=sys.stderr)
         return 2
     except RuntimeError as error:

@@ -325,14 +325,16 @@ def evaluate(
 ) -> dict:
     """`metrics.protocol` of a checkpoint or of a file of predictions; `errors`: its table, Parquet.
 
-    Beside the table goes `<errors>.npz`, the predictions themselves. Raises ValueError and
+    Frames on an exclude list are left out. Beside the table goes `<errors>.npz`, the predictions
+    themselves. Raises ValueError and
     FileNotFoundError for what is missing or does not fit.
     """
     if checkpoint is not None:
         network = load_network(checkpoint)
     index = open_index(root, split)
-    if not len(index):
-        raise ValueError(f"{root}: split {split!r} has no frames; choose another split")
+    if left_out := len(index) - len(index.usable()):
+        print(f"{left_out} of {len(index)} frames are left out, see {index.root}/prepared/exclude")
+        index = index.usable()
     if checkpoint is not None:
         boxes = "rootnet" if root_depth == "rootnet" else "truth"
         frames = InterHandDataset(index, network.image_size, bbox=boxes)

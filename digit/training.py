@@ -69,7 +69,11 @@ class HandData(pl.LightningDataModule):
 
     def __init__(self, root: Path, settings: Settings, size_px: int):
         super().__init__()
-        train, val = open_index(root, settings.train_split), open_index(root, settings.val_split)
+        train = open_index(root, settings.train_split).usable()
+        val = open_index(root, settings.val_split).usable()
+        for index in (train, val):
+            if not len(index):
+                raise ValueError(f"{root}: no frame of {index.name} is usable; digit check says why")
         if settings.val_frames and settings.val_frames < len(val):
             val = val.take(np.linspace(0, len(val) - 1, settings.val_frames).round().astype(int))
         augmentation = None

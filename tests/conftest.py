@@ -1,5 +1,7 @@
 """Shape checks on for every call in the tests; paths of the optional reference data."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ from jaxtyping import install_import_hook
 
 install_import_hook("digit", "beartype.beartype")
 
+os.environ["DIGIT_CACHE"] = tempfile.mkdtemp(prefix="digit-cache-")  # never the user's
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -33,8 +36,6 @@ def tiny_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tiny_root, tmp_path_factory) -> Path:
     """A run of a few steps on the small data set, with its checkpoint and result."""
-    import os
-
     from digit import runs
     from digit.settings import make_settings
     from digit.training import fit
