@@ -180,7 +180,8 @@ def prepare_masks(root: Path | str, split: str, executor: Executor | None = None
                 with interhand.atomic(shards / f"{start}.npy", "wb") as file:
                     np.save(file, part)
                 rows[start : start + len(part)] = part
-                yield from ((key, image) for key, image in zip(keys[start:], images) if image)
+                named = zip(keys[start : start + len(part)], images)
+                yield from ((key, image) for key, image in named if image)
 
     if starts or not table.exists():
         with contextlib.ExitStack() as stack:
@@ -230,16 +231,15 @@ def _digest(fingerprint: str, hands: Hands) -> str:
 
 def _forget(target: Path, prefix: bytes) -> None:
     """Delete what an LMDB holds under a prefix."""
-    if not target.exists():
-        return
-    with interhand.exclusive(target.with_name(f"{target.name}.lock"), wait=False):
-        if target in store._open:  # the process's handle for reading
-            store._open.pop(target).close()
-        env = lmdb.open(str(target), map_size=store.MAP_BYTES)
-        with env, env.begin(write=True) as transaction:
-            cursor = transaction.cursor()
-            while cursor.set_range(prefix) and cursor.key().startswith(prefix):
-                cursor.delete()
+    if target.exists():
+        with interhand.exclusive(target.with_name(f"{target.name}.lock"), wait=False):
+            if target in store._open:  # the process's handle for reading
+                store._open.pop(target).close()
+            env = lmdb.open(str(target), map_size=store.MAP_BYTES)
+            with env, env.begin(write=True) as transaction:
+                cursor = transaction.cursor()
+                while cursor.set_range(prefix) and cursor.key().startswith(prefix):
+                    cursor.delete()
 
 
 def prepare(
