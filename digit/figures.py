@@ -311,7 +311,9 @@ def distributions(panels: Mapping[str, Mapping[str, Values]], bins: int = 40) ->
                 edges = np.histogram_bin_edges(every[np.isfinite(every)], min(bins, len(every) + 4))
                 for (name, group), color, dash in zip(groups.items(), LINE_COLORS, LINE_DASHES):
                     look = dict(facecolor=(color, 0.15), edgecolor=color, linestyle=dash, lw=1.6)
-                    axes.hist(group, edges, histtype="stepfilled", label=name, **look)
+                    axes.hist(
+                        group[np.isfinite(group)], edges, histtype="stepfilled", label=name, **look
+                    )
             axes.set(xlabel=xlabel, ylabel="frames")
             axes.grid(axis="x", visible=False)
             if len(groups) > 1:
@@ -346,8 +348,9 @@ def pck_curves(errors_mm: Mapping[str, Float[np.ndarray, "..."]], limit_mm: floa
         figure, (axes,) = _panels(1)
         for (name, errors), dash in zip(errors_mm.items(), LINE_DASHES):
             there = errors[np.isfinite(errors)]
-            area = np.clip(1 - there / limit_mm, 0, 1).mean()  # of the curve, exactly
-            axes.ecdf(there, label=f"{name} (AUC {area:.3f})", linestyle=dash)
+            if len(there):
+                area = np.clip(1 - there / limit_mm, 0, 1).mean()  # of the curve, exactly
+                axes.ecdf(there, label=f"{name} (AUC {area:.3f})", linestyle=dash)
         axes.set(xlabel="distance to the true joint (mm)", ylabel="share of joints within it")
         axes.set(xlim=(0, limit_mm), ylim=(0, 1.01))
         axes.legend(loc="lower right")

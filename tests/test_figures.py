@@ -168,7 +168,21 @@ def test_figures_stand_alone(joints_px, image):
     assert not mpl._pylab_helpers.Gcf.figs
 
 
-@pytest.mark.parametrize("draw", [figures.contact_sheet, figures.distributions])
+NOTHING = np.full(3, np.nan)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.contact_sheet([]),
+        lambda: figures.distributions({"depth (mm)": {"right": NOTHING, "left": np.zeros(0)}}),
+        lambda: figures.pck_curves({"single": NOTHING, "interacting": np.array([3.0])}),
+        lambda: figures.error_against({"hidden": NOTHING}, NOTHING),
+        lambda: figures.error_against({"hidden": np.zeros(1)}, np.ones(1)),
+        lambda: figures.joint_errors(np.full((2, 42), np.nan)),
+        lambda: figures.learning_curves({"loss": {"train": pd.Series(NOTHING)}}),
+        lambda: figures.space({"none": figures.hand_strokes(np.full((42, 3), np.nan))}),
+    ],
+)
 def test_nothing_to_show_is_an_empty_figure(draw):
-    arguments = ([], []) if draw is figures.contact_sheet else ({},)
-    assert draw(*arguments)._repr_png_()
+    assert draw()._repr_png_()

@@ -1,12 +1,15 @@
 """The lab book keeps its own rules, and every notebook runs top to bottom."""
 
 import ast
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+from digit import runs
+
+NOTEBOOKS = sorted(runs.NOTEBOOKS.glob("*.ipynb"))
 
 
 def code_cells(notebook) -> list:
@@ -55,3 +58,31 @@ def test_outputs_are_stripped_but_for_one_small_picture(notebook):
         assert cell.execution_count is None or cell in kept
     size = sum(len(str(cell.outputs)) for cell in kept)
     assert size < 300_000
+
+
+def execute(name: str, folder: Path, **parameters) -> list[bool]:
+    """Run a notebook as papermill does; whether each claim of its closing table holds."""
+    output = runs.execute_notebook(
+        runs.NOTEBOOKS / f"{name}.ipynb", folder / "out.ipynb", parameters
+    )
+    closing = nbformat.read(output, as_version=4).cells[-1].outputs[-1]["data"]["text/html"]
+    return [word == "True" for word in re.findall("<td>(True|False)</td>", closing)]
+
+
+@pytest.mark.parametrize("name", ["01_data_inspection", "02_mask_rendering", "03_model_building"])
+def test_the_chapters_on_data_and_model_hold_what_they_expect(name, tiny_root, tmp_path):
+    few = {"steps": 25, "batch_size": 4} if name.startswith("03") else {"n": 4}
+    claims = execute(name, tmp_path, root=str(tiny_root), **few)
+    assert len(claims) >= 3 and all(claims), claims
+
+
+def test_the_chapters_on_errors_follow_one_another(tiny_run, tmp_path):
+    evaluated = execute("05_evaluation", tmp_path, run=str(tiny_run), split="val")
+    assert evaluated[0], "every frame has its row"  # six steps need not beat the mean pose
+    claims = execute("06_error_analysis", tmp_path, run=str(tiny_run), split="val", n=1)
+    assert len(claims) >= 3 and all(claims), claims
+
+
+def test_real_frames_are_looked_at_where_they_lie(shared, tmp_path):
+    claims = execute("01_data_inspection", tmp_path, root=str(shared / "data/InterHand2.6M_sample"))
+    assert claims and all(claims), claims
