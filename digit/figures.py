@@ -50,6 +50,10 @@ STYLE = {  # matplotlib's, for `with mpl.rc_context(STYLE)`; every figure here h
     "xtick.color": INK, "ytick.color": INK, "lines.linewidth": 1.6, "hatch.linewidth": 0.8,
     "axes.prop_cycle": mpl.cycler(color=LINE_COLORS, linestyle=LINE_DASHES),
 }  # fmt: skip
+PLOTLY = dict(  # the same look for plotly: `figure.update_layout(PLOTLY)`
+    template="plotly_white", colorway=LINE_COLORS, margin=dict(l=50, r=10, t=40, b=40),
+    font=dict(family="DejaVu Sans, Verdana, sans-serif", size=12, color=INK),
+)  # fmt: skip
 
 
 class Picture(Figure):
@@ -59,17 +63,6 @@ class Picture(Figure):
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.05)
         return buffer.getvalue()
-
-
-@cache
-def plotly_template() -> go.layout.Template:
-    """The same look for plotly figures: `figure.update_layout(template=plotly_template())`."""
-    axis = dict(gridcolor=GRID, linecolor=FRAME, zerolinecolor=GRID, showline=True)
-    room = dict.fromkeys(("xaxis", "yaxis", "zaxis"), axis | dict(backgroundcolor="#F8F8F8"))
-    font = dict(family="DejaVu Sans, Verdana, sans-serif", size=12, color=INK)
-    paper = dict(paper_bgcolor="white", plot_bgcolor="white", margin=dict(l=50, r=10, t=40, b=40))
-    flat = dict(xaxis=axis, yaxis=axis, scene=room, colorway=LINE_COLORS)
-    return go.layout.Template(layout=dict(font=font, **paper, **flat))
 
 
 def finger_color(finger: int, side: int, shade: float | None = None) -> str:
@@ -237,7 +230,7 @@ def space_rotatable(scenes: Scenes) -> go.Figure:
     """`space` for turning with the mouse (plotly), the same view to begin with."""
     ranges = zip("xyz", _extent(scenes).tolist())
     room = {f"{a}axis": dict(title=f"{a} (mm)", range=r, nticks=6) for a, r in ranges}
-    camera = dict(eye=dict(zip("xyz", 2.3 * EYE)), up=dict(x=0, y=-1, z=0))
+    camera = dict(eye=dict(zip("xyz", 2.7 * EYE)), up=dict(x=0, y=-1, z=0))
     specs = [[dict(type="scene")] * len(scenes)]
     figure = make_subplots(1, len(scenes), specs=specs, subplot_titles=list(scenes))
     for column, strokes in enumerate(scenes.values(), start=1):
@@ -250,7 +243,7 @@ def space_rotatable(scenes: Scenes) -> go.Figure:
             trace = go.Scatter3d(x=x, y=y, z=z, **look, hovertemplate=hover)
             figure.add_trace(trace, row=1, col=column)
     figure.update_scenes(room, aspectmode="data", camera=camera)
-    return figure.update_layout(template=plotly_template(), showlegend=False, height=440)
+    return figure.update_layout(PLOTLY, showlegend=False, height=440)
 
 
 def frame_figure(
@@ -323,20 +316,19 @@ def distributions(panels: Mapping[str, Mapping[str, Values]], bins: int = 40) ->
 
 def joint_errors(errors_mm: Float[np.ndarray, "n 42"], ylabel: str = "error (mm)") -> Figure:
     """Mean error of each joint over frames with its 95 % interval; NaN entries do not count."""
-    table = pd.DataFrame(errors_mm)
-    mean, interval = table.mean().to_numpy(), 1.96 * table.sem().to_numpy()
+    table, joints = pd.DataFrame(errors_mm), np.arange(sk.JOINTS_PER_HAND)
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(10, 3.2))
         axes = figure.subplots()
         for side in (0, 1):
-            x = np.arange(sk.JOINTS_PER_HAND) + 0.4 * side - 0.2
-            hand = slice(sk.JOINTS_PER_HAND * side, sk.JOINTS_PER_HAND * (side + 1))
-            colors = [finger_color(joint // 4, side) for joint in range(sk.JOINTS_PER_HAND)]
-            look = dict(color=colors, edgecolor="#555555", hatch="////" * side, ecolor=INK)
-            bars = axes.bar(x, mean[hand], 0.36, yerr=interval[hand], **look)
+            hand = table.iloc[:, sk.JOINTS_PER_HAND * side :].iloc[:, joints]
+            look = dict(hatch="////" * side, edgecolor="#555555", ecolor=INK)
+            look["color"] = [finger_color(joint // 4, side) for joint in joints.tolist()]
+            x, interval = joints + 0.4 * side - 0.2, 1.96 * hand.sem()
+            bars = axes.bar(x, hand.mean(), 0.36, yerr=interval, **look)
             bars.set_label(f"{sk.SIDES[side]} hand")
-        axes.set_xticks(range(sk.JOINTS_PER_HAND), sk.HAND_JOINTS, rotation=40, ha="right")
-        axes.set(ylabel=ylabel, xlim=(-0.6, sk.JOINTS_PER_HAND - 0.4))
+        axes.set_xticks(joints, sk.HAND_JOINTS, rotation=40, ha="right")
+        axes.set(ylabel=ylabel, xlim=(-0.6, len(joints) - 0.4))
         axes.grid(axis="x", visible=False)
         axes.legend(ncols=2, loc=(0.75, 1.0))
     return figure
