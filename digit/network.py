@@ -138,10 +138,11 @@ class Digit(nn.Module):
         fused = self.merge_layer(fused)
         heatmaps = self.conv_hm(fused)
         pooled = self.conv_head(fused).mean((2, 3))
-        depth_cells = torch.arange(HEATMAP_CELLS, device=image.device, dtype=torch.float32)
+        root_probability = self.root_fc(pooled).float().softmax(-1)  # of cells 0…63
+        depth_cells = torch.arange(HEATMAP_CELLS, device=image.device)
         return Prediction(
             joints_25d=soft_argmax(heatmaps, self.conv_depth(fused)),
-            relative_root_depth=self.root_fc(pooled).float().softmax(-1) @ depth_cells,
+            relative_root_depth=(root_probability * depth_cells).sum(-1),
             hand_type_logits=self.hand_fc(pooled).float(),
             part_logits=part_logits,
             heatmaps=heatmaps,
@@ -157,7 +158,9 @@ def soft_argmax(
     z = (probability * depth_maps.float().flatten(2)).sum(-1)
     probability = probability.unflatten(-1, (cells, cells))
     centres = (torch.arange(cells, device=heatmaps.device) + 0.5) * (HEATMAP_CELLS / cells)
-    return torch.stack([probability.sum(-2) @ centres, probability.sum(-1) @ centres, z], -1)
+    # sums, not matrix products: autocast would round those to half precision
+    x, y = ((probability.sum(axis) * centres).sum(-1) for axis in (-2, -1))
+    return torch.stack([x, y, z], -1)
 
 
 def mlp(width: int, outputs: int) -> nn.Sequential:

@@ -157,6 +157,14 @@ def test_true_parts_change_the_joints_only_where_they_are_read():
         assert (not torch.equal(a.joints_25d, b.joints_25d)) == differs
 
 
+def test_half_precision_rounds_no_coordinate():
+    network, image = build_network("quick").eval(), torch.rand(2, 3, 128, 128)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        got = network(image)
+    again = soft_argmax(got.heatmaps.double(), torch.zeros(2, 42, 32, 32))
+    torch.testing.assert_close(got.joints_25d[..., :2], again[..., :2], rtol=0, atol=1e-3)
+
+
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match=r"'quik'.*quick"):
         build_network("quik")
