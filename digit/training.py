@@ -73,7 +73,7 @@ class HandData(pl.LightningDataModule):
         val = open_index(root, settings.val_split).usable()
         for index in (train, val):
             if not len(index):
-                raise ValueError(f"{root}: no frame of {index.name} is usable; digit check says why")
+                raise ValueError(f"{root}: no frame of {index.name} is usable: see digit check")
         if settings.val_frames and settings.val_frames < len(val):
             val = val.take(np.linspace(0, len(val) - 1, settings.val_frames).round().astype(int))
         augmentation = None
@@ -306,8 +306,8 @@ def fit(run: Path) -> dict:
     """Train the run of `<run>/parameters.yaml`, from its last checkpoint if it has one.
 
     Writes metrics.csv, progress.json, TensorBoard events, checkpoints/{best,last}.ckpt and, when
-    the whole training is done, result.json, which it returns. Raises ValueError for a loss that is not
-    finite and KeyboardInterrupt after SIGINT or SIGTERM; both leave a checkpoint to resume from.
+    the whole training is done, result.json, which it returns. Raises ValueError for a loss that is
+    not finite and KeyboardInterrupt after a signal; both leave a checkpoint to resume from.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")

@@ -5,11 +5,14 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import torch
 from jaxtyping import install_import_hook
 
 install_import_hook("digit", "beartype.beartype")
 
 os.environ["DIGIT_CACHE"] = tempfile.mkdtemp(prefix="digit-cache-")  # never the user's
+torch.set_num_threads(1)  # two workers share two cores
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
