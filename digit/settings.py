@@ -61,8 +61,8 @@ PRESETS: dict[str, Settings] = {
         ema=0.999, workers=8,
     ),
     "quick": Settings(
-        network="quick", epochs=8.0, batch_size=32, learning_rate=1e-3, schedule="cosine",
-        warmup=0.05, clip_norm=10.0, evaluate_every=4.0, val_frames=300,
+        network="quick", epochs=8.0, batch_size=16, learning_rate=1e-3, schedule="cosine",
+        warmup=0.05, clip_norm=10.0, rotation_deg=20.0, evaluate_every=4.0, val_frames=300,
     ),
     "small": Settings(
         network="small", epochs=20.0, batch_size=32, learning_rate=1e-3, schedule="cosine",
