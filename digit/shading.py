@@ -6,7 +6,7 @@ Yuksel et al. 2010), so nothing is unwrapped; arms and clothes repeat square til
 """
 
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, no_type_check
 
 import cv2
 import numba
@@ -14,8 +14,10 @@ import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 
 from .hand import ASSET, load_hand
-from .raster import draw
+from .raster import COMPILED, rasterize
 
+FAST = numba.njit(nogil=True, cache=True, fastmath=True)
+INLINE = numba.njit(nogil=True, cache=True, inline="always")
 GRID, TILE, SHADOW_PX = 8, 256, 384
 HAND, SKIN, CLOTH = 0, 1, 2  # materials of faces
 TONES_SRGB = np.array(  # light to dark: back of the hand, palm
@@ -28,13 +30,6 @@ TONES_SRGB = np.array(  # light to dark: back of the hand, palm
 )  # fmt: skip
 
 
-class Look(NamedTuple):
-    """A subject's texels: of the hands (left as right), and tiles of the arms' skin and cloth."""
-
-    hand: Float32[np.ndarray, "f t 5"]
-    tiles: Float32[np.ndarray, "2 s s 5"]
-
-
 class Lights(NamedTuple):
     """Lamps (mm, world) and the light from above and below."""
 
@@ -45,13 +40,15 @@ class Lights(NamedTuple):
 
 
 class Surface(NamedTuple):
-    """Faces of a scene: material, and the row of `Look.hand` (−1 − row where two corners are
-    swapped, as in the left hand)."""
+    """Faces of a scene, their materials and textures: the hand face whose texels one shows (−1 −
+    that where two corners are swapped, as in the left hand); texels of the hand; tiles of the arms'
+    skin and of cloth."""
 
     faces: Int[np.ndarray, "f 3"]
     material: Int[np.ndarray, "f"]
     texture: Int[np.ndarray, "f"]
-    look: Look
+    hand: Float32[np.ndarray, "h t 5"]
+    tiles: Float32[np.ndarray, "2 s s 5"]
 
 
 class Camera(NamedTuple):
@@ -59,7 +56,7 @@ class Camera(NamedTuple):
 
     name: str
     camrot: Float[np.ndarray, "3 3"]
-    campos: Float[np.ndarray, "3"]
+    campos_mm: Float[np.ndarray, "3"]
     focal: Float[np.ndarray, "2"]
     princpt: Float[np.ndarray, "2"]
     exposure: Float[np.ndarray, "3"]
@@ -67,10 +64,12 @@ class Camera(NamedTuple):
     noise: float  # standard deviation, of 255
     grey: bool
 
-    def project(self, points: Float[np.ndarray, "*b 3"]) -> tuple[Float[np.ndarray, "*b 2"], ...]:
+    def project(
+        self, points: Float[np.ndarray, "n 3"]
+    ) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n"]]:
         """Pixels and depths (mm) of world points."""
-        cam = (points.astype(np.float64) - self.campos) @ self.camrot.T
-        return cam[..., :2] / np.maximum(cam[..., 2:], 1) * self.focal + self.princpt, cam[..., 2]
+        cam = (points.astype(float) - self.campos_mm) @ self.camrot.T
+        return cam[:, :2] / np.maximum(cam[:, 2:], 1) * self.focal + self.princpt, cam[:, 2]
 
 
 # ---------------------------------------------------------------- skin and cloth
@@ -83,14 +82,14 @@ def linear(srgb: Float[np.ndarray, "*b"]) -> Float[np.ndarray, "*b"]:
 
 @functools.lru_cache(1)
 def _marks():
-    """The hand's texels (mm, rest pose) and what marks them, by name (data/hand/make_look.py)."""
+    """The hand's texels (F, t, 3), mm in the rest pose, and what marks them (see make_look.py)."""
     with np.load(ASSET.with_name("generic_look.npz")) as file:
-        marks = file["marks"].astype(np.float32) / 255
-    hand = load_hand("right")
+        marks = np.moveaxis(file["marks"].astype(np.float32) / 255, -1, 0)
     corner = np.array([(i, j, GRID - i - j) for i in range(GRID + 1) for j in range(GRID + 1 - i)])
-    vertices = hand.v_template.numpy() * 1000
-    points = np.einsum("tk,fkc->ftc", corner / GRID, vertices[hand.faces])
-    return points, marks, np.broadcast_to(hand.face_part[:, None], marks.shape[:2])
+    hand = load_hand("right")
+    corners = hand.v_template.numpy()[hand.faces] * 1000
+    part = np.broadcast_to(hand.face_part[:, None], marks.shape[1:])
+    return np.einsum("tk,fkc->ftc", corner / GRID, corners), marks, part
 
 
 def _noise(rng, points, size_mm):
@@ -106,99 +105,90 @@ def _noise(rng, points, size_mm):
 
 
 def _tile_noise(rng, sigma):
-    noise = rng.standard_normal((TILE, TILE), np.float32)
-    noise = cv2.GaussianBlur(np.tile(noise, (3, 3)), (0, 0), sigma)[
-        TILE : 2 * TILE, TILE : 2 * TILE
-    ]
+    noise = np.tile(rng.standard_normal((TILE, TILE), np.float32), (3, 3))
+    noise = cv2.GaussianBlur(noise, (0, 0), sigma)[TILE:-TILE, TILE:-TILE]
     return noise / noise.std()
 
 
-def draw_look(rng: np.random.Generator) -> Look:
-    """A subject's skin, all tones alike likely, and clothes."""
-    points, marks, part = _marks()
-    palmar, crease, wrinkle, red, nail, rim, tendon, band = np.moveaxis(marks, -1, 0)
+def draw_skin(
+    rng: np.random.Generator,
+) -> tuple[Float32[np.ndarray, "h t 5"], Float32[np.ndarray, "s s 5"]]:
+    """Texels of a subject's hands and the tile of the arms; all tones alike likely."""
+    points, (palmar, crease, wrinkle, red, nail, rim, tendon, band), part = _marks()
     tone = rng.uniform(0, len(TONES_SRGB) - 1.001)
     k, dark = int(tone), tone / (len(TONES_SRGB) - 1)
-    back, palm = linear(TONES_SRGB[k] + (tone - k) * (TONES_SRGB[k + 1] - TONES_SRGB[k])) * np.exp(
-        rng.normal(0, 0.06, 3)
-    )
+    back, palm = linear(TONES_SRGB[k] + (tone - k) * (TONES_SRGB[k + 1] - TONES_SRGB[k]))
+    back, palm = (colour * np.exp(rng.normal(0, 0.06, 3)) for colour in (back, palm))
     age, ruddy = rng.uniform(0.3, 1.0), rng.uniform(0.4, 1.0)
     mottle, fine = _noise(rng, points, 9.0), _noise(rng, points, 1.3)
     ridge = abs(_noise(rng, points * [0.5, 1, 1], 11.0) + 0.2 * mottle)
     vein = np.exp(-62 * ridge**2) * (1 - palmar) * (points[..., 0] > 0) * rng.uniform(0, 0.8)
     blush = np.clip(ruddy * (2 * red - 256 / 255 + 0.18 * mottle + 0.25 * palmar), -0.4, 1.2)
     lines = (crease + 0.45 * age * wrinkle) * (0.7 + 0.6 * dark)
-
-    def shade(amount, *rgb):  # absorbs light by colour
-        return np.exp(amount[..., None] * np.array(rgb, np.float32))
-
-    colour = back + palmar[..., None] * (palm - back)
-    colour = colour * shade(blush * (1 - 0.6 * dark), 0.05, -0.30, -0.26)
-    colour = colour * shade(0.05 * mottle + 0.07 * fine, 1, 1, 1) * shade(lines, -0.35, -0.6, -0.6)
-    colour = colour * shade(vein, -0.20, -0.06, -0.02)
+    depth = {  # how much of red, green and blue light each absorbs
+        (-0.05, 0.30, 0.26): blush * (1 - 0.6 * dark), (1, 1, 1): -0.05 * mottle - 0.07 * fine,
+        (0.35, 0.6, 0.6): lines, (0.20, 0.06, 0.02): vein, (0.5, 0.5, 0.501): rim,
+    }  # fmt: skip
+    absorbed = sum(amount[..., None] * np.array(colour) for colour, amount in depth.items())
+    colour = (back + palmar[..., None] * (palm - back)) * np.exp(-absorbed)
     pale = 0.7 * palm + 0.3 * linear(np.array([236.0, 190, 178]))
-    colour = (colour + 0.5 * nail[..., None] * (pale - colour)) * shade(rim, -0.5, -0.5, -0.5)
+    colour += 0.5 * nail[..., None] * (pale - colour)
     height = 0.5 * tendon + 0.25 * vein + 0.06 * fine + 0.35 * nail - 0.3 * rim
     height = height - 0.35 * crease - 0.28 * age * wrinkle
     gloss = rng.uniform(0.25, 0.35) + 0.5 * nail
-    if rng.random() < 0.25:  # a ring, on the proximal part of a finger
+    if rng.random() < 0.25:  # a ring about the proximal part of a finger
         metal = band * (part == rng.choice([0, 3, 10])) > 0.3
-        colour[metal], gloss[metal] = (
-            linear(np.array([[212, 175, 85], [190, 190, 195]]))[rng.integers(2)],
-            1.0,
-        )
+        gold, silver = linear(np.array([[212.0, 175, 85], [190, 190, 195]]))
+        colour[metal], gloss[metal] = gold if rng.random() < 0.6 else silver, 1.0
         height[metal] += 1.0
-    hand = np.concatenate([colour, height[..., None], gloss[..., None]], -1).astype(np.float32)
-    return Look(hand, np.stack([_skin_tile(rng, back), _cloth_tile(rng)]))
+    hand = np.concatenate([np.minimum(colour, 0.95), height[..., None], gloss[..., None]], -1)
 
-
-def _skin_tile(rng, back):
     hair = np.zeros((TILE, TILE), np.float32)
     for _ in range(int(rng.uniform(0, 900)) * rng.integers(0, 2)):
         at, length = rng.integers(0, TILE, 2), rng.normal([6, 4], [3, 3])
         cv2.line(hair, at.tolist(), (at + length).astype(int).tolist(), 1.0, 1, cv2.LINE_AA)
     mottle, fine = _tile_noise(rng, 9.0), _tile_noise(rng, 1.0)
-    tile = np.exp(0.05 * mottle + 0.04 * fine - 0.35 * hair)[..., None] * back
-    return np.dstack([tile, 0.05 * fine, np.full_like(fine, 0.28)]).astype(np.float32)
+    arm = np.exp(0.05 * mottle + 0.04 * fine - 0.35 * hair)[..., None] * back
+    return hand.astype("f4"), np.dstack([arm, 0.05 * fine, np.full_like(fine, 0.28)]).astype("f4")
 
 
-def _cloth_tile(rng):
-    base, other = linear(rng.uniform(8, 235, (2, 3))) * rng.uniform(0.2, 1, (2, 1))
-    y, x = np.mgrid[:TILE, :TILE]
-    wave = [
-        np.sin(2 * np.pi * a * rng.integers(3, 12) / TILE) > rng.uniform(-0.3, 0.8) for a in (x, y)
-    ]
-    share = {
-        "plain": np.zeros((TILE, TILE)), "stripes": wave[1], "plaid": 0.5 * wave[0] + 0.5 * wave[1],
-        "print": _tile_noise(rng, rng.uniform(5, 14)) > 0.8,
-    }[rng.choice(["plain", "plain", "stripes", "plaid", "print"])]  # fmt: skip
+def draw_cloth(rng: np.random.Generator) -> Float32[np.ndarray, "s s 5"]:
+    """A tile of cloth: plain, striped, chequered or printed, mostly in muted colours."""
+    tint = rng.uniform(12, 225, (2, 1)) + rng.normal(0, 28, (2, 3))
+    base, other = linear(np.clip(tint, 4, 240))
+    y, x = np.mgrid[:TILE, :TILE] * 2 * np.pi / TILE
+    across, along = (np.sin(a * rng.integers(3, 12)) > rng.uniform(-0.3, 0.8) for a in (x, y))
+    spots = _tile_noise(rng, rng.uniform(5, 14)) > 0.8
+    share = (0 * x, 0 * x, along, 0.5 * across + 0.5 * along, spots)[rng.integers(5)]
     weave, folds = _tile_noise(rng, 0.8), _tile_noise(rng, 18.0)
     colour = (base + share[..., None] * (other - base)) * np.exp(0.06 * weave)[..., None]
-    return np.dstack([colour, 0.08 * weave + 3.0 * folds, np.full_like(weave, 0.03)]).astype(
-        np.float32
-    )
+    return np.dstack([colour, 0.08 * weave + 3 * folds, 0.03 + 0 * weave]).astype("f4")
 
 
 # ---------------------------------------------------------------- light
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@INLINE
+@no_type_check
 def _dot(a, b):
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@INLINE
+@no_type_check
 def _from_to(a, b):
     return b[0] - a[0], b[1] - a[1], b[2] - a[2]
 
 
-@numba.njit(nogil=True, cache=True, inline="always")
+@INLINE
+@no_type_check
 def _unit(a):
     size = max(np.sqrt(_dot(a, a)), np.float32(1e-6))
     return a[0] / size, a[1] / size, a[2] / size
 
 
-@numba.njit(nogil=True, cache=True)
+@COMPILED
+@no_type_check
 def vertex_normals(vertices, faces, weld):
     """Unit normals (V, 3), outwards; vertices of one weld share the sum of their faces' normals."""
     normals = np.zeros_like(vertices)
@@ -210,91 +200,67 @@ def vertex_normals(vertices, faces, weld):
             for corner in range(3):
                 normals[weld[faces[f, corner]], k] += n
     for v in range(len(normals)):
-        normals[v] /= max(np.sqrt((normals[v] ** 2).sum()), 1e-12)
+        normals[v, 0], normals[v, 1], normals[v, 2] = _unit(normals[v])
     return normals[weld]
 
 
-@numba.njit(nogil=True, cache=True)
+@COMPILED
+@no_type_check
 def openness(vertices, normals, balls, radii):
     """Share of the sky that balls leave to each vertex (V,), 0–1, by their solid angles."""
     result = np.ones(len(vertices), np.float32)
     for v in range(len(vertices)):
         for b in range(len(balls)):
             ray = _from_to(vertices[v], balls[b])
-            square = _dot(ray, ray)
-            if square < 90000.0:
-                facing = _dot(ray, normals[v])
-                if facing > 0:
-                    r2 = radii[b] ** 2
-                    share = facing / np.sqrt(square) * r2 / max(square, r2)
-                    result[v] *= 1 - 0.55 * min(share, 1.0)
+            square, facing = _dot(ray, ray), _dot(ray, normals[v])
+            if square < 90000.0 and facing > 0:
+                r2 = radii[b] ** 2
+                share = facing / np.sqrt(square) * r2 / max(square, r2)
+                result[v] *= 1 - 0.55 * min(share, 1.0)
     return result
-
-
-class Shadows(NamedTuple):
-    """What each lamp sees first: nearness (1 / mm), and world → (u·w, v·w, w) of its map."""
-
-    nearness: Float32[np.ndarray, "l s s"]
-    cameras: Float[np.ndarray, "l 3 4"]
 
 
 def cast_shadows(
     vertices: Float32[np.ndarray, "v 3"], faces: Int[np.ndarray, "f 3"], lights: Lights,
     target: Float[np.ndarray, "3"], reach_mm: float = 420.0,
-) -> Shadows:  # fmt: skip
-    """Shadow maps of all lamps, of what lies within `reach_mm` of the target."""
-    maps, cameras = np.zeros((len(lights.place), SHADOW_PX, SHADOW_PX), np.float32), []
-    face, numbers = np.zeros(maps.shape[1:], np.int32), np.arange(len(faces), dtype=np.int32)
-    for k, place in enumerate(lights.place):
+) -> tuple[Float32[np.ndarray, "l s s"], Float32[np.ndarray, "l 3 4"]]:  # fmt: skip
+    """Shadow maps of what lies within `reach_mm` of the target: nearness (1 / mm) of what a lamp
+    sees first, and world → (u·w, v·w, w) of its map."""
+    maps, cameras = [], []
+    for place in lights.place:
         away = np.linalg.norm(target - place)
         z = (target - place) / away
-        x = np.cross(z, [0.31, 0.2, 0.93])
-        x /= np.linalg.norm(x)
+        x = np.cross(z, [0.31, 0.2, 0.93]) / np.linalg.norm(np.cross(z, [0.31, 0.2, 0.93]))
         rotation, focal = np.stack([x, np.cross(z, x), z]), SHADOW_PX / 2 * away / reach_mm
         lens = np.array([[focal, 0, SHADOW_PX / 2], [0, focal, SHADOW_PX / 2], [0, 0, 1]])
-        cameras.append(lens @ np.concatenate([rotation, -(rotation @ place)[:, None]], 1))
-        seen = vertices @ cameras[k][:, :3].T + cameras[k][:, 3]
-        draw(
-            seen[:, :2] / np.maximum(seen[:, 2:], 1),
-            seen[:, 2],
-            faces,
-            numbers,
-            face,
-            maps[k],
-            True,
-        )
-    return Shadows(maps, np.stack(cameras))
+        cameras.append(lens @ np.c_[rotation, -(rotation @ place)])
+        u, v, w = cameras[-1][:, :3] @ vertices.T + cameras[-1][:, 3:]
+        px = np.stack([u, v], 1) / np.maximum(w, 1)[:, None]
+        maps.append(1 / rasterize(px, w, faces, SHADOW_PX, SHADOW_PX)[1])
+    return np.stack(maps), np.stack(cameras).astype(np.float32)
 
 
 def render(
-    surface: Surface, attributes: Float32[np.ndarray, "v 9"], lights: Lights, shadows: Shadows,
+    surface: Surface, attributes: Float32[np.ndarray, "v 9"], lights: Lights, shadows: tuple,
     camera: Camera, background: Float32[np.ndarray, "h w 3"],
-) -> tuple[Float32[np.ndarray, "h w 3"], Int[np.ndarray, "h w"]]:  # fmt: skip
-    """The picture in linear light and the face that each pixel shows (−1: background).
-
-    A vertex's attributes: place (mm, world), normal, openness, texture coordinates (mm)."""
+) -> tuple[Float32[np.ndarray, "h w 3"], tuple]:  # fmt: skip
+    """The picture in linear light, and what each pixel shows: its face (−1: background) and depth
+    (mm). A vertex's attributes: place (mm, world), normal, openness, texture coordinates (mm);
+    shadows as from `cast_shadows`."""
     px, depth = camera.project(attributes[:, :3])
-    face = np.full(background.shape[:2], -1, np.int32)
-    numbers = np.arange(len(surface.faces), dtype=np.int32)
-    draw(px, depth, surface.faces, numbers, face, np.zeros(face.shape, np.float32), True)
-    values, texels = np.zeros((*face.shape, 7), np.float32), np.zeros((*face.shape, 5), np.float32)
-    _look_up(face, px, depth, attributes, *surface[:3], *surface.look, values, texels)
+    height, width = background.shape[:2]
+    face, depth_map = rasterize(px, depth, surface.faces, width, height)
+    values, texels = (np.zeros((height, width, n), np.float32) for n in (7, 5))
+    _look_up(face, px, depth, attributes, *surface, values, texels)
+    singles = *lights, *shadows, camera.camrot, camera.campos_mm, camera.focal[0]
     picture = background.copy()
-    at = (
-        camera.camrot.astype(np.float32),
-        camera.campos.astype(np.float32),
-        np.float32(camera.focal[0]),
-    )
-    lamps = [a.astype(np.float32) for a in lights]
-    maps = shadows.nearness, shadows.cameras.astype(np.float32)
-    _shade(face, values, texels, surface.material, *lamps, *maps, *at, picture)
-    return picture, face
+    _shade(face, values, texels, surface.material, *map(np.float32, singles), picture)
+    return picture, (face, depth_map)
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
-def _look_up(
-    face, px, depth, attributes, faces, material, texture, hand, tiles, values, texels
-):  # fmt: skip
+@FAST
+@no_type_check
+def _look_up(face, px, depth, attributes, faces, material, texture, hand, tiles, values, texels):
     """Attributes and texels of what each pixel shows, perspective-correct."""
     share = np.zeros(3)
     for y in range(face.shape[0]):
@@ -321,26 +287,24 @@ def _look_up(
                 j = min(int(v), GRID - 1 - i)
                 u, v = min(u - i, 1.0), min(v - j, 1.0)
                 at = i * (GRID + 1) - i * (i - 1) // 2 + j
-                left, right, top = at, at + GRID + 1 - i, at + 1
+                right, top = at + GRID + 1 - i, at + 1
                 if u + v > 1 and i + j < GRID - 1:
-                    left, u, v = right + 1, 1 - v, 1 - u
+                    at, u, v = right + 1, 1 - v, 1 - u
                 for c in range(5):
-                    t = hand[row, left, c]
+                    t = hand[row, at, c]
                     texel[c] = t + u * (hand[row, right, c] - t) + v * (hand[row, top, c] - t)
             else:
-                tile = tiles[material[f] - 1]
                 i, j = int(np.floor(v)), int(np.floor(u))
-                v, u = v - i, u - j
+                v, u, tile = v - i, u - j, tiles[material[f] - 1]
+                i0, i1, j0, j1 = i % TILE, (i + 1) % TILE, j % TILE, (j + 1) % TILE
                 for c in range(5):
-                    top = (1 - u) * tile[i % TILE, j % TILE, c] + u * tile[
-                        i % TILE, (j + 1) % TILE, c
-                    ]
-                    i1 = (i + 1) % TILE
-                    low = (1 - u) * tile[i1, j % TILE, c] + u * tile[i1, (j + 1) % TILE, c]
+                    top = (1 - u) * tile[i0, j0, c] + u * tile[i0, j1, c]
+                    low = (1 - u) * tile[i1, j0, c] + u * tile[i1, j1, c]
                     texel[c] = (1 - v) * top + v * low
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
+@FAST
+@no_type_check
 def _shade(
     face, values, texels, material, place, colour, sky, ground, nearness, maps, camrot, campos,
     focal, picture,
@@ -355,8 +319,7 @@ def _shade(
                 continue
             skin, at, gloss = material[face[y, x]] != CLOTH, values[y, x], texels[y, x, 4]
             eye = _from_to(at, campos)
-            scale = 0.5 * focal / np.sqrt(_dot(eye, eye))
-            eye = _unit(eye)
+            scale, eye = 0.5 * focal / np.sqrt(_dot(eye, eye)), _unit(eye)
             across = down = np.float32(0)
             inside = 0 < x < width - 1 and 0 < y < height - 1
             if inside and min(face[y, x - 1], face[y, x + 1], face[y - 1, x], face[y + 1, x]) >= 0:
@@ -423,42 +386,39 @@ def _star():
     y, x = np.mgrid[-26:27, -26:27]
     r, angle = np.hypot(x, y), np.arctan2(y, x)
     rays = 0.16 * np.exp(-r / 6) * np.maximum(np.cos(4 * angle), 0) ** 12 + 0.05 * np.exp(-r / 5)
-    disc = 1.6 / (1 + np.exp(3 * (r - 5.5)))
-    return ((disc + rays)[..., None] * [1.0, 1.0, 0.92]).astype(np.float32)
+    return ((1.6 / (1 + np.exp(3 * (r - 5.5))) + rays)[..., None] * [1, 1, 0.92]).astype(np.float32)
 
 
 def room(rng: np.random.Generator, width: int, height: int) -> Float32[np.ndarray, "h w 3"]:
-    """A cluttered background out of focus: soft colours, boxes, stripes, grain."""
-    small = rng.uniform(0.02, 0.7, (*rng.integers(2, 7, 2), 3)).astype(np.float32) ** 1.5
-    picture = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    for _ in range(rng.integers(0, 14)):
-        box = (*rng.integers(-60, (width, height), 2), *rng.integers(15, 220, 2))
-        corners = cv2.boxPoints((box[:2], box[2:], rng.normal(0, 12))).astype(np.int32)
-        cv2.fillPoly(picture, [corners], (rng.uniform(0, 0.8, 3) ** 1.5).tolist())
-    y, x = np.mgrid[:height, :width]
-    a, period, depth = rng.uniform(0, np.pi), rng.uniform(8, 60), rng.uniform(0, 0.5)
-    wave = np.sin((x * np.cos(a) + y * np.sin(a)) * 2 * np.pi / period) > 0
-    grain = rng.standard_normal((height // 8, width // 8), np.float32)
-    grain = np.exp(0.3 * cv2.resize(grain, (width, height))) * (
-        1 + depth * wave * (rng.random() < 0.4)
-    )
-    blurred = cv2.GaussianBlur(picture * grain[..., None], (0, 0), rng.uniform(0.6, 6))
-    return np.clip(blurred, 0, 2).astype(np.float32)
+    """A cluttered background out of focus: muted colours, boxes, grain."""
+
+    def colours(*size):
+        grey = rng.uniform(0.03, 0.9, (*size, 1)) ** 1.8
+        return (grey * np.exp(rng.normal(0, 0.22, (*size, 3)))).astype(np.float32)
+
+    picture = cv2.resize(colours(*rng.integers(2, 7, 2)), (width, height))
+    for colour in colours(rng.integers(0, 16)):
+        middle, size = rng.uniform(-60, (width, height)).tolist(), rng.uniform(12, 240, 2).tolist()
+        corners = cv2.boxPoints((middle, size, rng.normal(0, 12))).astype(np.int32)
+        cv2.fillPoly(picture, [corners], colour.tolist())
+    cells = rng.integers(4, 120, 2)  # grain when both are many, stripes when one is few
+    grain = rng.standard_normal(tuple(cells), np.float32) * np.float32(rng.uniform(0, 0.4))
+    picture *= np.exp(cv2.resize(grain, (width, height)))[..., None]
+    return np.clip(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.6, 6)), 0, 2)
 
 
 def develop(
     picture: Float32[np.ndarray, "h w 3"], camera: Camera, rng: np.random.Generator
 ) -> UInt8[np.ndarray, "h w 3"]:
     """Linear light → sRGB 0–255: exposure, blur, tone curve, grain."""
-    exposed = picture * camera.exposure.astype(np.float32)
-    exposed = cv2.GaussianBlur(exposed, (0, 0), camera.blur_px)
+    picture = cv2.GaussianBlur(picture * np.float32(camera.exposure), (0, 0), camera.blur_px)
     if camera.grey:
-        exposed = exposed @ np.array([[0.3], [0.6], [0.1]], np.float32)
+        picture = picture @ np.array([[0.3], [0.6], [0.1]], np.float32)
     tones, grain = _film()
-    y, x = rng.integers(0, len(grain) - np.array(exposed.shape[:2]))
-    grain = grain[y:, x:, : exposed.shape[2]][: exposed.shape[0], : exposed.shape[1]]
-    toned = tones[np.minimum(exposed * 1023, len(tones) - 1).astype(np.int32)]
-    developed = np.clip(toned + camera.noise * grain, 0, 255).astype(np.uint8)
+    y, x = rng.integers(0, len(grain) - np.array(picture.shape[:2]))
+    grain = grain[y:, x:, : picture.shape[2]][: picture.shape[0], : picture.shape[1]]
+    toned = tones[np.minimum(picture * 1023, len(tones) - 1).astype(np.int32)]
+    developed = np.clip(toned + np.float32(camera.noise) * grain, 0, 255).astype(np.uint8)
     return developed.repeat(3 // developed.shape[2], -1)
 
 

@@ -2,7 +2,7 @@
 
     python data/hand/make_look.py [generic_look.npz]
 
-From generic_hand.npz (the right hand; the left mirrors it):
+From generic_hand.npz (the right hand; the left mirrors it) and the shapes of poses.json:
 
 axes (15, 3, 3)      rest axes of MANO's joints 1–15, columns flexion, abduction, twist
 ball_ends (n, 2)     pairs of opposite vertices; the ball about their middle fills the hand there,
@@ -10,11 +10,19 @@ ball_scale (n,)      its radius this share of half their distance
 point_names, points  vertices with names: `<finger><k>` is the palmar skin of a phalanx, with `_d`
                      the dorsal, `_r` the thumb's, `_u` the little finger's side; `<finger>_tip`;
                      palm, heel and wrist likewise
-marks (F, t, 8)      uint8 per face and texel (t of a triangular grid of 8 cells an edge): palm side,
-                     crease, wrinkle, redness (128 is none), nail, nail's rim, tendon, ring's band
+ball_kin (n, n)      balls that bones join so closely that their overlap means nothing
+marks (F, t, 8)      uint8 per face and texel (t of a triangular grid of 8 cells an edge): palm
+                     side, crease, wrinkle, redness (128 is none), nail, nail's rim, tendon, band
+shape_names, shapes  (s, 15, 3) radians: flexion, abduction, twist of the joints of a named shape
+
+A shape in poses.json: the thumb's name (there: flexion, abduction, twist of its base, flexion of
+its next joints); flexion of the knuckles and of the middle joints from index to pinky (the last
+joints bend by 0.6 of those); spread, −1 … 1; degrees.
 """
 
+import json
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +115,10 @@ def named_points(vertices, bone, joints, ends, marks, axes):
 
 def skin_marks(vertices, faces, weights, joints, ends, axes):
     corner = np.array([(i, j, GRID - i - j) for i in range(GRID + 1) for j in range(GRID + 1 - i)])
-    spread = lambda a: np.einsum("tk,fkc->ftc", corner / GRID, a[faces]).reshape(-1, a.shape[-1])
+
+    def spread(a):
+        return np.einsum("tk,fkc->ftc", corner / GRID, a[faces]).reshape(-1, a.shape[-1])
+
     points, weight = spread(vertices), spread(weights)
     normals = unit(spread(vertex_normals(vertices, faces)))
     crease, wrinkle, red, nail, rim, band = np.zeros((6, len(points)))
@@ -145,7 +156,7 @@ def skin_marks(vertices, faces, weights, joints, ends, axes):
     )
     for line in lines:
         away = np.full(len(points), 99.0)
-        for a, b in zip(line[:-1], line[1:]):
+        for a, b in pairwise(line):
             d, p = (b - a) * [1, 0, 1], (points - a) * [1, 0, 1]
             t = np.clip(p @ d / (d @ d), 0, 1)
             away = np.minimum(away, np.linalg.norm(p - t[:, None] * d, axis=1))
@@ -164,6 +175,25 @@ def skin_marks(vertices, faces, weights, joints, ends, axes):
     return np.round(marks).astype(np.uint8).reshape(len(faces), -1, len(MARKS))
 
 
+def kin(bone):
+    finger, level = (bone + 2) // 3, np.where(bone == 0, 0, (bone - 1) % 3 + 1)
+    related = (finger[:, None] == finger) | (level[:, None] + level <= 1)
+    return related & (abs(level[:, None] - level) <= 1)
+
+
+def shape_angles():
+    text = json.loads((HERE / "poses.json").read_text())
+    shapes = np.zeros((len(text["shapes"]), 15, 3), np.float32)
+    for angles, (thumb, knuckles, middles, spread) in zip(shapes, text["shapes"].values()):
+        fans = np.array([-2, 0, 6, 9]) + spread * np.array([14, 3, -9, -18])
+        for finger, row in enumerate((0, 3, 9, 6)):  # index, middle, ring, pinky in MANO's order
+            bend, middle = knuckles[finger], middles[finger]
+            angles[row : row + 3, 0] = bend, middle, 0.6 * middle
+            angles[row, 1] = fans[finger] * (1 - np.clip(bend / 90, 0, 1))  # bent, they cannot fan
+        angles[12], angles[13:, 0] = text["thumbs"][thumb][:3], text["thumbs"][thumb][3:]
+    return np.array(list(text["shapes"])), np.radians(shapes)
+
+
 def build():
     with np.load(HERE / "generic_hand.npz") as file:
         hand = {key: file[key] for key in file.files}
@@ -175,10 +205,14 @@ def build():
     axes, normals = rest_axes(joints, ends), vertex_normals(vertices, faces)
     points = named_points(vertices, hand["weights"].argmax(1), joints, ends, marks, axes)
     ends_of_balls, scale = balls(vertices, normals)
+    names, shapes = shape_angles()
     return {
         "axes": axes.astype("f4"),
         "ball_ends": ends_of_balls.astype("u2"),
         "ball_scale": scale.astype("f4"),
+        "ball_kin": kin(hand["weights"][ends_of_balls].mean(1).argmax(1)),
+        "shape_names": names,
+        "shapes": shapes,
         "point_names": np.array(list(points)),
         "points": np.array(list(points.values()), "u2"),
         "marks": skin_marks(vertices, faces, hand["weights"], joints, ends, axes),
