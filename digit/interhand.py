@@ -36,6 +36,7 @@ FRAMES_OF_V1 = {"train": 1_361_062, "val": 380_125, "test": 849_160}  # 5 fps
 MIN_BONE_MM, MAX_BONE_MM, MAX_PALM_MM = 3, 80, 130  # beyond human; palm: wrist to base
 MAX_FIT_ERROR_MM = 10  # of a fit that speaks for wrong 3D joints
 TABLES = ("frames", "instants", "cameras")
+ROW_OF = {"instants": "instant_row", "cameras": "camera_row"}  # by which frames point to them
 INDEX_VERSION = 2  # of the files' layout: an index of another version is built anew
 CHUNK = 16384  # frames computed with at a time
 
@@ -122,13 +123,13 @@ class _Table:
         return values if rows is None else values[rows]
 
 
-@functools.lru_cache(maxsize=64)
-def _open_table(path: Path, mtime_ns: int) -> _Table:
-    return _Table(path)
-
-
-def _table(path: Path) -> _Table:
-    return _open_table(path, path.stat().st_mtime_ns)
+def _open_tables(root: Path, split: str, folder: Path) -> dict[str, _Table]:
+    """A split's tables, masks.arrow before the others if it was made from the same labels."""
+    tables = {name: _Table(folder / f"{name}.arrow") for name in TABLES}
+    path = find_prepared(root, f"index/{split}/masks.arrow")
+    masks = {"masks": _Table(path)} if path else {}
+    made_from = {table.metadata.get("index") for table in masks.values()}
+    return (masks if made_from == {tables["frames"].metadata["fingerprint"]} else {}) | tables
 
 
 def _hashes(sources: Mapping[str, Path]) -> dict[str, str]:
@@ -147,7 +148,7 @@ def _is_fresh(folder: Path, sources: Mapping[str, Path]) -> bool:
     """Whether the index in the folder is whole and was made from just these sources."""
     try:
         made = json.loads((folder / "sources.json").read_text())
-        builds = {_table(folder / f"{name}.arrow").metadata["build"] for name in TABLES}
+        builds = {_Table(folder / f"{name}.arrow").metadata["build"] for name in TABLES}
         stamps = _stamps(sources)
         if builds != {made["build"]} or made["version"] != INDEX_VERSION:
             return False
@@ -242,14 +243,20 @@ class Index:
     and `fit_error_mm` (N, 2) with NaN for none; joints, cameras (float64) and fits `mano_*` (m;
     NaN none) are joined on demand. There are also `camera_row`, `instant_row`, every column of the
     split's masks.arrow and, for synthetic data, of `truth/<split>.parquet`. What is stored as such
-    is, for a whole split, a read-only view of the file. An Index pickles as its paths and rows.
+    is, for a whole split, a read-only view of the file. An Index, and what is taken from it, keeps
+    to the files it has opened (open it again after preparing). It pickles as its paths and rows.
     """
 
     def __init__(
-        self, root: Path, split: str, name: str, folder: Path, rows: Integer[np.ndarray, "n"]
-    ):
+        self, root: Path, split: str, name: str, folder: Path, rows: Integer[np.ndarray, "n"],
+        tables: dict[str, _Table] | None = None,
+    ):  # fmt: skip
         self.root, self.split, self.name, self.folder, self.rows = root, split, name, folder, rows
-        self.fingerprint = self._table("frames").metadata["fingerprint"]  # of the labels and fits
+        self._tables = tables or _open_tables(root, split, folder)
+        self.fingerprint = self._tables["frames"].metadata["fingerprint"]  # of the labels and fits
+
+    def __reduce__(self) -> tuple:
+        return Index, (self.root, self.split, self.name, self.folder, self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -259,16 +266,8 @@ class Index:
 
     def take(self, rows: Any) -> "Index":
         """The frames at these positions (numbers, slice or mask) of this index, in their order."""
-        return Index(self.root, self.split, self.name, self.folder, self.rows[rows])
-
-    def _table(self, name: str) -> _Table:
-        return _table(self.folder / f"{name}.arrow")
-
-    def _masks(self) -> _Table | None:
-        """The masks' columns, if they were made from the same labels."""
-        path = find_prepared(self.root, f"index/{self.split}/masks.arrow")
-        table = path and _table(path)
-        return table if table and table.metadata.get("index") == self.fingerprint else None
+        some = self.rows[rows]
+        return Index(self.root, self.split, self.name, self.folder, some, self._tables)
 
     def _truth(self) -> pd.DataFrame:
         path = self.root / f"truth/{self.split}.parquet"
@@ -276,23 +275,21 @@ class Index:
 
     def columns(self) -> list[str]:
         """The names of all columns."""
-        masks = self._masks()
-        more = ("camera_row", "instant_row", *(masks.names if masks else ()), *self._truth())
-        return list(dict.fromkeys((*Frame._fields[1:], *more)))
+        return list(dict.fromkeys((*Frame._fields[1:], *self._stored())))
+
+    def _stored(self) -> list[str]:
+        """Those that are stored with a row a frame."""
+        tables = (self._tables[name].names for name in ("frames", "masks") if name in self._tables)
+        return [name for names in (*tables, self._truth()) for name in names]
 
     def __getitem__(self, column: str) -> Shaped[np.ndarray, "n ..."]:
         """A column over the index's rows; KeyError naming what there is."""
-        frames, masks = self._table("frames"), self._masks()
-        rows = self.rows
-        if len(rows) == frames.batch.num_rows and (np.diff(rows) == 1).all():
-            rows = None
-        if masks and column in masks.names:
-            return masks.take(column, rows)
-        if column in frames.names:
-            return frames.take(column, rows)
-        for name, row_of in (("instants", "instant_row"), ("cameras", "camera_row")):
-            if column in self._table(name).names:
-                return self._table(name).take(column, self[row_of])
+        n = self._tables["frames"].batch.num_rows
+        whole = len(self) == n and (np.diff(self.rows) == 1).all()
+        for name, table in self._tables.items():
+            if column in table.names:
+                rows = self[ROW_OF[name]] if name in ROW_OF else None if whole else self.rows
+                return table.take(column, rows)
         if column in ("joints_cam_mm", "joints_px"):
             which = int(column == "joints_px")
             joints = np.empty((len(self), N_JOINTS, 3 - which), np.float32)
@@ -316,9 +313,7 @@ class Index:
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The columns as a table; by default those that are stored with one value a frame."""
-        masks, frames = self._masks(), self._table("frames")
-        stored = [*frames.names, *(masks.names if masks else ()), *self._truth()]
-        table = {name: self[name] for name in dict.fromkeys(columns or stored)}
+        table = {name: self[name] for name in dict.fromkeys(columns or self._stored())}
         return pd.DataFrame({k: v if v.ndim == 1 else list(v) for k, v in table.items()
                              if columns or v.ndim == 1})  # fmt: skip
 
@@ -368,7 +363,7 @@ def open_index(root: Path | str, name: str = "train", build: bool = True) -> Ind
                 finally:
                     gc.enable()
             folder = target
-    n = _table(folder / "frames.arrow").batch.num_rows
+    n = _Table(folder / "frames.arrow").batch.num_rows
     rows = annotations.subset_rows(n, part)
     if not len(rows):
         raise ValueError(f"{root}: {name} is an empty split, {part} of {n} frames; take {split}")
@@ -390,7 +385,7 @@ def check(
     for split in splits or splits_of(root):
         index = open_index(root, split)
         n, keys, camera = len(index), np.array(index.keys(), object), index["camera"]
-        left_out = json.loads(index._table("frames").metadata["left_out"])
+        left_out = json.loads(index._tables["frames"].metadata["left_out"])
         known = "v1.0, by its" if n == FRAMES_OF_V1[split] else "unknown: v1.0 has another"
         report += [(split, f"label version {known} number of frames", n, 1.0, False, "", "")]
         for what, many in left_out.items():
@@ -433,7 +428,7 @@ def _findings(index: Index, examine: Callable | None) -> Iterator[tuple[str, np.
     inside = ((px > low[:, None] - margin) & (px < high[:, None] + margin)).all(2) & valid
     misfit = sound & (inside.sum(1) < valid.sum(1) / 2)
     yield "camera does not fit: most joints project outside the box", misfit, True
-    world = index._table("instants").take("joints_world_mm", None)
+    world = index._tables["instants"].take("joints_world_mm", None)
     bones = np.linalg.norm(world[:, BONES[:, 0]] - world[:, BONES[:, 1]], axis=2)
     limit = np.where(np.isin(BONES[:, 1], WRISTS), MAX_PALM_MM, MAX_BONE_MM)
     wrong = ((bones > limit) | (bones < MIN_BONE_MM))[index["instant_row"]]

@@ -16,7 +16,6 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
-import lmdb
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
@@ -154,7 +153,7 @@ def prepare_masks(root: Path | str, split: str, executor: Executor | None = None
     folder, target = prepared / "index" / split, prepared / "masks.lmdb"
     table, shards = folder / "masks.arrow", folder / f"masks-{made_of}"
     if not shards.is_dir():
-        _forget(target, f"{split}/".encode())
+        store.forget(target, f"{split}/")
         table.unlink(missing_ok=True)
         for old in folder.glob("masks-*"):
             shutil.rmtree(old)
@@ -227,19 +226,6 @@ def _digest(fingerprint: str, hands: Hands) -> str:
         if isinstance(value, Tensor | np.ndarray):
             digest.update(np.ascontiguousarray(value).tobytes())
     return digest.hexdigest()
-
-
-def _forget(target: Path, prefix: bytes) -> None:
-    """Delete what an LMDB holds under a prefix."""
-    if target.exists():
-        with interhand.exclusive(target.with_name(f"{target.name}.lock"), wait=False):
-            if target in store._open:  # the process's handle for reading
-                store._open.pop(target).close()
-            env = lmdb.open(str(target), map_size=store.MAP_BYTES)
-            with env, env.begin(write=True) as transaction:
-                cursor = transaction.cursor()
-                while cursor.set_range(prefix) and cursor.key().startswith(prefix):
-                    cursor.delete()
 
 
 def prepare(

@@ -190,12 +190,8 @@ def pack(
     ValueError if another process is packing this LMDB or it is broken; OSError if the disk is full.
     """
     path, unusable, added, kept = Path(path), {}, 0, 0
-    if path.resolve() in _open:
-        _open.pop(path.resolve()).close()
-    lock = exclusive(path.with_name(f"{path.name}.lock"), wait=False)
     bar = tqdm(items, desc=progress, total=total, unit="frame", disable=not progress)
-    with lock, ThreadPoolExecutor(READERS) as threads, contextlib.ExitStack() as stack:
-        env = stack.enter_context(_open_lmdb(path, map_size=MAP_BYTES, metasync=False))
+    with _writing(path) as env, ThreadPoolExecutor(READERS) as threads:
         batch, items = [], iter(bar)
         while group := list(itertools.islice(items, READ_AHEAD)):
             with env.begin() as transaction:
@@ -213,6 +209,26 @@ def pack(
                 batch = []
         added += _put(env, path, batch)
     return Packed(added, kept, unusable)
+
+
+def forget(path: Path, prefix: str) -> None:
+    """Delete what the LMDB, if it is there, holds under a prefix; raises as `pack` does."""
+    if path.exists():
+        start = prefix.encode()
+        with _writing(path) as env:
+            env.set_mapsize(2 * env.info()["map_size"])  # pages are copied before they are freed
+            with env.begin(write=True) as transaction, transaction.cursor() as cursor:
+                while cursor.set_range(start) and cursor.key().startswith(start):
+                    cursor.delete()
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[lmdb.Environment]:
+    with exclusive(path.with_name(f"{path.name}.lock"), wait=False):
+        if path.resolve() in _open:
+            _open.pop(path.resolve()).close()
+        with _open_lmdb(path, map_size=MAP_BYTES, metasync=False) as env:
+            yield env
 
 
 def _value(item: tuple[str, bytes | Callable[[], bytes]]) -> bytes | Exception:

@@ -177,13 +177,16 @@ def test_frames_as_a_table_with_the_truth_beside(tree):
 
 
 def test_masks_count_for_the_labels_they_were_made_from(tree):
-    index, n = open_index(tree), len(open_index(tree))
+    n = len(open_index(tree))
     made = {"parts_valid": np.arange(n) % 2 == 0, "fit_error_mm": np.ones((n, 2), np.float32)}
     path = prepared_dir(tree) / "index/train/masks.arrow"
-    write_arrow(path, made, {"index": index.fingerprint})
+    write_arrow(path, made, {"index": open_index(tree).fingerprint})
+    index = open_index(tree)
     assert index["parts_valid"].sum() == (n + 1) // 2 and index["fit_error_mm"].max() == 1
     write_arrow(path, made, {"index": "of other labels"})
-    assert not index["parts_valid"].any() and np.isnan(index["fit_error_mm"]).all()
+    other = open_index(tree)
+    assert not other["parts_valid"].any() and np.isnan(other["fit_error_mm"]).all()
+    assert index.take([0, 1])["parts_valid"].tolist() == [True, False]  # what was opened stays
 
 
 def test_subsets_by_name(tree):
