@@ -158,8 +158,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--json", type=Path, metavar="OUT")
     sub.add_argument("--figure", type=Path, metavar="OUT.png")
     sub = command("demo", demo, "data, masks, training, evaluation and all notebooks in minutes")
-    sub.add_argument("--frames", type=int, default=4000)
-    sub.add_argument("--minutes", type=float, default=4.5, help="training time")
+    sub.add_argument("--frames", type=int, default=3000)
+    sub.add_argument("--minutes", type=float, default=5.0, help="training time")
     return top
 
 

@@ -161,7 +161,7 @@ def progress_line(run: Path) -> str:
     best = state["best"].get("mpjpe_all")
     left = timedelta(seconds=round(state["seconds_left"] or 0))
     return (
-        f"epoch {state['epoch']:.2f} · step {state['step']}/{state['steps']} · "
+        f"epoch {state['epoch']:.2f} · step {state['step']} · "
         f"{state.get('samples_per_s') or 0:.0f} samples/s · loss {state.get('loss') or 0:.3f} · "
         f"best {f'{best:.1f} mm' if best else '–'} · {left} left"
     )
@@ -268,8 +268,13 @@ def demo(frames: int, minutes: float) -> None:
         train(run)
     for number in ("05_evaluation", "06_error_analysis"):
         _demo_notebook(number, out, {"run": str(run)}, say)
-    say(f"executed notebooks: {out} and {run}; open them with make lab")
-    print((run / "report_test.txt").read_text())
+    summary = pd.read_csv(run / "summary_test.csv", index_col=0).reindex(columns=HEADLINE)
+    report = (run / "report_test.txt").read_text().splitlines()
+    say("done\n\nmm, handedness as a share; test subjects the network has never seen\n")
+    print(summary.to_string(float_format="{:.2f}".format, na_rep="–"))
+    print("\nprotocol:", next(line for line in report if line.startswith("this: "))[6:])
+    print(f"executed notebooks: {out} and {run / '04_training.ipynb'}")
+    print(f"figures of the worst frames, errors, checkpoints: {run}\nnext: make lab")
 
 
 def _demo_notebook(name: str, out: Path, values: dict, say) -> None:

@@ -127,6 +127,7 @@ class HandTraining(pl.LightningModule):
         self.steps_per_epoch = 1.0
         self.resume_state: dict | None = None
         self.best: dict = {}
+        self.latest: dict = {}  # what was last measured, by name
         self.sums: dict[str, torch.Tensor] = {}
         self.stop_signal = 0
         self.elapsed = 0.0  # seconds of training in earlier sessions of this run
@@ -230,6 +231,7 @@ class HandTraining(pl.LightningModule):
         if not self.trainer.is_global_zero:
             return
         epoch = self.step / self.steps_per_epoch
+        self.latest |= row
         with (self.run / "metrics.csv").open("a", newline="") as file:
             csv.writer(file).writerows(
                 [self.step, f"{epoch:.4f}", f"{self.seconds():.1f}", name, f"{value:.6g}"]
@@ -241,7 +243,7 @@ class HandTraining(pl.LightningModule):
             left = min(left, self.settings.minutes * 60 - self.seconds())
         state = {
             "state": "running", "step": self.step, "steps": self.steps, "epoch": epoch,
-            "seconds": self.seconds(), "seconds_left": max(0.0, left), "best": self.best, **row,
+            "seconds": self.seconds(), "seconds_left": max(0.0, left), "best": self.best, **self.latest,
         }  # fmt: skip
         write_json(self.run / "progress.json", state)
 
