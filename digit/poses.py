@@ -219,7 +219,7 @@ def reach(
     def beyond(x, low, high):
         return np.maximum(x - high, 0) ** 2 + np.maximum(low - x, 0) ** 2
 
-    strain = beyond(np.arctan2(back, ahead), -1.15, 1.2)  # flexion of the wrist
+    strain = beyond(np.arctan2(back, ahead), -1.0, 1.0)  # flexion of the wrist
     strain += 2 * beyond(np.arcsin(np.clip(little, -1, 1)), -0.6, 0.35)  # its deviation
     strain += beyond((hinge * frame[..., 1]).sum(-1), 0.05, 1)  # the forearm's roll
     strain += 0.02 * swivel[..., 0] ** 2 + 9 * np.maximum(distance / longest - 1, 0) ** 2

@@ -118,7 +118,7 @@ def draw_skin(
     tone = rng.uniform(0, len(TONES_SRGB) - 1.001)
     k, dark = int(tone), tone / (len(TONES_SRGB) - 1)
     back, palm = linear(TONES_SRGB[k] + (tone - k) * (TONES_SRGB[k + 1] - TONES_SRGB[k]))
-    back, palm = (colour * np.exp(rng.normal(0, 0.06, 3)) for colour in (back, palm))
+    back, palm = (colour * np.exp(rng.normal(0, 0.04, 3)) for colour in (back, palm))
     age, ruddy = rng.uniform(0.3, 1.0), rng.uniform(0.4, 1.0)
     mottle, fine = _noise(rng, points, 9.0), _noise(rng, points, 1.3)
     ridge = abs(_noise(rng, points * [0.5, 1, 1], 11.0) + 0.2 * mottle)

@@ -210,7 +210,7 @@ def draw_cameras(
     rng: np.random.Generator, profile: Profile, width: int, height: int
 ) -> list[Camera]:
     """The dome of a capture; each camera looks about where hands are held."""
-    cast, cameras = np.exp(rng.normal(0, 0.1, 3)) * rng.uniform(0.8, 1.25), []
+    cast, cameras = np.exp(rng.normal(0, 0.07, 3)) * rng.uniform(0.85, 1.2), []
     for k in range(profile.cameras):
         ranges = profile.azimuth, profile.elevation, profile.distance
         if rng.random() < profile.head:
@@ -236,8 +236,8 @@ def draw_lights(rng: np.random.Generator, profile: Profile) -> Lights:
     n = rng.integers(2, 4)
     place = MIDDLE + 1600 * _direction(rng.uniform(-2, 2, n), rng.uniform(0.1, 1.3, n))
     lamps, sky = rng.dirichlet(np.full(n, 2.0)) * rng.uniform(*profile.contrast), 0.38
-    level = rng.uniform(0.6, 1.0) / (0.6 * lamps.sum() + sky)  # white skin stays below white
-    tint = level * np.exp(rng.normal(0, 0.08, (n + 2, 3)))
+    level = rng.uniform(0.75, 1.05) / (0.6 * lamps.sum() + sky)  # white skin stays below white
+    tint = level * np.exp(rng.normal(0, 0.05, (n + 2, 3)))
     ground = sky * rng.uniform(0.3, 0.8)
     return Lights(place, lamps[:, None] * tint[2:], sky * tint[0], ground * tint[1])
 
@@ -269,7 +269,19 @@ def make_capture(job: Job) -> Path:
     part = Path(job.root) / "parts" / f"{job.capture}.npz"
     if part.is_file():
         return part
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in one order, whatever the machine
+    try:
+        tables = _capture(job)
+    finally:
+        torch.set_num_threads(threads)
+    with atomic(part, "wb") as file:
+        np.savez(file, **{key: np.asarray(table) for key, table in tables.items()})
+    return part
+
+
+def _capture(job):
+    """Writes a capture's pictures; its annotations, in columns."""
     rng, profile = np.random.default_rng([job.seed, job.capture]), job.profile
     width, height = (512, 334) if rng.random() < profile.landscape else (334, 512)
     betas = np.clip(rng.normal(0, 1, 10), -2, 2).round(6).astype(np.float32)
@@ -342,11 +354,8 @@ def make_capture(job: Job) -> Path:
     }  # fmt: skip
     tables = {f"frames/{key}": [row[key] for row in rows] for key in rows[0]}
     tables |= {f"instants/{key}": value[used] for key, value in instants.items()}
-    tables |= {f"cameras/{key}": [getattr(camera, key) for camera in cameras]
-               for key in ("name", "camrot", "campos_mm", "focal", "princpt")}  # fmt: skip
-    with atomic(part, "wb") as file:
-        np.savez(file, **{key: np.asarray(table) for key, table in tables.items()})
-    return part
+    names = "name", "camrot", "campos_mm", "focal", "princpt"
+    return tables | {f"cameras/{key}": [getattr(c, key) for c in cameras] for key in names}
 
 
 def _hand_type(present):
@@ -450,7 +459,9 @@ def synthesize(
         return totals
     with atomic(note) as file:
         file.write(json.dumps(settings, indent=1) + "\n")
-    pool = executor or ProcessPoolExecutor(min(workers or os.cpu_count() or 1, len(jobs)))
+    pool = executor or ProcessPoolExecutor(
+        min(workers or os.cpu_count() or 1, len(jobs)), initializer=cv2.setNumThreads, initargs=(0,)
+    )
     try:
         futures = {pool.submit(make_capture, job): job for job in jobs}
         with tqdm(total=frames, unit="frame", disable=not progress) as bar:
