@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from . import figures, geometry
 from .dataset import InterHandDataset, loader
@@ -296,7 +296,7 @@ def predict_dataset(
     training, image_id = network.training, dataset.index["image_id"]
     network.eval()
     parts = []
-    for batch in tqdm(batches, "predicting", disable=not progress, unit="batch"):
+    for batch in tqdm(batches, "predicting", disable=not progress, leave=False):
         prediction = network(batch.images().to(device), batch.parts.to(device))
         labels = prediction.part_logits.argmax(1)
         statistics = part_statistics(labels.cpu(), batch.parts.int(), batch.parts_valid)

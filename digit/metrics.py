@@ -372,15 +372,15 @@ def format_report(result: Mapping, others: Mapping[str, Mapping] | None = None) 
         row = dict(zip(HEADLINE, about[3:]), protocol=_describe(*about[:3]))
         rows[f"{method} {about[1]}"] = row
 
-    def cell(row: Mapping, name: str) -> str:
-        values = [row.get(key) for key in (name, f"{name}_low", f"{name}_high")]
-        percent = 100 if name == "handedness_accuracy" else 1
-        mean, *ends = ("" if v is None else f"{percent * v:.2f}" for v in values)
-        return mean + (f" [{', '.join(ends)}]" if all(ends) else "")
-
-    cells = [[cell(row, name) for name in HEADLINE] for row in rows.values()]
-    heads = ["MPJPE all", "single", "interacting", "MRRPE", "handedness %"]
-    lines = ["mm, with 95 % intervals", pd.DataFrame(cells, list(rows), heads).to_string(), ""]
+    table = pd.DataFrame([[row.get(name) for name in HEADLINE] for row in rows.values()], [*rows])
+    table[len(HEADLINE) - 1] *= 100
+    table.columns = heads = ["MPJPE all", "single", "interacting", "MRRPE", "handedness %"]
+    table = table.astype(float).to_string(float_format="{:.2f}".format, na_rep="–")
+    lines = ["mm", table, ""]
+    for method, row in rows.items():
+        ends = [[row.get(f"{name}_{end}") for end in ("low", "high")] for name in HEADLINE[:4]]
+        ends = [f"{head} {a:.1f}…{b:.1f}" for head, (a, b) in zip(heads, ends) if a and b]
+        lines += [f"95 % of {method}: {', '.join(ends)}"] if ends else []
     for key, text in EXTRAS.items():
         numbers = [result.get(f"{key}{hands}") for hands in ("", "_all", "_sh", "_ih")]
         numbers = [f"{v:.3f}" for v in numbers if v is not None]
