@@ -105,15 +105,16 @@ def pose_spots(
 ) -> Float[Tensor, "*b 2 p 3"]:  # fmt: skip
     """The rig's spots in the world, by linear blend skinning."""
     local = joint_rotations(angles, rig.axes)
-    rotation = [torch.eye(3).expand_as(local[..., 0, :, :])]
-    position = [rig.joints[0].expand(rotation[0].shape[:-1])]
+    rotations = [torch.eye(3).expand_as(local[..., 0, :, :])]
+    positions = [rig.joints[0].expand(rotations[0].shape[:-1])]
     for j in range(1, 16):
         parent = 0 if j % 3 == 1 else j - 1
-        rotation.append(rotation[parent] @ local[..., j - 1, :, :])
-        position.append(position[parent] + rotation[parent] @ (rig.joints[j] - rig.joints[parent]))
-    rotations, positions = torch.stack(rotation, -3), torch.stack(position, -2)  # (*b, 2, 16, …)
-    moves = positions - (rotations @ rig.joints[..., None])[..., 0]
-    affine = rig.weights @ torch.cat([rotations, moves[..., None]], -1).flatten(-2)
+        offset = rotations[parent] @ (rig.joints[j] - rig.joints[parent])
+        rotations.append(rotations[parent] @ local[..., j - 1, :, :])
+        positions.append(positions[parent] + offset)
+    turned = torch.stack(rotations, -3)  # (*b, 2, 16, 3, 3)
+    moves = torch.stack(positions, -2) - (turned @ rig.joints[..., None])[..., 0]
+    affine = rig.weights @ torch.cat([turned, moves[..., None]], -1).flatten(-2)
     affine = affine.unflatten(-1, (3, 4))  # (*b, 2, p, 3, 4)
     spots = (affine[..., :3] @ rig.spots[..., None])[..., 0] + affine[..., 3] - rig.joints[0]
     mirror = torch.tensor([[[1.0, 1, 1]], [[-1.0, 1, 1]]])
@@ -131,7 +132,7 @@ def joint_rotations(
 def joint_angles(pose: Float[np.ndarray, "*b 48"], side: int) -> Float32[np.ndarray, "*b 15 3"]:
     """The angles (rad) of MANO poses of a side (0 right, 1 left); undoes `mano_pose`."""
     fingers = pose[..., 3:].reshape(*pose.shape[:-1], 15, 3) * ([1, -1, -1] if side else [1, 1, 1])
-    m = _asset()["axes"].transpose(0, 2, 1) @ _exp(fingers) @ _asset()["axes"]
+    m = _asset()["axes"].transpose(0, 2, 1) @ rotation(fingers) @ _asset()["axes"]
     twists = LIMITS[:, 2, 1] > 0  # the thumb's base; the others are told apart beyond 90° too
     cosine = np.hypot(m[..., 1, 0], m[..., 1, 1]) * np.sign(m[..., 1, 1])
     plain = np.arctan2(-m[..., 2, 0], m[..., 0, 0])
@@ -153,7 +154,8 @@ def _tensor(array):
     return torch.from_numpy(np.ascontiguousarray(array, np.float32))
 
 
-def _exp(axis_angle):
+def rotation(axis_angle: Float[np.ndarray, "*b 3"]) -> Float[np.ndarray, "*b 3 3"]:
+    """Rotation matrices of axis-angle vectors (rad), in numpy."""
     return axis_angle_to_matrix(torch.from_numpy(np.asarray(axis_angle, np.float64))).numpy()
 
 
@@ -163,7 +165,7 @@ def _log(rotations):
 
 
 def _jitter(rng, rotations, sigma):
-    return _exp(rng.normal(0, 1, rotations.shape[:-1]) * sigma) @ rotations
+    return rotation(rng.normal(0, 1, rotations.shape[:-1]) * sigma) @ rotations
 
 
 def unit(v: Float[np.ndarray, "*b 3"]) -> Float[np.ndarray, "*b 3"]:
@@ -312,7 +314,7 @@ def _sequence(rng, rig, person, name, instants):
     at = np.sort(rng.random(instants)) * (n_keys - 1)
     k = np.minimum(at.astype(int), n_keys - 2)
     w = ((at - k) ** 2 * (3 - 2 * (at - k)))[:, None, None]
-    turn = turn[k] @ _exp(w * _log(turn[k].mT @ turn[k + 1]))
+    turn = turn[k] @ rotation(w * _log(turn[k].mT @ turn[k + 1]))
     wrist, retreat = (a[k] + w * (a[k + 1] - a[k]) for a in (wrist, retreat))
     angles = limited(angles[k] + w[..., None] * (angles[k + 1] - angles[k]))
     return angles, turn, wrist, retreat, contacts
@@ -321,7 +323,7 @@ def _sequence(rng, rig, person, name, instants):
 def touch(
     rig: Rig, angles: Float[np.ndarray, "t 2 15 3"], turn: Float[np.ndarray, "t 2 3 3"],
     wrist: Float[np.ndarray, "t 2 3"], retreat: Float[np.ndarray, "t 2 3"],
-    contacts: Int[np.ndarray, "t c 2"], present: Bool[np.ndarray, "t 2"], steps: int = 60,
+    contacts: Int[np.ndarray, "t c 2"], present: Bool[np.ndarray, "t 2"], steps: int = 50,
 ) -> tuple[Float32[np.ndarray, "t 2 ..."], ...]:  # fmt: skip
     """Angles, turns and wrists near the given ones at which the contacts (spots; −1 none) meet and
     no balls overlap, by gradient steps on all instants at once; angles stay within `LIMITS`. Hands

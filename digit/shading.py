@@ -20,6 +20,7 @@ FAST = numba.njit(nogil=True, cache=True, fastmath=True)
 INLINE = numba.njit(nogil=True, cache=True, inline="always")
 GRID, TILE, SHADOW_PX = 8, 256, 384
 HAND, SKIN, CLOTH = 0, 1, 2  # materials of faces
+NEAR_MM = 220.0
 TONES_SRGB = np.array(  # light to dark: back of the hand, palm
     [
         [[243, 205, 182], [246, 196, 178]], [[230, 184, 154], [238, 186, 164]],
@@ -249,7 +250,8 @@ def render(
     shadows as from `cast_shadows`."""
     px, depth = camera.project(attributes[:, :3])
     height, width = background.shape[:2]
-    face, depth_map = rasterize(px, depth, surface.faces, width, height)
+    drawn = np.where(depth < NEAR_MM, 0, depth)  # a camera at the head must not see the neck
+    face, depth_map = rasterize(px, drawn, surface.faces, width, height)
     values, texels = (np.zeros((height, width, n), np.float32) for n in (7, 5))
     _look_up(face, px, depth, attributes, *surface, values, texels)
     singles = *lights, *shadows, camera.camrot, camera.campos_mm, camera.focal[0]

@@ -219,7 +219,7 @@ def draw_cameras(
         toward, roll = _direction(*np.radians([azimuth, elevation])), rng.normal(0, profile.roll)
         x = unit(np.cross([0, 1, 0], -toward))
         level = np.stack([x, np.cross(-toward, x), -toward])
-        camrot = poses._exp(np.array([0, 0, -np.radians(roll)])) @ level
+        camrot = poses.rotation(np.array([0, 0, -np.radians(roll)])) @ level
         grey = bool(rng.random() < profile.grey)
         cameras.append(Camera(
             f"{'41' if grey else '40'}{k:04d}", camrot,
@@ -313,7 +313,8 @@ def _capture(job):
     trans, hands = skin(wrist)
     joints = [m.joints(torch.tensor(hands[:, s])).numpy() for s, m in enumerate(body.models)]
     joints = np.concatenate(joints, 1)
-    balls = poses.pose_spots(rig, *map(poses._tensor, (motion.angles, motion.turn, wrist)))
+    held = (torch.tensor(a, dtype=torch.float32) for a in (motion.angles, motion.turn, wrist))
+    balls = poses.pose_spots(rig, *held)
 
     rows = []
     for t in range(n_instants):
@@ -326,10 +327,15 @@ def _capture(job):
         shadows = shading.cast_shadows(vertices, surface.faces, lights, centre)
         sequence = f"{motion.sequence[t]:04d}_{motion.family[t].replace(':', '_')}"
         views = _views(rng, cameras, joints[t][valid[t]], width, height)
-        for camera in views[: min(profile.views, job.frames - len(rows))]:
+        wanted = len(rows) + min(profile.views, job.frames - len(rows))
+        for left, camera in zip(range(len(views), 0, -1), views):
             scene = (dome, camera) if dark else (rng,)
             back = (shading.studio if dark else shading.room)(*scene, width, height)
             light, seen = shading.render(surface, attributes, lights, shadows, camera, back)
+            truth = _hidden(camera, seen, body, attributes, joints[t], present[t])
+            behind = (truth["joint_hidden"][valid[t]] == 2).mean() > 0.6  # an arm is before them
+            if behind and left > wanted - len(rows):
+                continue
             picture = shading.develop(light, camera, rng)[..., ::-1]
             quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*profile.quality))]
             name = f"Capture{job.capture}/{sequence}/cam{camera.name}/image{t}.jpg"
@@ -341,8 +347,10 @@ def _capture(job):
                 "camera": camera.name, "frame_idx": t, "family": motion.family[t],
                 "hands_distance_mm": apart[t, 0], "penetration_mm": apart[t, 1],
                 **_annotate(rng, camera, joints[t], present[t]),
-                **_hidden(camera, seen, body, attributes, joints[t], present[t]),
+                **truth,
             })  # fmt: skip
+            if len(rows) == wanted:
+                break
 
     used = sorted({row["frame_idx"] for row in rows})
     instants = {

@@ -17,7 +17,7 @@ def random_hands(seed, n=3):
     rng = np.random.default_rng(seed)
     low, high = poses.LIMITS[..., 0], poses.LIMITS[..., 1]
     angles = rng.uniform(low, high, (n, 2, 15, 3)).astype(np.float32)
-    turn = poses._exp(rng.normal(0, 1.5, (n, 2, 3)))
+    turn = poses.rotation(rng.normal(0, 1.5, (n, 2, 3)))
     return angles, turn, rng.normal(0, 100, (n, 2, 3))
 
 
@@ -29,7 +29,7 @@ def test_angles_survive_mano(seed):
     for side in (0, 1):
         back = poses.joint_angles(pose[:, side], side)
         assert np.allclose(back, angles[:, side], atol=2e-5)
-        assert np.allclose(poses._exp(pose[:, side, :3]), turn[:, side], atol=1e-5)
+        assert np.allclose(poses.rotation(pose[:, side, :3]), turn[:, side], atol=1e-5)
 
 
 def test_shapes_keep_their_limits():
