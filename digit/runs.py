@@ -87,23 +87,11 @@ def parameters(run: Path) -> tuple[Path, Settings]:
 
 def environment(root: Path) -> dict:
     """Versions, git state, machine, and the fingerprint of the data set's annotations."""
-    packages = (
-        "torch",
-        "torchvision",
-        "pytorch-lightning",
-        "timm",
-        "numpy",
-        "opencv-python-headless",
-    )
-    git = {
-        name: subprocess.run(
-            ["git", "-C", str(PROJECT), *command], capture_output=True, text=True, check=False
-        ).stdout.strip()
-        for name, command in (
-            ("commit", ["rev-parse", "HEAD"]),
-            ("changes", ["status", "--porcelain"]),
-        )
-    }
+    packages = ("torch", "torchvision", "pytorch-lightning", "timm", "numpy", "numba", "lmdb")
+    git = {}
+    for name, words in (("commit", "rev-parse HEAD"), ("changes", "status --porcelain")):
+        command = ["git", "-C", str(PROJECT), *words.split()]
+        git[name] = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     sources = {
         str(path.relative_to(root)): json.loads(path.read_text())
         for path in sorted((root / "prepared" / "index").glob("*/sources.json"))

@@ -33,6 +33,8 @@ from .losses import losses
 from .metrics import error_table, protocol
 from .settings import HEADLINE, Settings
 
+IMAGENET = Path(__file__).parents[1] / "data" / "weights" / "hrnet_w32-36af842e.pth"
+
 
 class StreamSampler:
     """The batches of one process, from an optimiser step onward, as lists of stream positions."""
@@ -146,7 +148,8 @@ class HandTraining(pl.LightningModule):
             self.network.parameters(),
             settings.learning_rate,
             weight_decay=settings.weight_decay,
-            fused=True,
+            # a fused step unscales by itself, which Lightning cannot clip under mixed precision
+            fused=not settings.clip_norm or settings.precision == "32-true",
         )
         if self.resume_state:
             optimizer.load_state_dict(self.resume_state["optimizer"])
@@ -243,7 +246,8 @@ class HandTraining(pl.LightningModule):
             left = min(left, self.settings.minutes * 60 - self.seconds())
         state = {
             "state": "running", "step": self.step, "steps": self.steps, "epoch": epoch,
-            "seconds": self.seconds(), "seconds_left": max(0.0, left), "best": self.best, **self.latest,
+            "seconds": self.seconds(), "seconds_left": max(0.0, left), "best": self.best,
+            **self.latest,
         }  # fmt: skip
         write_json(self.run / "progress.json", state)
 
@@ -317,8 +321,11 @@ def fit(run: Path) -> dict:
     settings = Settings(**parameters["settings"])
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     network = build_network(settings.network, parts=settings.parts)
-    if settings.weights:
-        load_state(network, settings.weights)
+    weights = settings.weights or (IMAGENET if settings.network == "full" else "")
+    if weights and (settings.weights or IMAGENET.exists()):
+        load_state(network, weights)
+    elif weights:
+        print(f"{weights} is not there: HRNet starts from random weights, learning takes longer")
     network = network.to(memory_format=torch.channels_last)
     data = open_data(Path(parameters["root"]), settings)
     module = HandTraining(network, settings, run)
@@ -339,12 +346,16 @@ def fit(run: Path) -> dict:
         module.resume_state, module.best, scaler = state, state["best"], state["scaler"]
         module.start = module.step = data.start = state["step"]
         module.elapsed = state["seconds"]
+    precision = settings.precision
+    if precision == "16-mixed" and not torch.cuda.is_available():
+        print("fp16 needs a GPU: training in bf16 here")
+        precision = "bf16-mixed"
     if int(os.environ.get("LOCAL_RANK", 0)) == 0:
         trim_metrics(run / "metrics.csv", module.start)
     trainer = pl.Trainer(
         accelerator="auto", devices=settings.devices, num_nodes=settings.nodes,
         strategy="ddp" if settings.devices * settings.nodes > 1 else "auto",
-        precision=settings.precision, max_epochs=1, accumulate_grad_batches=settings.accumulate,
+        precision=precision, max_epochs=1, accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=settings.clip_norm or None, use_distributed_sampler=False,
         sync_batchnorm=settings.devices * settings.nodes > 1 and torch.cuda.is_available(),
         logger=pl.loggers.TensorBoardLogger(run, name="", version="tensorboard"),

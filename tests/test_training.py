@@ -173,3 +173,12 @@ def test_four_real_frames_are_learnt_by_heart(shared, tmp_path, monkeypatch):
     result = fit(run)
     assert result["mpjpe_all"] < 5
     assert result["handedness_accuracy"] == 1
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 1.0])
+def test_mixed_precision_with_and_without_clipping(clip_norm, tiny_root, tmp_path, monkeypatch):
+    """Lightning refuses to clip under a fused optimiser in mixed precision."""
+    monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
+    more = {"precision": "bf16-mixed", "clip_norm": clip_norm, "accumulate": 2}
+    run = new_run(tiny_root, "mixed", steps=2, **more)
+    assert fit(run)["steps"] == 2
