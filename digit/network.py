@@ -102,17 +102,18 @@ class Digit(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """He's start for the layers between backbone and outputs.
+        """He's start for the convolutions between backbone and outputs.
 
-        torch's own lets each of them shrink its signal to 0.4: all pictures look alike after the
-        six convolutions, and root depth and hand type take long to move. Soft-argmaxes keep it:
-        they start flat, and so with a gradient.
+        torch's own lets each of them shrink its signal to 0.4: after the six of the head all
+        pictures look alike, and root depth and hand type take long to move. Soft-argmaxes start
+        flat, where they have a gradient.
         """
         for name, module in self.named_modules():
-            flat = name in ("conv_hm", "root_fc.2", "hand_fc.2") or name.startswith("backbone")
-            if isinstance(module, (nn.Conv2d, nn.Linear)) and not flat:
+            inner = not name.startswith("backbone") and name != "conv_hm"
+            if isinstance(module, nn.Conv2d) and inner:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(module.bias)
+        nn.init.normal_(self.root_fc[2].weight, std=1e-3)
         nn.init.constant_(self.conv_depth.bias, HEATMAP_CELLS / 2)  # the wrist's depth
 
     def forward(
