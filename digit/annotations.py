@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Integer, Shaped
+from jaxtyping import Float, Integer
 
 from .pickles import NUMPY_ALLOWED, load_pickle
 from .skeleton import HAND_TYPES, JOINTS, N_JOINTS, PARENTS, SIDES
@@ -92,15 +92,13 @@ def annotation_files(root: Path, split: str) -> dict[str, Path]:
         "rootnet": [f"{rootnet}_{part}{split}.json" for part in ("", "all_", "machine_annot_")],
         "meta_dict": [f"cache/meta_dict_{split}.pkl"],
     }  # fmt: skip
-    found = {
-        role: [root / n for n in those if (root / n).is_file()] for role, those in names.items()
-    }
+    found = {r: root / n for r in names for n in reversed(names[r]) if (root / n).is_file()}
     for role in ("data", "camera", "joint_3d"):
-        if not found[role]:
+        if role not in found:
             there = ", ".join(splits_of(root)) or "none"
             cure = f"put InterHand2.6M's annotations there (splits here: {there})"
             raise FileNotFoundError(f"{root / names[role][0]}: missing; {cure}")
-    return {role: paths[0] for role, paths in found.items() if paths}
+    return found
 
 
 def walk_json(path: Path, depth: int) -> Iterator[tuple[tuple, Any]]:
@@ -113,23 +111,19 @@ def walk_json(path: Path, depth: int) -> Iterator[tuple[tuple, Any]]:
 
     def read_on() -> None:
         nonlocal text, at, ended
+        if ended or len(text) - at > LONGEST:
+            raise ValueError(f"cut in the middle, or no JSON, from {text[at : at + 40]!r}… on")
         block = file.read(BLOCK)
         text, at, ended = text[at:] + block, 0, not block
 
-    def mark() -> str:  # the next character that is no space
+    def mark(wanted: str = "") -> str:  # the next character that is no space; passed if wanted
         nonlocal at
-        while (after := spaces(text, at).end()) == len(text):
-            if ended:
-                raise ValueError("cut in the middle, it ends too soon")
+        while (at := spaces(text, at).end()) == len(text):
             read_on()
-        at = after
-        return text[at]
-
-    def take(wanted: str) -> None:
-        nonlocal at
-        if mark() not in wanted:
+        if wanted and text[at] not in wanted:
             raise ValueError(f"no JSON, {wanted!r} is missing before {text[at : at + 40]!r}…")
-        at += 1
+        at += bool(wanted)
+        return text[at - bool(wanted)]
 
     def value() -> Any:
         nonlocal at
@@ -140,24 +134,21 @@ def walk_json(path: Path, depth: int) -> Iterator[tuple[tuple, Any]]:
                 if end + 2 < len(text) or ended:  # else a number may go on in the next block
                     at = end
                     return found
-            if ended or len(text) - at > LONGEST:
-                raise ValueError(f"cut in the middle, or no JSON, from {text[at : at + 40]!r}… on")
             read_on()
 
     def walk(depth: int) -> Iterator[tuple[tuple, Any]]:
         if depth == 0 or mark() not in "{[":
             yield (), value()
             return
-        named = mark() == "{"
-        take("{[")
+        named = mark("{[") == "{"
         for key in itertools.count():
             if mark() in "}]":
-                return take("}]")
+                return mark("}]")
             if key:
-                take(",")
+                mark(",")
             if named:
                 key = value()
-                take(":")
+                mark(":")
             for keys, found in walk(depth - 1):
                 yield (key, *keys), found
 
@@ -168,14 +159,6 @@ def walk_json(path: Path, depth: int) -> Iterator[tuple[tuple, Any]]:
             raise ValueError(f"{path}: {error}; fetch or write the file again") from None
 
 
-def _array(kind: Any, values: Sequence, dtype: type) -> Shaped[np.ndarray, "n ..."]:
-    if isinstance(kind, tuple):  # the shape of one; a flag may be a one-element list
-        return np.array(values, dtype).reshape(len(values), *kind)
-    if kind is int:
-        return np.array(values, np.int64)  # of strings too
-    return np.array([kind(value) for value in values], object if kind is str else np.int8)
-
-
 def gather(
     path: Path, fields: Mapping[str, Any], records: Iterable, dtype: type = np.float32
 ) -> dict[str, np.ndarray]:
@@ -183,7 +166,12 @@ def gather(
 
     def column(key: str, kind: Any, batch: Sequence) -> np.ndarray:
         try:
-            return _array(kind, [record[key] for record in batch], dtype)
+            values = [record[key] for record in batch]
+            if isinstance(kind, tuple):  # the shape of one; a flag may be a one-element list
+                return np.array(values, dtype).reshape(len(values), *kind)
+            if kind is int:
+                return np.array(values, np.int64)  # of strings too
+            return np.array([kind(v) for v in values], object if kind is str else np.int8)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             if len(batch) > 1:  # one of them, or flags spelled in both ways
                 return np.concatenate([column(key, kind, [record]) for record in batch])
@@ -192,11 +180,10 @@ def gather(
             what = f"{key} = {value!r:.60} of {batch[0]!r:.90}…"
             raise ValueError(f"{path}: {what}: {reason}; mend or drop the record") from None
 
-    records, columns = iter(records), {key: [_array(k, [], dtype)] for key, k in fields.items()}
-    while batch := list(itertools.islice(records, CHUNK)):
-        for key, kind in fields.items():
-            columns[key].append(column(key, kind, batch))
-    return {key: np.concatenate(chunks) for key, chunks in columns.items()}
+    records = iter(records)
+    batches = itertools.chain([[]], iter(lambda: list(itertools.islice(records, CHUNK)), []))
+    chunks = [[column(*field, batch) for field in fields.items()] for batch in batches]
+    return dict(zip(fields, map(np.concatenate, zip(*chunks))))
 
 
 def _keyed(path: Path, *names: str) -> Iterator[dict]:
@@ -221,37 +208,40 @@ def read_frames(path: Path) -> tuple[dict, dict, dict[str, int]]:
     if any(name not in tables or not len(tables[name]["id"]) for name in fields):
         raise ValueError(f"{path}: an empty split, no images or no annotations; fetch it again")
     images, annotations = tables["images"], tables["annotations"]
-    ids, image = np.unique(images["id"], return_index=True)
-    image_ids, annotation = np.unique(annotations["image_id"], return_index=True)
-    both, of_ids, of_annotated = np.intersect1d(ids, image_ids, True, True)
+    ids = images["id"], annotations["image_id"]
+    both, image, annotation = np.intersect1d(*ids, return_indices=True)
+    n_images, n_annotated = (len(np.unique(some)) for some in ids)
     left_out = {
-        "image of an id seen before": len(images["id"]) - len(ids),
-        "image without annotation": len(ids) - len(both),
-        "second annotation of an image": len(annotations["id"]) - len(image_ids),
-        "annotation without image": len(image_ids) - len(both),
+        "image of an id seen before": len(ids[0]) - n_images,
+        "image without annotation": n_images - len(both),
+        "second annotation of an image": len(ids[1]) - n_annotated,
+        "annotation without image": n_annotated - len(both),
     }
-    order = np.argsort(image[of_ids])
-    images = {key: column[image[of_ids][order]] for key, column in images.items()}
-    rows = annotation[of_annotated][order]
-    return images, {key: column[rows] for key, column in annotations.items()}, left_out
+    order = np.argsort(image)
+    images = {key: column[image[order]] for key, column in images.items()}
+    return images, {key: c[annotation[order]] for key, c in annotations.items()}, left_out
 
 
-def pairs(table: Mapping, first: str, second: str) -> Iterator[tuple]:
-    """The rows of two columns."""
+def _pairs(table: Mapping, first: str, second: str) -> Iterator[tuple]:
     return zip(*(np.asarray(table[key]).tolist() for key in (first, second)))
+
+
+def _find(table: Mapping, wanted: Mapping, *keys: str) -> Integer[np.ndarray, "n"]:
+    """The table's row with the wanted pairs of keys, −1 for none."""
+    row_of = {key: row for row, key in enumerate(_pairs(table, *keys))}
+    return np.array([row_of.get(key, -1) for key in _pairs(wanted, *keys)], np.int32)
 
 
 def read_instants(joints: Path, mano: Path | None) -> dict[str, np.ndarray]:
     """Joints and fits, a row per capture and moment."""
     instants = gather(joints, MOMENT | {"world_coord": (N_JOINTS, 3)}, _keyed(joints, *MOMENT))
     instants["joints_world_mm"] = instants.pop("world_coord")
-    row_of = {key: row for row, key in enumerate(pairs(instants, *MOMENT))}
     for key, shape in FIT.items():
-        instants[f"mano_{key}"] = np.full((len(row_of), 2, *shape), np.nan, np.float32)
+        instants[f"mano_{key}"] = np.full((len(instants["capture"]), 2, *shape), np.nan, np.float32)
     for side, name in enumerate(SIDES) if mano else ():
         records = (moment | moment[name] for moment in _keyed(mano, *MOMENT) if moment.get(name))
         found = gather(mano, MOMENT | FIT, records)
-        rows = np.array([row_of.get(key, -1) for key in pairs(found, *MOMENT)], np.int64)
+        rows = _find(instants, found, *MOMENT)
         for key in FIT:
             instants[f"mano_{key}"][rows[rows >= 0], side] = found[key][rows >= 0]
     return instants
@@ -282,8 +272,7 @@ def read_fit_errors(path: Path, keys: Iterable[str]) -> Float[np.ndarray, "n 2"]
 
 def rows_of(path: Path, table: Mapping, images: Mapping, *keys: str) -> Integer[np.ndarray, "n"]:
     """The table's row that each image refers to by the keys; ValueError naming what is missing."""
-    row_of = {key: row for row, key in enumerate(pairs(table, *keys))}
-    rows = np.array([row_of.get(key, -1) for key in pairs(images, *keys)], np.int32)
+    rows = _find(table, images, *keys)
     if len(lost := np.flatnonzero(rows < 0)):
         what = ", ".join(f"{key} {images[key][lost[0]]}" for key in keys)
         raise ValueError(
@@ -308,44 +297,43 @@ def write_tree(
       in m, NaN for no fit, which make the NeuralAnnot file.
     cameras (K): capture, camera (str), camrot (K, 3, 3), campos_mm (K, 3), focal, princpt (K, 2).
 
-    Values are written as given. skeleton.txt and hand_model.txt (whose fits these are: "mano" or
-    "generic") are written too; each file appears whole, the split's data.json last.
+    Values are written as given, with skeleton.txt and hand_model.txt (whose fits these are: "mano"
+    or "generic"); each file appears whole, the split's data.json last.
     """
-    root, stem = Path(root), f"annotations/{split}/InterHand2.6M_{split}"
+    stem = f"annotations/{split}/InterHand2.6M_{split}"
     frames, instants, cameras = (
         {key: np.asarray(column).tolist() for key, column in table.items()}
         for table in (frames, instants, cameras)
     )
 
     def write(name: str, value: Any) -> None:
-        with atomic(root / name) as file:
+        with atomic(Path(root) / name) as file:
             file.write(value if isinstance(value, str) else json.dumps(value))
 
     def labels(table: Mapping, i: int) -> dict:
-        kind, sure = HAND_TYPES[table["hand_type"][i]], bool(table["hand_type_valid"][i])
-        valid = [[int(valid)] for valid in table["joint_valid"][i]]
+        valid, sure = [[int(v)] for v in table["joint_valid"][i]], bool(table["hand_type_valid"][i])
+        kind = HAND_TYPES[table["hand_type"][i]]
         return {"joint_valid": valid, "hand_type": kind, "hand_type_valid": sure}
 
     bones = "".join(f"{name} {j} {PARENTS[j]}\n" for j, name in enumerate(JOINTS))
     write("annotations/skeleton.txt", f"# joint name, joint id, parent id\n{bones}")
     write("annotations/hand_model.txt", f"{hand_model}\n")
-    nested: dict = {}
-    for i, (capture, camera) in enumerate(pairs(cameras, "capture", "camera")):
+    cameras["campos"] = cameras["campos_mm"]
+    views: dict = {capture: {key: {} for key in CAMERA} for capture in cameras["capture"]}
+    for i, (capture, camera) in enumerate(_pairs(cameras, "capture", "camera")):
         for key in CAMERA:
-            of = nested.setdefault(capture, {}).setdefault(key, {})
-            of[camera] = cameras["campos_mm" if key == "campos" else key][i]
-    write(f"{stem}_camera.json", nested)
-    joints: dict = {}
-    fits: dict = {}
-    for i, (capture, moment) in enumerate(pairs(instants, *MOMENT)):
-        world = {"world_coord": instants["joints_world_mm"][i]}
-        joints.setdefault(capture, {})[moment] = world | labels(instants, i)
+            views[capture][key][camera] = cameras[key][i]
+    write(f"{stem}_camera.json", views)
+    joints, fits = ({capture: {} for capture in instants["capture"]} for _ in range(2))
+    for i, (capture, moment) in enumerate(_pairs(instants, *MOMENT)):
+        joints[capture][moment] = {"world_coord": instants["joints_world_mm"][i]}
+        joints[capture][moment] |= labels(instants, i)
         if "mano_pose" in instants:
             both = [{key: instants[f"mano_{key}"][i][side] for key in FIT} for side in (0, 1)]
             both = [None if np.isnan(fit["trans"][0]) else fit for fit in both]
-            fits.setdefault(capture, {})[moment] = dict(zip(SIDES, both))
+            fits[capture][moment] = dict(zip(SIDES, both))
     write(f"{stem}_joint_3d.json", joints)
-    if fits:
+    if "mano_pose" in instants:
         write(f"{stem}_MANO_NeuralAnnot.json", fits)
     frames["id"], frames["bbox"] = frames["image_id"], frames["bbox_xywh"]
     annot_id = frames.get("annot_id", frames["id"])
@@ -354,41 +342,17 @@ def write_tree(
         records = [dict(zip(ROOTNET, record)) for record in zip(*columns)]
         write(f"rootnet_output/rootnet_interhand2.6m_output_{split}.json", records)
     images = [dict(zip(IMAGE, row)) for row in zip(*(frames[key] for key in IMAGE))]
-    annotations = [
-        {"id": annot_id[i], "image_id": id, "bbox": frames["bbox"][i], **labels(frames, i)}
-        for i, id in enumerate(frames["id"])
-    ]
-    write(f"{stem}_data.json", {"images": images, "annotations": annotations})
+    named = enumerate(zip(annot_id, frames["id"], frames["bbox"]))
+    labelled = [dict(zip(ANNOTATION, of)) | labels(frames, i) for i, of in named]
+    write(f"{stem}_data.json", {"images": images, "annotations": labelled})
 
 
 def mersenne_words(seed: int) -> Iterator[int]:
-    """The 32-bit words of MT19937 (Matsumoto and Nishimura 1998) seeded by the array [seed]."""
-    state, i = [19650218], 1
-    for j in range(1, 624):
-        state.append((1812433253 * (state[-1] ^ state[-1] >> 30) + j) & 0xFFFFFFFF)
-    for factor in [1664525] * 624 + [1566083941] * 623:
-        mixed = state[i] ^ (state[i - 1] ^ state[i - 1] >> 30) * factor
-        state[i] = (mixed + (seed if factor == 1664525 else -i)) & 0xFFFFFFFF
-        i += 1
-        if i == 624:
-            state[0], i = state[623], 1
-    old = np.array([0x80000000, *state[1:]], np.uint32)
-
-    def turn(high: Any, low: Any) -> Any:
-        pair = high & 0x80000000 | low & 0x7FFFFFFF
-        return pair >> 1 ^ (pair & 1) * np.uint32(0x9908B0DF)
-
+    """The 32-bit words of MT19937 (Matsumoto and Nishimura 1998) seeded by the array [seed], from
+    numpy's RandomState, whose streams are frozen (NEP 19)."""
+    generator = np.random.RandomState([seed])
     while True:
-        new = turn(old, np.roll(old, -1))
-        new[:227] ^= old[397:]
-        new[227:454] ^= new[:227]  # each slice needs words that the one before has made
-        new[454:623] ^= new[227:396]
-        new[623] = turn(old[623], new[0]) ^ new[396]
-        word = new ^ new >> 11
-        word ^= word << 7 & 0x9D2C5680
-        word ^= word << 15 & 0xEFC60000
-        yield from (word ^ word >> 18).tolist()
-        old = new
+        yield from generator.randint(0, 1 << 32, 1024, np.uint32).tolist()
 
 
 @functools.cache
@@ -396,7 +360,7 @@ def subset_rows(n: int, part: float | int | None) -> Integer[np.ndarray, "k"]:
     """The original's choice of n frames, sorted: all, a fraction, or a number (at most n).
 
     It seeds Python's generator with 1, draws randint(0, 100), then takes random.sample: done here
-    by our own generator and the algorithm of CPython since 3.2, so that no version changes it.
+    by a frozen generator and the algorithm of CPython since 3.2, so that no version changes it.
     """
     if part is None:
         return np.arange(n)
@@ -404,18 +368,17 @@ def subset_rows(n: int, part: float | int | None) -> Integer[np.ndarray, "k"]:
 
     def below(limit: int) -> int:
         shift = 32 - limit.bit_length()
-        while (number := next(words) >> shift) >= limit:
-            pass
-        return number
+        return next(number for word in words if (number := word >> shift) < limit)
 
     below(101)
     chosen: set[int] = set()
     if n <= 21 + (4 ** (((3 * k - 1).bit_length() + 1) // 2) if k > 5 else 0):
         pool = list(range(n))
-        for left in range(n, n - k, -1):
-            i = below(left)
+        while len(chosen) < k:
+            i = below(len(pool))
             chosen.add(pool[i])
-            pool[i] = pool[left - 1]
+            pool[i] = pool[-1]
+            pool.pop()
     while len(chosen) < k:
         chosen.add(below(n))
     return np.array(sorted(chosen), np.int64)
