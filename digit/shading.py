@@ -155,7 +155,7 @@ def draw_skin(
 
 def draw_cloth(rng: np.random.Generator) -> Float32[np.ndarray, "s s 5"]:
     """A tile of cloth: plain, striped, chequered or printed, mostly in muted colours."""
-    tint = rng.uniform(12, 225, (2, 1)) + rng.normal(0, 28, (2, 3))
+    tint = 12 + 213 * rng.random((2, 1)) ** 1.4 + rng.normal(0, 28, (2, 3))
     base, other = linear(np.clip(tint, 4, 240))
     y, x = np.mgrid[:TILE, :TILE] * 2 * np.pi / TILE
     across, along = (np.sin(a * rng.integers(3, 12)) > rng.uniform(-0.3, 0.8) for a in (x, y))

@@ -210,7 +210,8 @@ def draw_cameras(
     rng: np.random.Generator, profile: Profile, width: int, height: int
 ) -> list[Camera]:
     """The dome of a capture; each camera looks about where hands are held."""
-    cast, cameras = np.exp(rng.normal(0, 0.07, 3)) * rng.uniform(0.85, 1.2), []
+    raw = np.array([0.95, 1.0, 0.6]) ** rng.uniform(0, 1.3)  # sensors see green before balancing
+    cast, cameras = raw * np.exp(rng.normal(0, 0.06, 3)) * rng.uniform(0.55, 1.15), []
     for k in range(profile.cameras):
         ranges = profile.azimuth, profile.elevation, profile.distance
         if rng.random() < profile.head:
@@ -291,12 +292,16 @@ def _capture(job):
     dome, dark = MIDDLE + 2200 * unit(rng.normal(0, 1, (160, 3))), rng.random() >= profile.rooms
 
     n_instants = -(-job.frames // profile.views)
-    often = np.array([family["often"] for family in poses.families().values()], float)
+    # Families are dealt from one shuffled pack to all captures, so that each gets its share.
+    pack = [name for name, family in poses.families().items() for _ in range(family["often"])]
+    pack = np.random.default_rng(job.seed).permutation(pack)
+    at = job.capture * FRAMES_PER_CAPTURE // (profile.views * profile.instants)
     names = []
-    for _ in range(-(-n_instants // profile.instants)):
+    for k in range(at, at - (-n_instants // profile.instants)):
         one = f"{rng.choice(SIDES)}:{rng.choice(list(poses.shapes()))}"
-        two = str(rng.choice(list(poses.families()), p=often / often.sum()))
-        names.append(one if rng.random() < profile.single else two)
+        singles = int(k * profile.single)
+        single = int((k + 1) * profile.single) > singles
+        names.append(one if single else str(pack[(k - singles) % len(pack)]))
     motion = poses.draw_motion(rng, rig, person, names, profile.instants)
     present, valid = motion.present, motion.present.repeat(JOINTS_PER_HAND, 1)
     pose, shape = poses.mano_pose(rig, motion.angles, motion.turn).round(6), torch.tensor(betas)
