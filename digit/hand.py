@@ -54,9 +54,8 @@ class HandModel:
     @cached_property
     def _flat(self) -> tuple[Tensor, Tensor]:
         """Shape and pose directions as matrices (10, 3V) and (135, 3V)."""
-        return self.shapedirs.flatten(0, 1).T.contiguous(), self.posedirs.flatten(
-            0, 1
-        ).T.contiguous()
+        shapedirs, posedirs = self.shapedirs.flatten(0, 1), self.posedirs.flatten(0, 1)
+        return shapedirs.T.contiguous(), posedirs.T.contiguous()
 
     def rest_joints(self, shape: Float[Tensor, "*b 10"]) -> Float[Tensor, "*b 16 3"]:
         """The joints about which `skin` turns, m, in the rest pose."""
@@ -80,18 +79,18 @@ class HandModel:
         joints = self.rest_joints(shape)
 
         # Chains of three: joints 1, 4, … hang on the wrist, 2, 5, … on those, 3, 6, … on these.
-        rotation, position = turn[..., :1, :, :], joints[..., :1, :]
-        rotations, positions = [rotation.expand_as(turn[..., 1::3, :, :])], [position]
-        parent = joints[..., :1, :]
+        rotation, position, parent = turn[..., :1, :, :], joints[..., :1, :], joints[..., :1, :]
+        rotations, positions = [], []
         for k in (1, 2, 3):
-            offset = joints[..., k::3, :] - parent
-            position = position + (rotations[-1] @ offset[..., None])[..., 0]
-            rotations.append(rotations[-1] @ turn[..., k::3, :, :])
+            offset, parent = joints[..., k::3, :] - parent, joints[..., k::3, :]
+            position = position + (rotation @ offset[..., None])[..., 0]
+            rotation = rotation @ turn[..., k::3, :, :]
+            rotations.append(rotation)
             positions.append(position)
-            parent = joints[..., k::3, :]
-        fingers = torch.stack(rotations[1:], -3).flatten(-4, -3)  # (*b, 15, 3, 3), by finger
-        rotation = torch.cat([rotation, fingers], -3)
-        position = torch.cat([positions[0], torch.stack(positions[1:], -2).flatten(-3, -2)], -2)
+        fingers = torch.stack(rotations, -3).flatten(-4, -3)  # (*b, 15, 3, 3), by finger
+        rotation = torch.cat([turn[..., :1, :, :], fingers], -3)
+        fingers = torch.stack(positions, -2).flatten(-3, -2)
+        position = torch.cat([joints[..., :1, :], fingers], -2)
         offset = position - (rotation @ joints[..., None])[..., 0] + trans[..., None, :]
         affine = self.weights @ torch.cat([rotation, offset[..., None]], -1).flatten(-2)
         affine = affine.unflatten(-1, (3, 4))  # (*b, V, 3, 4)
@@ -137,12 +136,15 @@ def load_hand(side: str, name: str = "generic", mano_dir: Path | str | None = No
         raise FileNotFoundError(f"{ASSET} is missing: make it with data/hand/make_hand.py")
     with np.load(ASSET) as file:
         arrays = {key: file[key] for key in file.files}
+    hand = _of_arrays("right", name, arrays | {"hands_mean": np.zeros(45)})
+    return hand if side == "right" else hand.mirrored()
+
+
+def _of_arrays(side: str, name: str, arrays: dict[str, np.ndarray]) -> HandModel:
     faces, rim = (arrays.pop(key).astype(np.int64) for key in ("faces", "rim"))
     part = part_of_faces(arrays["weights"], faces)
     tensors = {key: torch.from_numpy(value.astype(np.float32)) for key, value in arrays.items()}
-    tensors["hands_mean"] = torch.zeros(45)
-    hand = HandModel("right", name, faces=faces, face_part=part, rim=rim, **tensors)
-    return hand if side == "right" else hand.mirrored()
+    return HandModel(side, name, faces=faces, face_part=part, rim=rim, **tensors)
 
 
 def find_mano(root: Path | str | None = None) -> Path | None:
@@ -155,14 +157,8 @@ def find_mano(root: Path | str | None = None) -> Path | None:
     return None
 
 
-class _Chumpy:
-    """Stands for chumpy.ch.Ch (array `x`) and chumpy.reordering.Select (`a` at flat `idxs`)."""
-
-
-class _Sparse:
-    """Stands for scipy's csc_matrix."""
-
-
+# Stand for chumpy.ch.Ch (array `x`) and chumpy.reordering.Select (`a` at flat `idxs`); csc_matrix.
+_Chumpy, _Sparse = type("_Chumpy", (), {}), type("_Sparse", (), {})
 _MANO_ALLOWED = {
     **NUMPY_ALLOWED,
     **OBJECT_ALLOWED,
@@ -214,23 +210,20 @@ def _load_mano(side: str, folder: Path) -> HandModel:
         gap = arrays["shapedirs"][:, 0] - read(folder / MANO_FILES["right"])["shapedirs"][:, 0]
         if abs(gap).sum() < 1:  # the official left model's fault
             arrays["shapedirs"][:, 0] *= -1
-    faces, rim = arrays.pop("f").astype(np.int64), np.array(MANO_RIM)
-    annotated = np.zeros((21, 778))
-    for row, joint in zip(annotated, HAND_JOINTS):
-        tip = MANO_TIPS.get(joint)
-        row[:] = np.eye(778)[tip] if tip else arrays["J_regressor"][MANO_JOINTS.index(joint)]
+    faces, rim = arrays.pop("f"), np.array(MANO_RIM)
+    regressors = dict(zip(MANO_JOINTS, arrays["J_regressor"]))
+    regressors |= {joint: np.eye(778)[tip] for joint, tip in MANO_TIPS.items()}
+    annotated = np.stack([regressors[joint] for joint in HAND_JOINTS])
     if (folder / MANO_REGRESSOR).is_file():
         annotated = np.load(folder / MANO_REGRESSOR)
         if annotated.shape != (21, 778):
             raise ValueError(f"{folder / MANO_REGRESSOR}: {annotated.shape}, not (21, 778)")
     if ((faces == rim[0]) & (np.roll(faces, -1, 1) == rim[1])).any():
-        rim = rim[::-1].copy()  # the seal's edges run against the mesh's
+        rim = rim[::-1]  # the seal's edges run against the mesh's
     seal = np.stack([rim, np.roll(rim, -1), np.full(len(rim), 778)], -1)
     for key in ("v_template", "weights", "shapedirs", "posedirs"):
         arrays[key] = np.concatenate([arrays[key], arrays[key][rim].mean(0, keepdims=True)])
     for key, regressor in (("J_regressor", arrays["J_regressor"]), ("joint_regressor", annotated)):
         arrays[key] = np.pad(regressor, ((0, 0), (0, 1)))
-    faces = np.concatenate([faces, seal])
-    part = part_of_faces(arrays["weights"], faces)
-    tensors = {key: torch.from_numpy(value.astype(np.float32)) for key, value in arrays.items()}
-    return HandModel(side, "mano", faces=faces, face_part=part, rim=rim, **tensors)
+    arrays |= {"faces": np.concatenate([faces, seal]), "rim": rim}
+    return _of_arrays(side, "mano", arrays)
