@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def synth(args) -> None:
-    from .synth import synthesize
+    from digit_synth import synthesize
 
     synthesize(args.out, args.frames, args.seed, workers=args.workers, profile=args.profile)
 

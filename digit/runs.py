@@ -232,8 +232,9 @@ def demo(frames: int, minutes: float) -> None:
 
     Writes data/demo, one run, and figures and executed notebooks into runs/demo/.
     """
+    from digit_synth import synthesize
+
     from .masks import prepare
-    from .synth import synthesize
 
     start, root, out = time.monotonic(), PROJECT / "data" / "demo", runs_dir() / "demo"
 

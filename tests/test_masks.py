@@ -3,6 +3,7 @@
 import multiprocessing
 import shutil
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,9 +24,12 @@ SPAWN = multiprocessing.get_context("forkserver")
 SPAWN.set_forkserver_preload(["digit.masks", "pytest", "hypothesis.extra.numpy"])
 
 
-def make_tree(root: Path, hands: Hands, instants: int = 20, name: str = "generic", **changes):
-    """A tree of random hands seen by two cameras; `changes` map an instant's column to a function
-    that changes it in place."""
+def make_tree(
+    root: Path, hands: Hands, instants: int = 20, name: str = "generic", cameras: int = CAMERAS,
+    sizes: Sequence[tuple[int, int]] = ((WIDTH, HEIGHT),), **changes,
+) -> Path:  # fmt: skip
+    """A tree of random hands seen by cameras round about, camera c's frames of sizes[c % …] and its
+    frames in a row; `changes` map an instant's column to a function that changes it in place."""
     rng = np.random.default_rng(instants)
     pose = rng.normal(0, 0.3, (instants, 2, 48)).astype(np.float32)
     pose[..., :3] = rng.normal(0, 1.5, (instants, 2, 3))
@@ -37,47 +41,36 @@ def make_tree(root: Path, hands: Hands, instants: int = 20, name: str = "generic
     present = HAND_TYPE_FLAGS[hand_type] > 0
     for fit in (pose, shape, trans):
         fit[~present] = np.nan
-    columns = {
-        "capture": np.zeros(instants, int),
-        "frame_idx": np.arange(instants),
-        "joints_world_mm": joints,
-        "joint_valid": present.repeat(21, 1),
-        "hand_type": hand_type,
+    labels = {
+        "capture": np.zeros(instants, int), "frame_idx": np.arange(instants),
+        "hand_type": hand_type, "joint_valid": present.repeat(21, 1),
         "hand_type_valid": np.ones(instants, bool),
-        "mano_pose": pose,
-        "mano_shape": shape,
-        "mano_trans": trans,
-    }
+    }  # fmt: skip
+    columns = labels | {"joints_world_mm": joints, "mano_pose": pose, "mano_shape": shape,
+                        "mano_trans": trans}  # fmt: skip
     for key, change in changes.items():
         change(columns[key])
-    camera = {
-        "capture": [0, 0],
-        "camera": ["400001", "400002"],
-        "camrot": np.stack([np.eye(3), [[0.8, 0, -0.6], [0, 1, 0], [0.6, 0, 0.8]]]),
-        "campos_mm": np.array([[0, 0, -900.0], [-540, 0, -720]]),
-        "focal": np.array([[600.0, 610], [640, 620]]),
-        "princpt": np.tile([WIDTH / 2 - 3.0, HEIGHT / 2], (2, 1)),
-    }
-    which, at = np.divmod(np.arange(CAMERAS * instants), instants)
-    n = len(at)
-    frames = {
-        "image_id": np.arange(n),
-        "file_name": [
-            f"Capture0/s/cam{camera['camera'][c]}/image{t}.jpg" for c, t in zip(which, at)
-        ],
-        "width": np.full(n, WIDTH),
-        "height": np.full(n, HEIGHT),
-        "capture": np.zeros(n, int),
-        "subject": np.zeros(n, int),
-        "seq_name": ["s"] * n,
-        "camera": [camera["camera"][c] for c in which],
-        "frame_idx": at,
-        "bbox_xywh": np.tile([40.0, 30, 150, 120], (n, 1)),
-        "joint_valid": columns["joint_valid"][at],
-        "hand_type": columns["hand_type"][at],
-        "hand_type_valid": np.ones(n, bool),
-    }
-    write_tree(root, "train", frames, columns, camera, name)
+    angle, size = np.arange(cameras) * np.arccos(0.8), np.resize(sizes, (cameras, 2))
+    camrot = np.zeros((cameras, 3, 3))
+    camrot[:, 1, 1], camrot[:, 0, 0], camrot[:, 2, 2] = 1, np.cos(angle), np.cos(angle)
+    camrot[:, 0, 2], camrot[:, 2, 0] = -np.sin(angle), np.sin(angle)
+    focal = np.resize([[600.0, 610], [640, 620]], (cameras, 2)) * size.min(1, keepdims=True) / 192
+    names = [f"{400001 + c}" for c in range(cameras)]
+    views = {"capture": [0] * cameras, "camera": names, "camrot": camrot, "focal": focal,
+             "campos_mm": -900 * camrot[:, 2], "princpt": size / 2 - [3, 0]}  # fmt: skip
+    cam = np.einsum("cij,tkj->ctki", camrot, columns["joints_world_mm"]) + [0, 0, 900]
+    px = cam[..., :2] / cam[..., 2:] * focal[:, None, None] + views["princpt"][:, None, None]
+    seen = labels["joint_valid"][..., None] & np.isfinite(px)
+    low, high = np.where(seen, px, np.inf).min(2), np.where(seen, px, -np.inf).max(2)
+    which, at = np.divmod(np.arange(cameras * instants), instants)
+    frames = {key: column[at] for key, column in labels.items()} | {
+        "image_id": np.arange(len(at)), "width": size[which, 0], "height": size[which, 1],
+        "subject": np.zeros(len(at), int), "seq_name": ["s"] * len(at),
+        "camera": [names[c] for c in which],
+        "file_name": [f"Capture0/s/cam{names[c]}/image{t}.jpg" for c, t in zip(which, at)],
+        "bbox_xywh": np.concatenate([low, high - low], -1).reshape(-1, 4).round(3),
+    }  # fmt: skip
+    write_tree(root, "train", frames, columns, views, name)
     return root
 
 

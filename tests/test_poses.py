@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digit import poses
 from digit.hand import load_hand
+from digit_synth import poses
 
 MODELS = [load_hand("right"), load_hand("left")]
 RIG = poses.build_rig(MODELS[0], np.zeros(10, np.float32))

@@ -1,5 +1,7 @@
 """The z-buffer against ray casting, and what it must survive."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -27,18 +29,24 @@ def random_hands(n: int, seed: int) -> tuple[Hands, np.ndarray]:
     return hands, fit_vertices_mm(hands, *fits).numpy()
 
 
-def cast_rays(vertices: np.ndarray, faces: np.ndarray, values: np.ndarray) -> np.ndarray:
+@functools.lru_cache
+def rays(fx: float, fy: float, cx: float, cy: float, width: int, height: int) -> np.ndarray:
+    """Directions (height · width, 3) of all pixels."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([(x - cx) / fx, (y - cy) / fy, np.ones(x.shape)], -1).reshape(-1, 3)
+
+
+def cast_rays(
+    vertices: np.ndarray, faces: np.ndarray, values: np.ndarray,
+    focal: np.ndarray = FOCAL, princpt: np.ndarray = PRINCPT, width=WIDTH, height=HEIGHT,
+) -> np.ndarray:  # fmt: skip
     trimesh = pytest.importorskip("trimesh")
     pytest.importorskip("embreex")
-    caster = trimesh.ray.ray_pyembree.RayMeshIntersector(
-        trimesh.Trimesh(vertices, faces, process=False), scale_to_box=False
-    )
-    y, x = np.mgrid[:HEIGHT, :WIDTH]
-    rays = np.stack(
-        [(x - PRINCPT[0]) / FOCAL[0], (y - PRINCPT[1]) / FOCAL[1], np.ones(x.shape)], -1
-    )
-    hit = caster.intersects_first(np.zeros((x.size, 3)), rays.reshape(-1, 3))
-    return np.where(hit >= 0, values[hit], 0).reshape(HEIGHT, WIDTH)
+    mesh = trimesh.Trimesh(vertices, faces, process=False)
+    caster = trimesh.ray.ray_pyembree.RayMeshIntersector(mesh, scale_to_box=False)
+    directions = rays(*focal, *princpt, width, height)
+    hit = caster.intersects_first(np.zeros_like(directions), directions)
+    return np.where(hit >= 0, values[hit], 0).reshape(height, width)
 
 
 def test_masks_equal_ray_casting():

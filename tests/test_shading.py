@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from digit import shading
 from digit.hand import load_hand
+from digit_synth import shading
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from digit import masks, poses, synth
+from digit import masks
 from digit.hand import load_hand
 from digit.interhand import open_index
 from digit.skeleton import JOINTS_PER_HAND
+from digit_synth import poses, synth
 
 FRAMES, SEED = 24, 3
 

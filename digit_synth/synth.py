@@ -20,12 +20,13 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int
 from tqdm import tqdm
 
+from digit.annotations import atomic, write_tree
+from digit.hand import HandModel, load_hand
+from digit.skeleton import HAND_TYPE_FLAGS, JOINT_SIDE, JOINTS_PER_HAND, SIDES, WRISTS
+
 from . import poses, shading
-from .annotations import atomic, write_tree
-from .hand import HandModel, load_hand
 from .poses import unit
 from .shading import CLOTH, HAND, SKIN, TILE, Camera, Lights, Surface
-from .skeleton import HAND_TYPE_FLAGS, JOINT_SIDE, JOINTS_PER_HAND, SIDES, WRISTS
 
 FRAMES_PER_CAPTURE = 144
 MIDDLE = np.array([0, 0, 1000.0])  # of a dome, mm
