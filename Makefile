@@ -14,6 +14,9 @@ lab: .venv/lab.done         ## JupyterLab on the notebooks
 test: .venv/test.done       ## the tests; browser tests need Chromium and skip without it
 	$(BIN)/python -m pytest tests
 
+bench: .venv/test.done      ## the data path beside its alternatives, into figures/; ARGS=--full: the whole index
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python benchmarks/data_path.py $(ARGS)
+
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or newer is needed: make PYTHON=...")'
 	$(PYTHON) -m venv .venv

@@ -196,16 +196,15 @@ class InterHandDataset(Dataset):
                 sizes = f"{picture.shape[1::-1]} pixels, annotated as {size_px}"
                 raise ValueError(f"{index.root}: {key} has {sizes}: exclude it (digit check)")
             cv2.warpAffine(picture, affine, (size, size), image[i])
-            cv2.multiply(image[i], (*colour[i].tolist(), 0.0), image[i])
+            cv2.transform(image[i], colour[i].diag().numpy(), image[i])
             if parts_valid[i]:  # every second pixel of the crop
                 mask = read_mask(self._masks, key)
                 cv2.warpAffine(mask, affine / 2, parts[i].shape, parts[i], cv2.INTER_NEAREST)
-        parts = torch.from_numpy(parts)
-        swapped = torch.from_numpy(SWAP_LABELS)[parts.int()]
+                parts[i] = SWAP_LABELS[parts[i]] if mirrored[i] else parts[i]
         return Batch(
             torch.from_numpy(image).permute(0, 3, 1, 2),
             *targets[2:],
-            torch.where(mirrored[:, None, None], swapped, parts),
+            torch.from_numpy(parts),
             torch.tensor(parts_valid, dtype=torch.float32),
             geometry.invert_affine(targets.image_to_crop),
             torch.from_numpy(rows),

@@ -28,8 +28,8 @@ BATCH_BYTES = 1 << 26  # written in one transaction
 READ_AHEAD, READERS = 256, 4  # items that threads fetch at a time
 MAP_BYTES = 1 << 30  # of address space at first; doubled when full
 BLACK = 20  # grey level that some part of a picture of hands exceeds
-DECODE = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2,
-          4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}  # fmt: skip
+REDUCED = {1: 0, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+           8: cv2.IMREAD_REDUCED_GRAYSCALE_8}  # fmt: skip
 
 _open: dict[Path, lmdb.Environment] = {}  # LMDB allows one handle of a file in a process
 _opening = threading.Lock()
@@ -83,31 +83,28 @@ class Store:
         return sum(1 for _ in self.keys())
 
 
-def _is_folder(place: Path) -> bool:  # of plain files, perhaps not there
-    return not place.is_file() and not (place / "data.mdb").exists()
-
-
 def _keys(place: Path) -> Iterator[str]:
-    if _is_folder(place):
+    if env := _reader(place):
+        with env.begin() as transaction:
+            found = transaction.cursor().iternext(values=False)
+            yield from (key.decode() for key in found if key not in FOREIGN)
+    else:
         files = sorted(file for file in place.rglob("image*.*") if file.is_file())
         yield from (file.relative_to(place).as_posix() for file in files)
-        return
-    with _reader(place).begin() as transaction:
-        found = transaction.cursor().iternext(values=False)
-        yield from (key.decode() for key in found if key not in FOREIGN)
 
 
-def _reader(path: Path) -> lmdb.Environment:
+def _reader(place: Path) -> lmdb.Environment | None:
+    """The LMDB's handle; None for a folder of plain files, perhaps not there."""
     with _opening:
-        if path not in _open:
-            _open[path] = _open_lmdb(path, readonly=True, lock=False)
-        return _open[path]
+        if place not in _open and (place.is_file() or (place / "data.mdb").exists()):
+            _open[place] = _open_lmdb(place, readonly=True, lock=False)
+        return _open.get(place)
 
 
 def _get(place: Path, key: str) -> bytes | None:
-    if _is_folder(place):
-        return (place / key).read_bytes() if (place / key).is_file() else None
     env = _reader(place)
+    if not env:
+        return (place / key).read_bytes() if (place / key).is_file() else None
     with contextlib.suppress(lmdb.MapResizedError), env.begin() as transaction:
         return transaction.get(key.encode())
     env.set_mapsize(0)  # another process is packing: take its size
@@ -144,12 +141,12 @@ def read_image(store: Store, key: str, reduce: int = 1) -> UInt8[np.ndarray, "h 
     """
     data, image = store.read(key), None
     if not (fault := image_fault(data)):
-        flags = DECODE[reduce] | cv2.IMREAD_IGNORE_ORIENTATION
+        flags = cv2.IMREAD_COLOR_RGB | REDUCED[reduce] | cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if image is None:
         cure = "fetch the file again, or leave the frame out (digit check lists it)"
         raise ValueError(f"{key}: {fault or 'cannot be decoded'} in {store}; {cure}")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+    return image
 
 
 def read_mask(store: Store, key: str) -> UInt8[np.ndarray, "h w"]:
