@@ -90,18 +90,16 @@ class Predictions(NamedTuple):
                 raise ValueError(f"{source}: {name} is {array.dtype} {array.shape}, not {shape}")
             bad = array is not None and ~np.isfinite(array).reshape(len(array), -1).all(1)
             self._refuse(bad, f"{source}: {name} is NaN or infinite", "predict them again")
-        outside = ((self.hand_type < 0) | (self.hand_type > 1)).any(1)
-        self._refuse(
-            outside, f"{source}: hand_type is not in 0…1", "give probabilities, not logits"
-        )
+        outside, cure = (abs(self.hand_type - 0.5) > 0.5).any(1), "give probabilities, not logits"
+        self._refuse(outside, f"{source}: hand_type is not in 0…1", cure)
         repeated = pd.Series(self.image_id).duplicated().to_numpy()
         self._refuse(repeated, f"{source}: image_id comes again", "give one prediction a frame")
         return self
 
     def ordered(self, index: Index) -> "Predictions":
-        """Those of the index's frames in its order; ValueError unless each has just one.
+        """Those of the index's frames, in its order, without those of other frames of its split.
 
-        Predictions of other frames of the split are left out, unknown ones refused.
+        ValueError for a frame without a prediction, or for predictions of unknown frames.
         """
         wanted, split = index["image_id"], open_index(index.root, index.split, build=False)
         unknown = ~np.isin(self.checked().image_id, split["image_id"])
@@ -125,11 +123,10 @@ def part_statistics(
     `part_pixels` (b, 3, 33): how many pixels each label truly has, is given, and has rightly;
     `hand_confusion` (b, 3, 3): true × predicted background, right, left. Zero where not `valid`.
     """
-    frame = torch.arange(len(true), device=true.device)[:, None, None]
-    cell = (frame * skeleton.N_LABELS + true) * skeleton.N_LABELS + predicted
-    counts = torch.bincount(cell.flatten(), minlength=len(true) * skeleton.N_LABELS**2)
-    counts = counts.view(-1, skeleton.N_LABELS, skeleton.N_LABELS) * (valid > 0)[:, None, None]
-    counts = counts.int().cpu().numpy()  # (b, true, predicted)
+    n, frame = skeleton.N_LABELS, torch.arange(len(true), device=true.device)[:, None, None]
+    cell = ((frame * n + true) * n + predicted).flatten()
+    counts = torch.bincount(cell, minlength=len(true) * n * n).view(-1, n, n)
+    counts = (counts * (valid > 0)[:, None, None]).int().cpu().numpy()  # (b, true, predicted)
     pixels = counts.sum(2), counts.sum(1), counts.diagonal(axis1=1, axis2=2)
     hands = [0, 1, 1 + skeleton.PARTS_PER_HAND]
     confusion = np.add.reduceat(np.add.reduceat(counts, hands, 1), hands, 2)
@@ -164,10 +161,6 @@ def _truth(index: Index) -> tuple[Float[Tensor, "b 42 3"], Bool[Tensor, "b 42"],
     return true, valid, valid[:, WRISTS].all(-1) & torch.tensor(index["hand_type"] == 2)
 
 
-def _mean(values: Float[Tensor, "b n"], where: Bool[Tensor, "b n"]) -> Float[Tensor, "b"]:
-    return torch.where(where, values, 0).sum(-1) / where.sum(-1)  # NaN where there is none
-
-
 def _errors(index: Index, predictions: Predictions, root_depth: str) -> dict[str, np.ndarray]:
     """The measured columns of the error table; predictions in the index's order."""
     true, valid, linked = _truth(index)
@@ -182,12 +175,9 @@ def _errors(index: Index, predictions: Predictions, root_depth: str) -> dict[str
     predicted = geometry.place_hands(joints_px, z, depth, *camera)  # (b, 42, 3)
     true_relative = geometry.root_relative(true)
     difference = geometry.root_relative(predicted) - true_relative
-    error = difference.norm(dim=-1)
-
     # From wrist to wrist: the left one by the right one's depth and the predicted relative depth.
     wrists = torch.stack([depth[:, 0], depth[:, 0] + relative], 1) + z[:, WRISTS]
     wrists = geometry.back_project(joints_px[:, WRISTS], wrists, *camera) - true[:, WRISTS]
-    mrrpe = (wrists[:, 1] - wrists[:, 0]).norm(dim=-1)
 
     # Honest: only the depth of a hand that the prediction names is asked for.
     named = (probability > 0.5) | (probability == probability.amax(-1, keepdim=True))
@@ -198,47 +188,44 @@ def _errors(index: Index, predictions: Predictions, root_depth: str) -> dict[str
     honest = (honest - true_relative).norm(dim=-1)
 
     hands = [t.unflatten(1, (2, skeleton.JOINTS_PER_HAND)) for t in (predicted, true, valid)]
-    enough = hands[2].sum(-1) >= 3
-    aligned = torch.full(hands[2].shape, torch.nan)
+    enough, aligned = hands[2].sum(-1) >= 3, torch.full(hands[2].shape, torch.nan)
     aligned[enough] = aligned_error(*(t[enough] for t in hands))
-    aligned = aligned.flatten(1)
-    error_px = (joints_px - geometry.project(true, *camera)).norm(dim=-1)
     side_px = _column(index, "bbox_xywh")[:, 2:].amax(-1)
 
     flags = torch.tensor(skeleton.HAND_TYPE_FLAGS[index["hand_type"]]) > 0
     sure = torch.tensor(index["hand_type_valid"]).bool()
     correct = (torch.where(flags, probability, 1 - probability) > 0.5).all(-1)
-    table = {
-        "predicted_hand_type": (probability > 0.5).float() @ torch.tensor([1.0, 2.0]) - 1,
-        "probability_right": probability[:, 0],
-        "probability_left": probability[:, 1],
-        "handedness_correct": torch.where(sure, correct * 1.0, torch.nan),
-        "mpjpe": _mean(error, valid),
-        "mpjpe_honest": _mean(honest, valid),
-        "mpjpe_camera": _mean((predicted - true).norm(dim=-1), valid),
-        "pa_mpjpe": _mean(aligned, valid & aligned.isfinite()),
-        "error_in_plane": _mean(difference[..., :2].norm(dim=-1), valid),
-        "error_depth": _mean(difference[..., 2].abs(), valid),
-        "mrrpe": torch.where(linked, mrrpe, torch.nan),
-        "bbox_side_px": side_px,
+    of_joint = {
+        "mpjpe": difference.norm(dim=-1),
+        "mpjpe_honest": honest,
+        "mpjpe_camera": (predicted - true).norm(dim=-1),
+        "pa_mpjpe": aligned.flatten(1),
+        "error_in_plane": difference[..., :2].norm(dim=-1),
+        "error_depth": difference[..., 2].abs(),
+        "error_2d": (joints_px - geometry.project(true, *camera)).norm(dim=-1) / side_px[:, None],
     }
-    for side, name in enumerate(skeleton.SIDES):
-        own = valid & torch.tensor(side == JOINT_SIDE)
-        table[f"mpjpe_{name}"] = _mean(error, own)
-        table[f"error_2d_{name}"] = _mean(error_px, own) / side_px
-        table[f"fit_error_{name}_mm"] = _column(index, "fit_error_mm")[:, side]
     if predictions.heatmap_entropy is not None:
-        table["heatmap_entropy"] = _mean(torch.tensor(predictions.heatmap_entropy), valid)
-    table |= dict(zip(ERRORS, torch.where(valid, error, torch.nan).T))
-    table["errors_honest"] = torch.where(valid, honest, torch.nan)  # (b, 42)
+        of_joint["heatmap_entropy"] = torch.tensor(predictions.heatmap_entropy)
+    of_joint = {name: torch.where(valid, v, torch.nan) for name, v in of_joint.items()}
+    table = {name: values.nanmean(1) for name, values in of_joint.items() if name != "error_2d"}
+    table["predicted_hand_type"] = (probability > 0.5).float() @ torch.tensor([1.0, 2.0]) - 1
+    table["handedness_correct"] = torch.where(sure, correct * 1.0, torch.nan)
+    table["mrrpe"] = torch.where(linked, wrists.diff(dim=1).norm(dim=-1)[:, 0], torch.nan)
+    table["bbox_side_px"] = side_px
+    for side, name in enumerate(skeleton.SIDES):
+        table[f"probability_{name}"] = probability[:, side]
+        table[f"mpjpe_{name}"] = of_joint["mpjpe"][:, side == JOINT_SIDE].nanmean(1)
+        table[f"error_2d_{name}"] = of_joint["error_2d"][:, side == JOINT_SIDE].nanmean(1)
+        table[f"fit_error_{name}_mm"] = _column(index, "fit_error_mm")[:, side]
+    table |= dict(zip(ERRORS, of_joint["mpjpe"].T))
+    table["errors_honest"] = of_joint["mpjpe_honest"]  # (b, 42)
     return {name: values.numpy() for name, values in table.items()}
 
 
-def _part_columns(predictions: Predictions) -> dict[str, np.ndarray]:
-    """What the pixel counts say of each frame; NaN where the true parts are not known."""
-    true, given, right = predictions.part_pixels[:, :, 1:].swapaxes(0, 1).astype(float)
-    confusion = predictions.hand_confusion.astype(float)
-    confusion[confusion.sum((1, 2)) == 0] = np.nan
+def _part_columns(pixels: Num[np.ndarray, "n 3 33"], confusion: Num[np.ndarray, "n 3 3"]) -> dict:
+    """What `part_statistics` say, one number a row; NaN where the true parts are not known."""
+    true, given, right = pixels[:, :, 1:].swapaxes(0, 1).astype(float)
+    confusion = np.where(confusion.any((1, 2), keepdims=True), confusion, np.nan)
     swapped = confusion[:, (1, 2), (2, 1)]
     with np.errstate(divide="ignore", invalid="ignore"):
         iou = np.where(true > 0, right / (true + given - right), 0)
@@ -247,8 +234,6 @@ def _part_columns(predictions: Predictions) -> dict[str, np.ndarray]:
             "wrong_hand_share": swapped.sum(1) / confusion[:, 1:, 1:].sum((1, 2)),
             "right_called_left_px": swapped[:, 0],
             "left_called_right_px": swapped[:, 1],
-            "part_pixels": predictions.part_pixels.reshape(len(true), -1),
-            "hand_confusion": predictions.hand_confusion.reshape(len(true), -1),
         }
 
 
@@ -257,22 +242,23 @@ def error_table(
 ) -> pd.DataFrame:
     """One row a frame of the index: what it is, how wrong the prediction is, and what may say why.
 
-    `root_depth` says whose wrist depths and whose crops: the truth's, or RootNet's. NaN where
+    `root_depth`: whose wrist depths and crops, the truth's or RootNet's. Lengths in mm, NaN where
     something does not apply. `error_<joint>` are root-relative; means over the valid joints:
     `mpjpe` (also `_right`, `_left`; `_honest`: depth by predicted hand type; `_camera`: not
     root-relative), `pa_mpjpe` (similarity-aligned, each hand by itself), `error_in_plane`,
     `error_depth`, `error_2d_<side>` (share of the box's longer side), `heatmap_entropy` (nats).
     Parts: `part_iou` (mean over the frame's true parts), `wrong_hand_share` (of hand pixels called
-    a hand). Columns of the index and of a synthetic tree's truth stand before. `errors_honest`,
-    `part_pixels` and `hand_confusion` hold an array a frame. Raises ValueError unless each frame is
-    predicted just once, with finite numbers.
+    a hand). Columns of the index and of a synthetic tree's truth stand before; `errors_honest`,
+    `part_pixels` and `hand_confusion` hold an array a frame. Errors: see `Predictions.ordered`.
     """
     predictions = predictions.ordered(index)
     chunks = (slice(n, n + FRAMES_AT_ONCE) for n in range(0, len(index), FRAMES_AT_ONCE))
     measured = [_errors(index.take(rows), predictions.take(rows), root_depth) for rows in chunks]
     measured = {name: np.concatenate([part[name] for part in measured]) for name in measured[0]}
-    if predictions.part_pixels is not None and predictions.hand_confusion is not None:
-        measured |= _part_columns(predictions)
+    parts = {name: getattr(predictions, name) for name in ("part_pixels", "hand_confusion")}
+    if all(counts is not None for counts in parts.values()):
+        measured |= _part_columns(*parts.values())
+        measured |= {name: counts.reshape(len(index), -1) for name, counts in parts.items()}
     names = [n for n in index.columns() if n not in measured and not n.endswith("_row")]
     table = {name: index[name] for name in names if index.take([0])[name].ndim == 1}
     table |= {name: v if v.ndim == 1 else list(v) for name, v in measured.items()}
@@ -292,10 +278,10 @@ def _means(sums: Float[np.ndarray, "r 2 k"], counts: Float[np.ndarray, "r 2 k"])
     The columns: 42 errors, 42 honest errors, pa_mpjpe, mrrpe, handedness_correct.
     """
     with np.errstate(invalid="ignore"):
-        means = {"all": sums.sum(1) / counts.sum(1)}
-        means |= dict(zip(("sh", "ih"), (sums / counts).swapaxes(0, 1)))
-    result = {"mrrpe": means["all"][:, -2], "handedness_accuracy": means["all"][:, -1]}
-    for name, mean in means.items():
+        every = sums.sum(1) / counts.sum(1)
+        single, interacting = (sums / counts).swapaxes(0, 1)
+    result = {"mrrpe": every[:, -2], "handedness_accuracy": every[:, -1]}
+    for name, mean in (("all", every), ("sh", single), ("ih", interacting)):
         joints, honest = pd.DataFrame(mean[:, :N_JOINTS]), mean[:, N_JOINTS : 2 * N_JOINTS]
         result[f"mpjpe_{name}"] = joints.mean(axis=1)
         result[f"mpjpe_40_{name}"] = joints.drop(columns=list(WRISTS)).mean(axis=1)
@@ -314,12 +300,11 @@ def protocol(table: pd.DataFrame, intervals: bool = True, seed: int = 0) -> dict
     over all pixels. With `intervals`, `<name>_low` and `_high` for `HEADLINE`: 95 % of 1,000
     bootstrap resamples of the frames (of 2,000 random groups of frames where there are more).
     """
-    rest = table[["pa_mpjpe", "mrrpe", "handedness_correct"]]
-    honest = pd.DataFrame(np.stack(table["errors_honest"]), table.index)
-    groups = min(len(table), 2000)
-    rng = np.random.default_rng(seed)
+    groups, rng = min(len(table), 2000), np.random.default_rng(seed)
     cell = rng.permutation(len(table)) % groups
     cell += groups * (table["hand_type"] == "interacting").to_numpy()
+    honest = pd.DataFrame(np.stack(table["errors_honest"]), table.index)
+    rest = table[["pa_mpjpe", "mrrpe", "handedness_correct"]]
     grouped = pd.concat([table[ERRORS], honest, rest], axis=1).groupby(cell)
     sums, counts = (
         cells.reindex(range(2 * groups), fill_value=0).to_numpy(float).reshape(2, groups, -1)
@@ -336,10 +321,9 @@ def protocol(table: pd.DataFrame, intervals: bool = True, seed: int = 0) -> dict
     result |= dict(zip((f"pck_{mm}mm" for mm in limits), pck_curve(table, limits)))
     result["pck_auc"] = pck_curve(table, np.arange(0.025, 50, 0.05)).mean()
     if "part_pixels" in table:
-        true, given, right = np.sum(list(table["part_pixels"]), 0).reshape(3, -1)[:, 1:]
-        result["part_miou"] = pd.Series((right / (true + given - right).clip(1))[true > 0]).mean()
-        confusion = np.sum(list(table["hand_confusion"]), 0).reshape(3, 3)[1:, 1:]
-        result["wrong_hand_share"] = 1 - confusion.trace() / max(confusion.sum(), 1)
+        totals = (np.sum(list(table[n]), 0) for n in ("part_pixels", "hand_confusion"))
+        parts = _part_columns(*(counts.reshape(1, 3, -1) for counts in totals))
+        result["part_miou"], result["wrong_hand_share"] = [v.item() for v in parts.values()][:2]
     result = {name: float(v) if np.isfinite(v) else None for name, v in result.items()}
     about = {name: table.attrs.get(name, "unknown") for name in ("data", "split", "root_depth")}
     scored = {"n_frames": len(table), "n_scored": int(table["mpjpe"].notna().sum())}
@@ -358,8 +342,8 @@ def pck_curve(table: pd.DataFrame, limits_mm: Num[np.ndarray, "t"]) -> Float[np.
     """The share of valid joints, wrists left out, whose error is at most each limit."""
     error = np.delete(table[ERRORS].to_numpy(), WRISTS, 1)
     error = np.sort(error[~np.isnan(error)])
-    share = np.searchsorted(error, limits_mm, side="right") / max(len(error), 1)
-    return share if len(error) else share + np.nan
+    with np.errstate(invalid="ignore"):
+        return np.searchsorted(error, limits_mm, side="right") / np.float64(len(error))
 
 
 def format_report(result: Mapping, others: Mapping[str, Mapping] | None = None) -> str:
@@ -369,16 +353,15 @@ def format_report(result: Mapping, others: Mapping[str, Mapping] | None = None) 
     """
     rows = {"this": result, **(others or {})}
     for method, *about in PUBLISHED:
-        row = dict(zip(HEADLINE, about[3:]), protocol=_describe(*about[:3]))
-        rows[f"{method} {about[1]}"] = row
-
-    table = pd.DataFrame([[row.get(name) for name in HEADLINE] for row in rows.values()], [*rows])
-    table[len(HEADLINE) - 1] *= 100
-    table.columns = heads = ["MPJPE all", "single", "interacting", "MRRPE", "handedness %"]
-    table = table.astype(float).to_string(float_format="{:.2f}".format, na_rep="–")
+        numbers = dict(zip(HEADLINE, about[3:]))
+        rows[f"{method} {about[1]}"] = {**numbers, "protocol": _describe(*about[:3])}
+    heads = ["MPJPE all", "single", "interacting", "MRRPE", "handedness %"]
+    table = pd.DataFrame(rows).T.reindex(columns=HEADLINE).set_axis(heads, axis=1).astype(float)
+    table["handedness %"] *= 100
+    table = table.to_string(float_format="{:.2f}".format, na_rep="–")
     lines = ["mm", table, ""]
     for method, row in rows.items():
-        ends = [[row.get(f"{name}_{end}") for end in ("low", "high")] for name in HEADLINE[:4]]
+        ends = [(row.get(f"{name}_low"), row.get(f"{name}_high")) for name in HEADLINE[:4]]
         ends = [f"{head} {a:.1f}…{b:.1f}" for head, (a, b) in zip(heads, ends) if a and b]
         lines += [f"95 % of {method}: {', '.join(ends)}"] if ends else []
     for key, text in EXTRAS.items():
@@ -392,9 +375,9 @@ def mean_pose_predictions(train: Index, test: Index, root_depth: RootDepth = "gt
     """The baseline that sees no picture: each hand of `test` is the mean one of `train`.
 
     Means, over up to 50,000 frames spread over `train`, of the joints relative to their wrist
-    (camera frame, mm), of the vector from right to left wrist, and of the hand types. The hands are
-    put at their true wrists, the left one of a pair where the mean vector puts it, so that the
-    protocol measures just the means: only root-relative numbers and MRRPE mean something.
+    (camera frame, mm), of the vector from right to left wrist, and of the hand types. Hands are
+    put at their true wrists, the left one of a pair where the mean vector puts it: only
+    root-relative numbers and MRRPE mean something.
     """
     train = train.take(np.unique(np.linspace(0, len(train) - 1, 50_000).astype(int)))
     true, valid, linked = _truth(train)
@@ -414,10 +397,8 @@ def mean_pose_predictions(train: Index, test: Index, root_depth: RootDepth = "gt
     wrists_px = geometry.project(torch.stack([wrists[:, 0], left], 1), *camera)
     joints = geometry.back_project(wrists_px, depth, *camera)[:, JOINT_SIDE] + means[:-1]
     crop = geometry.crop_affine(crop_boxes(test, BBOX_OF[root_depth]), HEATMAP_CELLS).float()
-    joints_25d = geometry.apply_affine(crop, geometry.project(joints, *camera))
-    z = geometry.depth_to_cells(means[:-1, 2]).expand(len(test), -1)
-    relative = geometry.depth_to_cells(means[-1, 2]).expand(len(test))
-    joints_25d = torch.cat([joints_25d, z[..., None]], -1).numpy()
-    return Predictions(
-        test["image_id"], joints_25d, relative.numpy(), np.tile(hand_type, (len(test), 1))
-    )
+    joints_px = geometry.apply_affine(crop, geometry.project(joints, *camera))
+    joints_25d = geometry.to_25d(joints_px, joints[..., 2], HEATMAP_CELLS).numpy()
+    relative = geometry.depth_to_cells(means[-1, 2]).expand(len(test)).numpy()
+    hand_type = np.tile(hand_type, (len(test), 1))
+    return Predictions(test["image_id"], joints_25d, relative, hand_type)
