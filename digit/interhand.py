@@ -127,9 +127,13 @@ def _open_tables(root: Path, split: str, folder: Path) -> dict[str, _Table]:
     """A split's tables, masks.arrow before the others if it was made from the same labels."""
     tables = {name: _Table(folder / f"{name}.arrow") for name in TABLES}
     path = find_prepared(root, f"index/{split}/masks.arrow")
-    masks = {"masks": _Table(path)} if path else {}
-    made_from = {table.metadata.get("index") for table in masks.values()}
-    return (masks if made_from == {tables["frames"].metadata["fingerprint"]} else {}) | tables
+    masks = path and _Table(path)
+    fits = masks and masks.metadata.get("index") == tables["frames"].metadata["fingerprint"]
+    return {"masks": masks} | tables if fits else tables
+
+
+def _stamps(sources: Mapping[str, Path]) -> dict[str, list]:
+    return {r: [p.name, p.stat().st_size, p.stat().st_mtime_ns] for r, p in sources.items()}
 
 
 def _hashes(sources: Mapping[str, Path]) -> dict[str, str]:
@@ -138,10 +142,6 @@ def _hashes(sources: Mapping[str, Path]) -> dict[str, str]:
             yield from iter(lambda: file.read(1 << 22), b"")
 
     return {role: _digest(blocks(path)) for role, path in sources.items()}
-
-
-def _stamps(sources: Mapping[str, Path]) -> dict[str, list]:
-    return {r: [p.name, p.stat().st_size, p.stat().st_mtime_ns] for r, p in sources.items()}
 
 
 def _is_fresh(folder: Path, sources: Mapping[str, Path]) -> bool:
@@ -181,9 +181,8 @@ def _build(split: str, sources: Mapping[str, Path], folder: Path) -> None:
         "instant_row": annotations.rows_of(sources["joint_3d"], instants, images, *MOMENT),
         "camera_row": annotations.rows_of(sources["camera"], cameras, images, "capture", "camera"),
     }  # fmt: skip
-    n = len(frames["image_id"])
     for name, size in (("rootnet_bbox_xywh", 4), ("rootnet_depth_mm", 2), ("fit_error_mm", 2)):
-        frames[name] = np.full((n, size), np.nan, np.float32)
+        frames[name] = np.full((len(frames["image_id"]), size), np.nan, np.float32)
     if "rootnet" in sources:
         found = annotations.read_rootnet(sources["rootnet"])
         _, to, of = np.intersect1d(frames["annot_id"], found["annot_id"], return_indices=True)
@@ -196,8 +195,8 @@ def _build(split: str, sources: Mapping[str, Path], folder: Path) -> None:
     frames["fault"] = _find_faults(frames, instants, cameras)
     build = _digest([repr((INDEX_VERSION, hashes)).encode()])
     made_of = [hashes.get(role, "") for role in ("data", "camera", "joint_3d", "mano")]
-    about = {"build": build, "left_out": json.dumps(left_out),
-             "fingerprint": _digest([repr(made_of).encode()])}  # fmt: skip
+    about = {"build": build, "left_out": json.dumps(left_out)}
+    about["fingerprint"] = _digest([repr(made_of).encode()])
     for name, columns in zip(TABLES, (frames, instants, cameras)):
         write_arrow(folder / f"{name}.arrow", columns, about)
     made = {"version": INDEX_VERSION, "build": build, "stamps": stamps, "hashes": hashes}
@@ -228,9 +227,9 @@ def _find_faults(frames: Mapping, instants: Mapping, cameras: Mapping) -> Intege
         valid, box, row = (frames[c][part] for c in ("joint_valid", "bbox_xywh", "camera_row"))
         world = instants["joints_world_mm"][frames["instant_row"][part]]
         cam, _ = _cam_and_px(world, lambda name, row=row: cameras[name][row])
-        wrong = [(valid & ~np.isfinite(world).all(2)).any(1), ~fine[row]]
-        wrong += [~(np.isfinite(box).all(1) & (box[:, 2:] > 0).all(1))]
-        wrong += [(valid & (cam[..., 2] <= 0)).any(1)]
+        wrong = [(valid & ~np.isfinite(world).all(2)).any(1), ~fine[row],
+                 ~(np.isfinite(box).all(1) & (box[:, 2:] > 0).all(1)),
+                 (valid & (cam[..., 2] <= 0)).any(1)]  # fmt: skip
         faults[part] = np.select(wrong, [1, 2, 3, 4], 0)
     return faults
 
@@ -385,11 +384,10 @@ def check(
     for split in splits or splits_of(root):
         index = open_index(root, split)
         n, keys, camera = len(index), np.array(index.keys(), object), index["camera"]
-        left_out = json.loads(index._tables["frames"].metadata["left_out"])
         known = "v1.0, by its" if n == FRAMES_OF_V1[split] else "unknown: v1.0 has another"
-        report += [(split, f"label version {known} number of frames", n, 1.0, False, "", "")]
-        for what, many in left_out.items():
-            report += [(split, what, many, many / n, False, "", "")] * bool(many)
+        counts = {f"label version {known} number of frames": n}
+        counts |= json.loads(index._tables["frames"].metadata["left_out"])
+        report += [(split, what, k, k / n, False, "", "") for what, k in counts.items() if k]
         reasons = np.full(n, "", object)
         for what, wrong, exclude in _findings(index, examine):
             if wrong.any():
@@ -421,11 +419,10 @@ def _findings(index: Index, examine: Callable | None) -> Iterator[tuple[str, np.
     high = low + extent
     yield "box wholly outside the image", ((high <= 0) | (low >= size)).any(1), True
     yield "box partly outside the image", ((low < -1) | (high > size + 1)).any(1), False
-    valid, px = index["joint_valid"], index["joints_px"]
-    outside = ((px < 0) | (px > size[:, None] - 1)).any(2) & valid
+    valid, px = index["joint_valid"], index["joints_px"].transpose(1, 0, 2)
+    outside = ((px < 0) | (px > size - 1)).any(2).T & valid
     yield "a valid joint outside the image", outside.any(1), False
-    margin = 0.2 * extent[:, None]
-    inside = ((px > low[:, None] - margin) & (px < high[:, None] + margin)).all(2) & valid
+    inside = ((px > low - 0.2 * extent) & (px < high + 0.2 * extent)).all(2).T & valid
     misfit = sound & (inside.sum(1) < valid.sum(1) / 2)
     yield "camera does not fit: most joints project outside the box", misfit, True
     world = index._tables["instants"].take("joints_world_mm", None)

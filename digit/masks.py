@@ -47,8 +47,7 @@ PNG = (
 
 def load_hands(root: Path | str) -> Hands:
     """The hand models that a data set's fits are for; FileNotFoundError without MANO's files."""
-    name = interhand.hand_model_name(root)
-    folder = find_mano(root) if name == "mano" else None
+    name, folder = interhand.hand_model_name(root), find_mano(root)
     if name == "mano" and folder is None:
         raise FileNotFoundError(
             f"{Path(root) / 'mano'}: MANO_RIGHT.pkl and MANO_LEFT.pkl are missing; get them from "
@@ -64,7 +63,7 @@ def fit_vertices_mm(
     trans: Float[Tensor, "*b 2 3"],
 ) -> Float[Tensor, "*b 2 v 3"]:
     """World vertices, mm, of right and left fits (rad; m); NaN where a fit is."""
-    fits = zip(hands, *(fit.unbind(-2) for fit in (pose, shape, trans)))
+    fits = zip(hands, pose.unbind(-2), shape.unbind(-2), trans.unbind(-2))
     return torch.stack([hand.skin(*fit) for hand, *fit in fits], -3) * 1000
 
 
@@ -114,9 +113,10 @@ def render_masks(
 
         truth = part["joints_world_mm"].reshape(joints.shape)
         valid = part["joint_valid"].reshape(joints.shape[:3]) & np.isfinite(truth).all(-1)
-        distance = np.where(valid, np.linalg.norm(joints.numpy() - truth, axis=-1), 0)
-        counted = np.where(fitted, valid.sum(-1), 0)
-        error = np.where(counted > 0, distance.sum(-1) / np.maximum(counted, 1), np.nan)
+        distance = np.linalg.norm(joints.numpy() - truth, axis=-1)
+        counted = valid & fitted[..., None]
+        with np.errstate(invalid="ignore"):  # 0 / 0 where there is none
+            error = np.sum(distance, -1, where=counted) / counted.sum(-1)
         error = error.astype(np.float32)
         usable = interhand.fits_match_type(np.where(fitted, 0.0, np.nan), part["hand_type"])
         status = np.select(
@@ -159,11 +159,9 @@ def prepare_masks(root: Path | str, split: str, executor: Executor | None = None
             shutil.rmtree(old)
         shards.mkdir(parents=True)
 
-    rows, known = np.zeros(len(index), ROW), np.zeros(len(index), bool)
-    if table.exists():
-        known[:] = True
-        for name in ROW.names:
-            rows[name] = index[name]
+    rows, known = np.zeros(len(index), ROW), np.full(len(index), table.exists())
+    for name in ROW.names if table.exists() else ():
+        rows[name] = index[name]
     for file in shards.glob("*.npy"):
         part = np.load(file)
         here = slice(int(file.stem), int(file.stem) + len(part))
@@ -179,16 +177,18 @@ def prepare_masks(root: Path | str, split: str, executor: Executor | None = None
                 with interhand.atomic(shards / f"{start}.npy", "wb") as file:
                     np.save(file, part)
                 rows[start : start + len(part)] = part
-                named = zip(keys[start : start + len(part)], images)
-                yield from ((key, image) for key, image in named if image)
+                yield from (
+                    named for named in zip(keys[start : start + len(part)], images) if named[1]
+                )
 
     if starts or not table.exists():
         with contextlib.ExitStack() as stack:
             stack.callback(torch.set_num_threads, torch.get_num_threads())
-            one = {"initializer": torch.set_num_threads, "initargs": (1,)}  # a core is one task's
-            pool = executor or stack.enter_context(ThreadPoolExecutor(os.cpu_count(), **one))
-            about = {"progress": f"masks of {split}", "total": int((~known).sum())}
-            store.pack(target, rendered(pool), **about)
+            pool = executor or stack.enter_context(  # of which each has one core
+                ThreadPoolExecutor(os.cpu_count(), "", torch.set_num_threads, (1,))
+            )
+            total = int((~known).sum())
+            store.pack(target, rendered(pool), progress=f"masks of {split}", total=total)
         columns = {name: rows[name] for name in ROW.names}
         interhand.write_arrow(table, columns, {"index": index.fingerprint})
         with interhand.atomic(folder / "masks.tsv") as file:
