@@ -50,8 +50,8 @@ def atomic(path: Path, mode: str = "w") -> Iterator[Any]:
             yield file
         os.replace(temporary, path)
     except OSError as error:
-        cure = "make room, or the folder writable"
-        raise OSError(f"{path}: cannot be written ({error}); {cure}") from None
+        why = f"cannot be written ({error}); make room, or the folder writable"
+        raise OSError(f"{path}: {why}") from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -335,24 +335,46 @@ def write_tree(
     write(f"{stem}_joint_3d.json", joints)
     if "mano_pose" in instants:
         write(f"{stem}_MANO_NeuralAnnot.json", fits)
-    frames["id"], frames["bbox"] = frames["image_id"], frames["bbox_xywh"]
+    frames["id"] = frames["image_id"]
     annot_id = frames.get("annot_id", frames["id"])
     if "rootnet_bbox_xywh" in frames:
-        columns = annot_id, frames["rootnet_bbox_xywh"], frames["rootnet_depth_mm"]
-        records = [dict(zip(ROOTNET, record)) for record in zip(*columns)]
-        write(f"rootnet_output/rootnet_interhand2.6m_output_{split}.json", records)
+        rows = zip(annot_id, frames["rootnet_bbox_xywh"], frames["rootnet_depth_mm"])
+        found = [dict(zip(ROOTNET, row)) for row in rows]
+        write(f"rootnet_output/rootnet_interhand2.6m_output_{split}.json", found)
     images = [dict(zip(IMAGE, row)) for row in zip(*(frames[key] for key in IMAGE))]
-    named = enumerate(zip(annot_id, frames["id"], frames["bbox"]))
-    labelled = [dict(zip(ANNOTATION, of)) | labels(frames, i) for i, of in named]
+    rows = enumerate(zip(annot_id, frames["id"], frames["bbox_xywh"]))
+    labelled = [dict(zip(ANNOTATION, row)) | labels(frames, i) for i, row in rows]
     write(f"{stem}_data.json", {"images": images, "annotations": labelled})
 
 
 def mersenne_words(seed: int) -> Iterator[int]:
-    """The 32-bit words of MT19937 (Matsumoto and Nishimura 1998) seeded by the array [seed], from
-    numpy's RandomState, whose streams are frozen (NEP 19)."""
-    generator = np.random.RandomState([seed])
+    """The 32-bit words of MT19937 (Matsumoto and Nishimura 1998) seeded by the array [seed]."""
+    state, i = [19650218], 1
+    for j in range(1, 624):
+        state.append((1812433253 * (state[-1] ^ state[-1] >> 30) + j) & 0xFFFFFFFF)
+    for factor in [1664525] * 624 + [1566083941] * 623:
+        mixed = state[i] ^ (state[i - 1] ^ state[i - 1] >> 30) * factor
+        state[i] = (mixed + (seed if factor == 1664525 else -i)) & 0xFFFFFFFF
+        i += 1
+        if i == 624:
+            state[0], i = state[623], 1
+    old = np.array([0x80000000, *state[1:]], np.uint32)
+
+    def turn(high: Any, low: Any) -> Any:
+        pair = high & 0x80000000 | low & 0x7FFFFFFF
+        return pair >> 1 ^ (pair & 1) * np.uint32(0x9908B0DF)
+
     while True:
-        yield from generator.randint(0, 1 << 32, 1024, np.uint32).tolist()
+        new = turn(old, np.roll(old, -1))
+        new[:227] ^= old[397:]
+        new[227:454] ^= new[:227]  # each slice needs words that the one before has made
+        new[454:623] ^= new[227:396]
+        new[623] = turn(old[623], new[0]) ^ new[396]
+        word = new ^ new >> 11
+        word ^= word << 7 & 0x9D2C5680
+        word ^= word << 15 & 0xEFC60000
+        yield from (word ^ word >> 18).tolist()
+        old = new
 
 
 @functools.cache
