@@ -23,9 +23,9 @@ NUMPY_ALLOWED: dict[str, Callable] = {  # arrays and scalars of numbers and stri
     "numpy.ndarray": type("ndarray", (), {}),  # only named, for _reconstruct
     "numpy.core.multiarray._reconstruct": lambda *_: np.empty(0, np.uint8),
     "numpy.core.multiarray.scalar": lambda dtype, raw: np.frombuffer(_bytes(raw), dtype, 1)[0],
-    "numpy.core.numeric._frombuffer": lambda raw, dtype, shape, order: np.frombuffer(
-        raw, dtype
-    ).reshape(shape, order=order),
+    "numpy.core.numeric._frombuffer": lambda raw, dtype, shape, order: np.reshape(
+        np.frombuffer(raw, dtype), shape, order
+    ),
     "_codecs.encode": lambda text, _: _bytes(text),  # Python 3's bytes, written for Python 2
     "__builtin__.bytes": lambda: b"",
 }
@@ -43,7 +43,9 @@ def load_pickle(path: str | Path, allowed: Mapping[str, Callable], encoding: str
     Raises ValueError with file and reason for all else, broken files included.
     """
     try:
-        return _Reader(io.BytesIO(Path(path).read_bytes()), encoding=encoding).load_with(allowed)
+        reader = _Reader(io.BytesIO(Path(path).read_bytes()), encoding=encoding)
+        reader.allowed, reader.known = allowed, {id(value) for value in allowed.values()}
+        return reader.load()
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no such pickle file; check the path") from None
     except Exception as error:
@@ -62,10 +64,6 @@ def _bytes(text: bytes | str) -> bytes:
 
 
 class _Reader(pickle._Unpickler):
-    def load_with(self, allowed: Mapping[str, Callable]) -> Any:
-        self.allowed, self.known = allowed, {id(value) for value in allowed.values()}
-        return self.load()
-
     def find_class(self, module: str, name: str) -> Callable:
         name = f"{module}.{name}".replace("numpy._core", "numpy.core")
         if name not in self.allowed:
