@@ -382,7 +382,7 @@ def subset_rows(n: int, part: float | int | None) -> Integer[np.ndarray, "k"]:
     """The original's choice of n frames, sorted: all, a fraction, or a number (at most n).
 
     It seeds Python's generator with 1, draws randint(0, 100), then takes random.sample: done here
-    by a frozen generator and the algorithm of CPython since 3.2, so that no version changes it.
+    by our own generator and the algorithm of CPython since 3.2, so that no version changes it.
     """
     if part is None:
         return np.arange(n)
