@@ -33,7 +33,6 @@ from . import skeleton as sk
 RGB = UInt8[np.ndarray, "h w 3"]
 Labels = UInt8[np.ndarray, "h w"]
 Pixels = Float[np.ndarray, "42 2"]
-Points = Float[np.ndarray, "42 3"]
 Values = Shaped[np.ndarray, "_"]
 
 INK, FRAME, GRID = "#222222", "#888888", "#E4E4E4"
@@ -162,16 +161,14 @@ def show_image(axes: Axes, image: Num[np.ndarray, "h w *rgb"], title: str = "") 
     axes.set_axis_off()
 
 
-def _panels(
-    count: int, columns: int = 3, width: float = 0.0, height: float = 2.9
-) -> tuple[Figure, list[Axes]]:
+def _panels(count: int, columns: int = 0, height: float = 2.9) -> tuple[Figure, list[Axes]]:
+    columns = columns or min(3, max(2, count))
     across, rows = max(1, min(columns, count)), max(1, -(-count // columns))
-    width = width or 10 / max(across, 2)
-    figure = Picture(figsize=(width * across, height * rows))
-    grid = figure.subplots(rows, across, squeeze=False).ravel()
+    figure = Picture(figsize=(10 / columns * across, height * rows))
+    grid = list(figure.subplots(rows, across, squeeze=False).flat)
     for axes in grid[count:]:
         axes.set_axis_off()
-    return figure, list(grid[:count])
+    return figure, grid[:count]
 
 
 def contact_sheet(
@@ -184,13 +181,13 @@ def contact_sheet(
     """Captioned pictures in rows, under hands where given; one channel has a bar with `unit`."""
     ratio = max((image.shape[0] / image.shape[1] for image in images), default=1.0)
     with mpl.rc_context(STYLE):
-        figure, grid = _panels(len(images), columns, 10 / columns, 10 / columns * ratio + 0.3)
-        for axes, image, caption in itertools.zip_longest(grid, images, captions):
+        figure, grid = _panels(len(images), columns, 10 / columns * ratio + 0.3)
+        cells = itertools.zip_longest(grid, images, captions, joints_px)
+        for axes, image, caption, joints in cells:
             show_image(axes, image, caption or "")
             if image.ndim == 2:
                 figure.colorbar(axes.images[0], ax=axes, shrink=0.7, label=unit)
-        for axes, joints in zip(grid, joints_px):
-            draw(axes, hand_strokes(joints))
+            draw(axes, [] if joints is None else hand_strokes(joints))
     return figure
 
 
@@ -238,9 +235,8 @@ def space_rotatable(scenes: Scenes) -> go.Figure:
             line = dict(color=color, width=5 if marks else 3, dash="dash" if left else "solid")
             mark = dict(size=3.5, color=color, symbol="circle-open" if left else "circle")
             look = dict(mode="lines+markers" if marks else "lines", line=line, marker=mark)
-            x, y, z = points.T
             hover = label + "%{x:.0f}, %{y:.0f}, %{z:.0f} mm<extra></extra>"
-            trace = go.Scatter3d(x=x, y=y, z=z, **look, hovertemplate=hover)
+            trace = go.Scatter3d(dict(zip("xyz", points.T)), **look, hovertemplate=hover)
             figure.add_trace(trace, row=1, col=column)
     figure.update_scenes(room, aspectmode="data", camera=camera)
     return figure.update_layout(PLOTLY, showlegend=False, height=440)
@@ -250,7 +246,7 @@ def frame_figure(
     image: RGB,
     joints_px: Mapping[str, Pixels],
     parts: Mapping[str, Labels] | None = None,
-    joints_mm: Mapping[str, Points] | None = None,
+    joints_mm: Mapping[str, Float[np.ndarray, "42 3"]] | None = None,
     title: str = "",
 ) -> Figure:
     """A row for each account of a frame: joints over the image, parts over it, hands in 3D (mm).
@@ -264,14 +260,13 @@ def frame_figure(
         figure = Picture(figsize=(3.2 * len(columns), height * len(joints_px) + 0.2))
         figure.suptitle(title, x=0.01, ha="left", size=10)
         grid = figure.add_gridspec(len(joints_px), len(columns))
-        cells = [(grid[i, j], n, c) for i, n in enumerate(joints_px) for j, c in enumerate(columns)]
-        for cell, name, column in cells:
+        for (i, name), (j, column) in itertools.product(enumerate(joints_px), enumerate(columns)):
             if column is joints_mm and name in scenes:
-                _draw_space(figure, cell, scenes, name)
+                _draw_space(figure, grid[i, j], scenes, name)
             elif column is parts and name in parts:
-                show_image(figure.add_subplot(cell), paint_parts(image, parts[name]), name)
+                show_image(figure.add_subplot(grid[i, j]), paint_parts(image, parts[name]), name)
             elif column is joints_px:
-                show_image(axes := figure.add_subplot(cell), image, name)
+                show_image(axes := figure.add_subplot(grid[i, j]), image, name)
                 draw(axes, hand_strokes(joints_px[name]))
     return figure
 
@@ -304,9 +299,8 @@ def distributions(panels: Mapping[str, Mapping[str, Values]], bins: int = 40) ->
                 edges = np.histogram_bin_edges(every[np.isfinite(every)], min(bins, len(every) + 4))
                 for (name, group), color, dash in zip(groups.items(), LINE_COLORS, LINE_DASHES):
                     look = dict(facecolor=(color, 0.15), edgecolor=color, linestyle=dash, lw=1.6)
-                    axes.hist(
-                        group[np.isfinite(group)], edges, histtype="stepfilled", label=name, **look
-                    )
+                    finite = group[np.isfinite(group)]
+                    axes.hist(finite, edges, histtype="stepfilled", label=name, **look)
             axes.set(xlabel=xlabel, ylabel="frames")
             axes.grid(axis="x", visible=False)
             if len(groups) > 1:
@@ -320,13 +314,12 @@ def joint_errors(errors_mm: Float[np.ndarray, "n 42"], ylabel: str = "error (mm)
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(10, 3.2))
         axes = figure.subplots()
-        for side in (0, 1):
-            hand = table.iloc[:, sk.JOINTS_PER_HAND * side :].iloc[:, joints]
-            look = dict(hatch="////" * side, edgecolor="#555555", ecolor=INK)
-            look["color"] = [finger_color(joint // 4, side) for joint in joints.tolist()]
+        for side, name in enumerate(sk.SIDES):
+            hand = table.loc[:, side == sk.JOINT_SIDE]
+            color = [finger_color(finger, side) for finger in sk.JOINT_FINGER[joints].tolist()]
+            look = dict(hatch="////" * side, edgecolor="#555555", ecolor=INK, color=color)
             x, interval = joints + 0.4 * side - 0.2, 1.96 * hand.sem()
-            bars = axes.bar(x, hand.mean(), 0.36, yerr=interval, **look)
-            bars.set_label(f"{sk.SIDES[side]} hand")
+            axes.bar(x, hand.mean(), 0.36, yerr=interval, label=f"{name} hand", **look)
         axes.set_xticks(joints, sk.HAND_JOINTS, rotation=40, ha="right")
         axes.set(ylabel=ylabel, xlim=(-0.6, len(joints) - 0.4))
         axes.grid(axis="x", visible=False)
