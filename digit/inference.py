@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from . import figures, geometry
 from .dataset import InterHandDataset, loader
 from .interhand import open_index
-from .metrics import Predictions, error_table, part_statistics, protocol
+from .metrics import BBOX_OF, Predictions, error_table, part_statistics, protocol
 from .network import NETWORKS, Digit, optimized_for_inference
 from .skeleton import HEATMAP_CELLS, JOINTS, JOINTS_PER_HAND, SIDES
 
@@ -27,8 +27,6 @@ PREFIXES = re.compile(r"^((model|module|network|pose_reg|_orig_mod)\.)+")
 CLASSIFIER = re.compile(  # of the official HRNet file; the pose network has none of it
     r"^backbone\.(incre_modules|downsamp_modules|final_layer|classifier|stage4\.2\.fuse_layers\.[123])\."
 )
-
-
 HYPER_PARAMETERS = [  # classes beside the weights in a Lightning checkpoint, read as dictionaries
     (OrderedDict, name)
     for name in (
@@ -39,45 +37,43 @@ HYPER_PARAMETERS = [  # classes beside the weights in a Lightning checkpoint, re
         "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
     )
 ]
+Source = str | Path | Mapping[str, object]
 
 
-def load_network(source: str | Path | Mapping[str, object]) -> Digit:
+def load_network(source: Source) -> Digit:
     """The network of a checkpoint file or state dict, in evaluation mode, on the CPU.
 
     Read are our own checkpoints (averaged weights first), the original's (its state dict with any
     prefix, or inside a Lightning checkpoint) and the official ImageNet file of HRNet-W32, which
     fills the backbone alone. Nothing of a file is executed. Raises FileNotFoundError, or ValueError
-    naming the file with what is refused in it: code, a broken file, missing or unexpected keys, a
-    wrong shape.
+    naming the file and its fault: code, damage, missing or unexpected keys, a wrong shape.
     """
-    content = _read(source)
+    name, content = _read(source)
     arguments = content.get("network", NETWORKS["full"])
     try:
         with torch.device("meta"):  # whatever sizes the file claims cost nothing yet
             outline = Digit(**arguments)
     except Exception as error:
-        raise ValueError(f"{_name(source)}: its network cannot be built: {error!r:.200}") from None
-    _fit(content, outline, _name(source))
+        raise ValueError(f"{name}: its network cannot be built: {error!r:.200}") from None
+    _fit(content, outline, name)
     network = Digit(**arguments)
     load_state(network, content)
     return network.eval()
 
 
-def load_state(network: Digit, source: str | Path | Mapping[str, object]) -> None:
+def load_state(network: Digit, source: Source) -> None:
     """Fill a network with the weights of a checkpoint; sources and errors as `load_network`'s."""
-    state = _fit(_read(source), network, _name(source))
-    network.load_state_dict(state, strict=False)
+    name, content = _read(source)
+    network.load_state_dict(_fit(content, network, name), strict=False)
 
 
 def save_checkpoint(
     path: str | Path, network: Digit, ema: Mapping[str, Tensor] | None = None, **extra: object
 ) -> None:
     """Write a network, its averaged weights and plain extras; a file is replaced whole or not."""
-    path = Path(path)
     content = {"state_dict": network.state_dict(), "network": network.arguments, **extra}
-    if ema is not None:
-        content["ema"] = dict(ema)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    content |= {} if ema is None else {"ema": dict(ema)}
+    temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
     try:
         torch.save(content, temporary)
         temporary.replace(path)
@@ -85,16 +81,13 @@ def save_checkpoint(
         temporary.unlink(missing_ok=True)
 
 
-def _name(source: str | Path | Mapping[str, object]) -> str:
-    return "the state dict" if isinstance(source, Mapping) else str(source)
-
-
-def _read(source: str | Path | Mapping[str, object]) -> dict[str, object]:
-    if isinstance(source, Mapping):
-        content = source
-    else:
+def _read(source: Source) -> tuple[str, dict[str, object]]:
+    """What errors call the source, and its content; the weights are under "state_dict" or "ema"."""
+    name, content = "the state dict", source
+    if not isinstance(source, Mapping):
+        name = str(source)
         if not Path(source).is_file():
-            raise FileNotFoundError(f"{source}: no such checkpoint; check the path")
+            raise FileNotFoundError(f"{name}: no such checkpoint; check the path")
         try:
             if zipfile.is_zipfile(source):
                 with zipfile.ZipFile(source) as archive:  # a bomb; torch itself never compresses
@@ -106,13 +99,11 @@ def _read(source: str | Path | Mapping[str, object]) -> dict[str, object]:
             text = str(error) or repr(error)
             reason = re.search(r"(?:WeightsUnpickler error: |Trying to load )([^\n]+)", text)
             reason = (reason[1] if reason else text).split(". ")[0]
-            raise ValueError(
-                f"{source}: refused, broken or more than weights: {reason:.300}; "
-                "get the file again from its source"
-            ) from None
+            fault = f"refused, broken or more than weights: {reason:.300}"
+            raise ValueError(f"{name}: {fault}; get the file again from its source") from None
     if not isinstance(content, Mapping):
-        raise ValueError(f"{source}: holds a {type(content).__name__}, not weights by name")
-    return dict(content) if "state_dict" in content else {"state_dict": content}
+        raise ValueError(f"{name}: holds a {type(content).__name__}, not weights by name")
+    return name, dict(content) if "state_dict" in content else {"state_dict": content}
 
 
 def _fit(content: Mapping[str, object], network: Digit, name: str) -> dict[str, Tensor]:
@@ -122,9 +113,8 @@ def _fit(content: Mapping[str, object], network: Digit, name: str) -> dict[str, 
         raise ValueError(f"{name}: holds no weights")
     for key, value in found.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise ValueError(
-                f"{name}: {key!r:.100} is a {type(value).__name__}, not weights by name"
-            )
+            kind = type(value).__name__
+            raise ValueError(f"{name}: {key!r:.100} is a {kind}, not weights by name")
     state = {PREFIXES.sub("", key): value for key, value in found.items()}
     expected = network.state_dict()
     if "layer1.0.conv1.weight" in state:  # HRNet alone
@@ -133,43 +123,45 @@ def _fit(content: Mapping[str, object], network: Digit, name: str) -> dict[str, 
         expected = {key: value for key, value in expected.items() if key.startswith("backbone.")}
     missing = [k for k in expected if k not in state and not k.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in expected]
+    cure = "use a checkpoint of this network"
     for fault, keys in (("missing", missing), ("unexpected", unexpected)):
         if keys:
-            more = f" and {len(keys) - 8} more" if len(keys) > 8 else ""
-            kind = network.arguments["backbone"]
-            raise ValueError(
-                f"{name}: {fault} keys for a {kind} network: {', '.join(keys[:8])}{more}; "
-                "use a checkpoint of this network"
-            )
+            some = ", ".join(keys[:8]) + f" and {len(keys) - 8} more" * (len(keys) > 8)
+            network_of = f"a {network.arguments['backbone']} network"
+            raise ValueError(f"{name}: {fault} keys for {network_of}: {some}; {cure}")
     for key, value in state.items():
         if value.shape != expected[key].shape:
             shapes = f"{tuple(value.shape)}, the network needs {tuple(expected[key].shape)}"
-            raise ValueError(f"{name}: {key} has shape {shapes}; use a checkpoint of this network")
+            raise ValueError(f"{name}: {key} has shape {shapes}; {cure}")
     return state
 
 
 class Estimate(NamedTuple):
     """One image's hands, in numpy; s is the crop's size, the hands of a type not seen included."""
 
+    hand_type: Float[np.ndarray, "2"]  # probabilities, right and left
     joints_px: Float[np.ndarray, "42 2"]  # pixels of the image given
     joints_25d: Float[np.ndarray, "42 3"]  # heat-map units of the crop
     joints_cam_mm: Float[np.ndarray, "42 3"] | None  # where camera and wrist depth are known
     relative_root_depth_mm: float  # left wrist − right wrist
-    hand_type: Float[np.ndarray, "2"]  # probabilities, right and left
     crop: UInt8[np.ndarray, "s s 3"]
     parts: UInt8[np.ndarray, "s s"]  # labels on the crop
-    part_probability: Float[np.ndarray, "33 h h"]  # h = s/2
-    heatmaps: Float[np.ndarray, "42 c c"]  # c = s/4, each with sum 1
-    crop_to_image: Float[np.ndarray, "2 3"]
 
     def hands(self) -> list[str]:
         """The hands the network sees: "right", "left", both or none."""
         return [side for side, p in zip(SIDES, self.hand_type) if p > 0.5]
 
-    def joints_seen(self, joints: Float[np.ndarray, "42 d"]) -> Float[np.ndarray, "42 d"]:
-        """The joints, NaN for those of a hand that is not seen."""
+    def figure(self) -> Figure:
+        """The crop with joints, its parts, and the hands in 3D, camera or not."""
+        joints_mm = self.joints_cam_mm
+        if joints_mm is None:  # weak perspective: a cell counts as its depth's
+            joints_mm = geometry.cells_to_depth(torch.from_numpy(self.joints_25d)).numpy()
+            joints_mm[JOINTS_PER_HAND:, 2] += self.relative_root_depth_mm
+        crop_px = self.joints_25d[:, :2] / HEATMAP_CELLS * len(self.crop)
         seen = np.repeat(self.hand_type > 0.5, JOINTS_PER_HAND)
-        return np.where(seen[:, None], joints, np.nan)
+        drawn = (figures.masked(crop_px, seen), self.parts, figures.masked(joints_mm, seen))
+        title = f"{' and '.join(self.hands()) or 'no'} hand"
+        return figures.frame_figure(self.crop, *({"predicted": v} for v in drawn), title)
 
 
 @torch.inference_mode()
@@ -198,7 +190,7 @@ def predict(
     affine = geometry.crop_affine(box, size)
     crop = cv2.warpAffine(image, affine.numpy(), (size, size))
     prediction = network(torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255)
-    joints = prediction.joints_25d.double()
+    joints = prediction.joints_25d[0].double()
     back = geometry.invert_affine(affine)
     hand_type = prediction.hand_type_logits[0].double().sigmoid().numpy()
     relative = geometry.cells_to_depth(prediction.relative_root_depth[0].double())
@@ -208,35 +200,11 @@ def predict(
         if hand_type[0] > 0.5:
             depth[1] += relative
         camera = (torch.tensor(v, dtype=torch.float64) for v in (focal, princpt))
-        joints_cam = geometry.from_25d(joints[0], back, depth, *camera, size).numpy()
+        joints_cam = geometry.from_25d(joints, back, depth, *camera, size).numpy()
     labels = prediction.part_logits.argmax(1)[0].byte().numpy()
-    return Estimate(
-        geometry.apply_affine(back, joints[0, :, :2] / HEATMAP_CELLS * size).numpy(),
-        joints[0].numpy(),
-        joints_cam,
-        float(relative),
-        hand_type,
-        crop,
-        labels.repeat(2, 0).repeat(2, 1),
-        prediction.part_logits[0].softmax(0).numpy(),
-        prediction.heatmaps[0].flatten(1).softmax(1).view_as(prediction.heatmaps[0]).numpy(),
-        back.numpy(),
-    )
-
-
-def read_photo(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """Any picture file as 8-bit RGB, upright by its EXIF orientation.
-
-    Raises FileNotFoundError, or ValueError for a file that is no picture.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such image; give the path of a JPEG or PNG file")
-    image = (
-        cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
-    )
-    if image is None:
-        raise ValueError(f"{path}: cannot be decoded as an image; give a whole JPEG or PNG file")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    joints_px = geometry.apply_affine(back, joints[:, :2] / HEATMAP_CELLS * size).numpy()
+    parts = labels.repeat(2, 0).repeat(2, 1)
+    return Estimate(hand_type, joints_px, joints.numpy(), joints_cam, float(relative), crop, parts)
 
 
 def predict_file(
@@ -248,8 +216,16 @@ def predict_file(
     wrist_depth_mm: float | None,
     figure: Path | None = None,
 ) -> dict:
-    """`predict` on a picture file, as plain lists; `figure` is where a drawing of it goes."""
-    estimate = predict(network, read_photo(path), bbox_xywh, focal, princpt, wrist_depth_mm)
+    """`predict` on a picture file, upright by its EXIF orientation, as plain lists.
+
+    `figure` is where a drawing goes. Raises ValueError for a file that is no picture, too.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such image; give the path of a JPEG or PNG file")
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+    if image is None:
+        raise ValueError(f"{path}: cannot be decoded as an image; give a whole JPEG or PNG file")
+    estimate = predict(network, image, bbox_xywh, focal, princpt, wrist_depth_mm)
     result = {
         "image": str(path), "bbox_xywh": list(bbox_xywh), "hands": estimate.hands(),
         "hand_type": dict(zip(SIDES, estimate.hand_type.tolist())), "joints": list(JOINTS),
@@ -259,25 +235,8 @@ def predict_file(
     if estimate.joints_cam_mm is not None:
         result["joints_cam_mm"] = estimate.joints_cam_mm.tolist()
     if figure is not None:
-        estimate_figure(estimate).savefig(figure)
+        estimate.figure().savefig(figure)
     return result
-
-
-def estimate_figure(estimate: Estimate, title: str = "") -> Figure:
-    """The crop with joints, its parts, and the hands in 3D, camera or not."""
-    size = len(estimate.crop)
-    joints_mm = estimate.joints_cam_mm
-    if joints_mm is None:  # weak perspective: a cell counts as its depth's
-        joints_mm = geometry.cells_to_depth(torch.from_numpy(estimate.joints_25d)).numpy()
-        joints_mm[JOINTS_PER_HAND:, 2] += estimate.relative_root_depth_mm
-    seen = estimate.joints_seen
-    return figures.frame_figure(
-        estimate.crop,
-        {"predicted": seen(estimate.joints_25d[:, :2] / HEATMAP_CELLS * size)},
-        {"predicted": estimate.parts},
-        {"predicted": seen(joints_mm)},
-        title or f"{' and '.join(estimate.hands()) or 'no'} hand",
-    )
 
 
 @torch.inference_mode()
@@ -298,19 +257,17 @@ def predict_dataset(
     parts = []
     for batch in tqdm(batches, "predicting", disable=not progress, leave=False):
         prediction = network(batch.images().to(device), batch.parts.to(device))
-        labels = prediction.part_logits.argmax(1)
-        statistics = part_statistics(labels.cpu(), batch.parts.int(), batch.parts_valid)
+        labels = prediction.part_logits.argmax(1).cpu()
         spread = prediction.heatmaps.float().flatten(2).log_softmax(-1)
-        parts.append(
-            Predictions(
-                image_id[batch.row.numpy()],
-                prediction.joints_25d.float().cpu().numpy(),
-                prediction.relative_root_depth.float().cpu().numpy(),
-                prediction.hand_type_logits.float().sigmoid().cpu().numpy(),
-                heatmap_entropy=-(spread.exp() * spread).sum(-1).cpu().numpy(),
-                **statistics,
-            )
+        numbers = (
+            prediction.joints_25d,
+            prediction.relative_root_depth,
+            prediction.hand_type_logits.float().sigmoid(),
+            -(spread.exp() * spread).sum(-1),
         )
+        numbers = (values.float().cpu().numpy() for values in numbers)
+        statistics = part_statistics(labels, batch.parts.int(), batch.parts_valid)
+        parts.append(Predictions(image_id[batch.row.numpy()], *numbers, **statistics))
     network.train(training)
     return Predictions.concatenate(parts)
 
@@ -325,24 +282,21 @@ def evaluate(
 ) -> dict:
     """`metrics.protocol` of a checkpoint or of a file of predictions; `errors`: its table, Parquet.
 
-    Frames on an exclude list are left out. Beside the table goes `<errors>.npz`, the predictions
-    themselves. Raises ValueError and
-    FileNotFoundError for what is missing or does not fit.
+    Beside the table goes `<errors>.npz`, the predictions themselves. Frames on an exclude list are
+    left out. Raises ValueError and FileNotFoundError for what is missing or does not fit.
     """
-    if checkpoint is not None:
-        network = load_network(checkpoint)
+    network = None if checkpoint is None else load_network(checkpoint)
     index = open_index(root, split)
     if left_out := len(index) - len(index.usable()):
         print(f"{left_out} of {len(index)} frames are left out, see {index.root}/prepared/exclude")
         index = index.usable()
-    if checkpoint is not None:
-        boxes = "rootnet" if root_depth == "rootnet" else "truth"
-        frames = InterHandDataset(index, network.image_size, bbox=boxes)
+    if network is None:
+        found = Predictions.load(predictions)
+    else:
+        frames = InterHandDataset(index, network.image_size, bbox=BBOX_OF[root_depth])
         device = "cuda" if torch.cuda.is_available() else "cpu"
         network = optimized_for_inference(network).to(device)
         found = predict_dataset(network, frames, workers=2, device=device, progress=True)
-    else:
-        found = Predictions.load(predictions)
     table = error_table(index, found, root_depth)
     if errors is not None:
         table.to_parquet(errors)
