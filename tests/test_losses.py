@@ -42,8 +42,9 @@ def make_prediction(n: int = 3, h: int = 16) -> Prediction:
 
 
 def test_terms_are_the_originals(shared):
-    from digit.inference import load_network
     from test_network import original_state, reference_input
+
+    from digit.inference import load_network
 
     want = np.load(shared / "reference/network_seed7.npz")
     truth = {key: torch.from_numpy(want[key]) for key in want.files}
