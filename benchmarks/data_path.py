@@ -46,7 +46,7 @@ lines = [HEADS, ("---",) * len(HEADS)]
 
 def report(what: str, ours: float, other: float, unit: str, bar: str, met: bool, wall=0.0) -> None:
     """A line of the table: ours, the alternative (0: none), how many times ours that is."""
-    ours_, other_, wall = (f"{x:,.4g} {unit}" if x else "" for x in (ours, other, wall))
+    ours_, other_, wall = (f"{x:,.4g} {unit}".strip() * (x > 0) for x in (ours, other, wall))
     ratio = f"{other / ours:,.{int(other < 10 * ours)}f}×" if other else ""
     lines.append((what, ours_, other_, ratio, bar, "yes" if met else "**no**", wall))
     print(" | ".join(lines[-1]), flush=True)

@@ -239,7 +239,7 @@ def prepare(
     without = "training goes without the part loss, evaluation without part metrics"
     for split in splits or interhand.splits_of(root):
         index = open_index(root, split)
-        images = store.pack_images(root, [split]).get(split)
+        images = store.pack_images(root, [split], executor=executor).get(split)
         state = "no image folder"
         if images is not None:
             state = f"{images.added:,} images packed, {images.kept:,} were in already"

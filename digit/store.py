@@ -9,7 +9,7 @@ import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -73,14 +73,12 @@ class Store:
     def __contains__(self, key: str) -> bool:
         return any(_get(place, key) is not None for place in self.places)
 
-    def keys(self) -> Iterator[str]:
-        """All keys, each place's in order."""
-        for i, place in enumerate(self.places):
-            earlier = Store(*self.places[:i])
-            yield from (key for key in _keys(place) if key not in earlier)
+    def keys(self) -> list[str]:
+        """All keys, in order."""
+        return sorted({key for place in self.places for key in _keys(place)})
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.keys())
+        return len(self.keys())
 
 
 def _keys(place: Path) -> Iterator[str]:
@@ -102,14 +100,11 @@ def _reader(place: Path) -> lmdb.Environment | None:
 
 
 def _get(place: Path, key: str) -> bytes | None:
-    env = _reader(place)
-    if not env:
-        return (place / key).read_bytes() if (place / key).is_file() else None
-    with contextlib.suppress(lmdb.MapResizedError), env.begin() as transaction:
-        return transaction.get(key.encode())
-    env.set_mapsize(0)  # another process is packing: take its size
-    with env.begin() as transaction:
-        return transaction.get(key.encode())
+    while env := _reader(place):
+        with contextlib.suppress(lmdb.MapResizedError), env.begin() as transaction:
+            return transaction.get(key.encode())
+        env.set_mapsize(0)  # another process is packing: take its size
+    return (place / key).read_bytes() if (place / key).is_file() else None
 
 
 def image_store(root: Path | str) -> Store:
@@ -176,25 +171,26 @@ def pack(
     stop: bool = False,
     progress: str = "",
     total: int | None = None,
+    executor: Executor | None = None,
 ) -> Packed:
     """Write (key, value) pairs into an LMDB, in their order, keeping what is in already.
 
-    A value is bytes, or what gives them, called (by threads, a little ahead) only if the key is not
-    in yet; if that raises OSError or ValueError the frame is left out and the reason returned, or
-    raised with `stop`. A transaction is whole or not there, so a packing may be killed and
-    repeated. The file grows as it must. `progress` names a progress bar.
+    A value is bytes, or what gives them, called (a little ahead, by the executor or threads) only
+    if the key is not in yet; if that raises OSError or ValueError the frame is left out and the
+    reason returned, or raised with `stop`. A transaction is whole or not there, so a packing may be
+    killed and repeated. The file grows as it must. `progress` names a progress bar.
 
     ValueError if another process is packing this LMDB or it is broken; OSError if the disk is full.
     """
     path, unusable, added, kept = Path(path), {}, 0, 0
     bar = tqdm(items, desc=progress, total=total, unit="frame", disable=not progress)
     with _writing(path) as env, ThreadPoolExecutor(READERS) as threads:
-        batch, items = [], iter(bar)
+        batch, items, pool = [], iter(bar), executor or threads
         while group := list(itertools.islice(items, READ_AHEAD)):
             with env.begin() as transaction:
                 new = [item for item in group if transaction.get(item[0].encode()) is None]
             kept += len(group) - len(new)
-            for (key, _), value in zip(new, threads.map(_value, new)):
+            for (key, _), value in zip(new, pool.map(_value, new)):
                 if isinstance(value, bytes):
                     batch.append((key.encode(), value))
                 elif stop:
@@ -255,8 +251,9 @@ def _read_whole(path: Path) -> bytes:
 
 
 def pack_images(
-    root: Path | str, splits: Sequence[str] | None = None, stop: bool = False
-) -> dict[str, Packed]:
+    root: Path | str, splits: Sequence[str] | None = None, stop: bool = False,
+    executor: Executor | None = None,
+) -> dict[str, Packed]:  # fmt: skip
     """Pack the plain image files of the splits (all there are) into `prepared/images.lmdb`.
 
     Frames that the original's LMDB holds are left there. What cannot be used is listed with its
@@ -269,8 +266,8 @@ def pack_images(
         if (images / split).is_dir():
             keys = sorted(k for k in interhand.open_index(root, split).keys() if k not in original)  # noqa: SIM118
             items = ((key, partial(_read_whole, images / key)) for key in keys)
-            target = prepared_dir(root) / "images.lmdb"
-            packed[split] = pack(target, items, stop, f"packing {split}", len(keys))
+            target, about = prepared_dir(root) / "images.lmdb", (f"packing {split}", len(keys))
+            packed[split] = pack(target, items, stop, *about, executor)
             interhand.write_exclude_list(root, split, "images", packed[split].unusable)
     return packed
 

@@ -316,6 +316,22 @@ def test_an_empty_box_has_no_targets_and_no_sample(tmp_path):
     assert len(InterHandDataset(index.usable(), 64).batch([0, 1]).row) == 2
 
 
+@pytest.mark.parametrize("corner", [(-90, -70), (200, 400), (-150, 100)])
+def test_a_crop_beyond_the_edge_is_black_there(tmp_path, corner):
+    box = np.array([[*corner, 240.0, 240.0]])
+    index = open_index(make_tree(tmp_path / "tree", 1, bbox_xywh=box), "val")
+    batch = InterHandDataset(index, 256).batch([0])
+    y, x = torch.meshgrid(torch.arange(256.0), torch.arange(256.0), indexing="ij")
+    points = torch.stack([x, y], -1).reshape(1, -1, 2).double()
+    at = geometry.apply_affine(batch.crop_to_image, points)[0]
+    beyond = (at < -1).any(1) | (at > torch.tensor([WIDTH, HEIGHT])).any(1)
+    seen = batch.image[0].permute(1, 2, 0).reshape(-1, 3)
+    assert 0 < beyond.double().mean() < 1 and not seen[beyond].any() and seen[~beyond].any()
+    assert not batch.parts[0].flatten()[beyond.view(256, 256)[::2, ::2].flatten()].any()
+    inside = ((batch.joints_25d >= 0) & (batch.joints_25d < 64)).all(-1)
+    assert not (batch.joint_valid.bool() & ~inside).any()
+
+
 def test_frames_without_masks_say_so(tmp_path):
     root = make_tree(tmp_path / "tree", 2)
     shutil.rmtree(root / "segm_32.lmdb")

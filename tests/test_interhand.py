@@ -354,6 +354,9 @@ REFUSALS = {
     "cameras cut": (cut("camera"), "camera.json: cut in the middle.*fetch"),
     "joints cut": (cut("joint_3d"), "joint_3d.json: cut in the middle.*fetch"),
     "fits cut": (cut("MANO_NeuralAnnot"), "NeuralAnnot.json: cut in the middle.*fetch"),
+    "RootNet's cut": (
+        lambda root: next(root.glob("rootnet_output/*")).write_text('[{"annot_id": 5000, "bb'),
+        "output_train.json: cut in the middle.*fetch"),
     "a frame without its camera": (
         lack("camera", lambda c: [c["1"][key].pop("40001") for key in c["1"]]),
         r"camera.json: capture 1, camera 40001 missing; Capture1/\S+ and 4 other frames need it",

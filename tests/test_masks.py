@@ -1,6 +1,8 @@
 """Fits → masks for whole trees: right, complete, and the same after any interruption."""
 
+import json
 import multiprocessing
+import resource
 import shutil
 import time
 from collections.abc import Sequence
@@ -8,6 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -93,12 +96,26 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(masks, "SHARD", 8)
 
 
-def contents(root: Path) -> tuple[dict, bytes, str]:
-    """All that preparation made of masks."""
-    made = store.Store(prepared_dir(root) / "masks.lmdb")
-    folder = prepared_dir(root) / "index/train"
-    table = (folder / "masks.arrow").read_bytes()
-    return {k: made.read(k) for k in list(made.keys())}, table, (folder / "masks.tsv").read_text()
+def contents(root: Path) -> tuple:
+    """All that preparation made of masks and images."""
+    prepared = prepared_dir(root)
+    stores = [store.Store(prepared / f"{name}.lmdb") for name in ("masks", "images")]
+    made = [{key: place.read(key) for key in place.keys()} for place in stores]  # noqa: SIM118
+    names = "index/train/masks.arrow", "index/train/masks.tsv", "exclude/train_images.tsv"
+    files = (prepared / name for name in names)
+    return (*made, *(file.read_bytes() if file.exists() else None for file in files))
+
+
+def add_pictures(root: Path) -> Path:
+    """A plain file for each frame, the second of them without bytes, the third not there."""
+    small = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+    image = cv2.imencode(".jpg", cv2.resize(small, (WIDTH, HEIGHT)))[1].tobytes()
+    for i, key in enumerate(open_index(root).keys()):
+        path = root / "images" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if i != 2:
+            path.write_bytes(b"" if i == 1 else image + b"%d" % i)
+    return root
 
 
 def test_a_tree_gets_its_masks_and_errors(tmp_path, generic):
@@ -229,12 +246,12 @@ def test_masks_follow_the_fits_and_the_hand(tmp_path, generic, monkeypatch):
 
 
 def test_any_executor_makes_the_same(tmp_path, generic, small_shards):
-    roots = [make_tree(tmp_path / kind, generic) for kind in ("threads", "processes")]
-    prepare_masks(roots[0], "train")
+    roots = [add_pictures(make_tree(tmp_path / kind, generic)) for kind in ("threads", "processes")]
+    prepare(roots[0])
     with ProcessPoolExecutor(2, mp_context=SPAWN, initializer=_set_shard, initargs=(8,)) as pool:
-        prepare_masks(roots[1], "train", pool)
-    assert contents(roots[0])[0] == contents(roots[1])[0]
-    assert contents(roots[0])[2] == contents(roots[1])[2]
+        prepare(roots[1], executor=pool)
+    assert contents(roots[0]) == contents(roots[1])
+    assert len(contents(roots[0])[0]) == 40 and len(contents(roots[0])[1]) == 38
 
 
 def _set_shard(size: int, batch_bytes: int = 1 << 26) -> None:
@@ -287,6 +304,77 @@ def test_two_preparations_at_once_are_refused(tmp_path, generic):
     prepare_masks(root, "train")
 
 
+def _prepare_and_say(root: Path, barrier, said, limit: int | None = None) -> None:
+    _set_shard(4, 20_000)
+    if limit:  # the operating system refuses to write beyond it, as on a full disk
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    barrier.wait()
+    try:
+        prepare(root)
+        said.put("done")
+    except (ValueError, OSError) as error:
+        said.put(str(error))
+
+
+def test_two_at_once_harm_nothing_and_a_full_disk_is_named(tmp_path, generic, small_shards):
+    whole, two, full = (make_tree(tmp_path / n, generic, 40) for n in ("whole", "two", "full"))
+    prepare(whole)
+    barrier, said = SPAWN.Barrier(3), SPAWN.Queue()
+    jobs = [(two, barrier, said), (two, barrier, said), (full, barrier, said, 150_000)]
+    processes = [SPAWN.Process(target=_prepare_and_say, args=job) for job in jobs]
+    for process in processes:
+        process.start()
+    answers = sorted(said.get(timeout=300).split(": ")[-1] for _ in jobs)
+    for process in processes:
+        process.join()
+    allowed = {"done", "another preparation is at work; wait for its end"}
+    assert "it continues" in answers and set(answers) <= {*allowed, "it continues"}
+    for root in (two, full):
+        prepare(root)
+        assert contents(root) == contents(whole)
+
+
+def test_a_data_set_that_cannot_be_written_is_prepared_elsewhere(tmp_path, generic):
+    root = add_pictures(make_tree(tmp_path / "tree", generic))
+    shutil.rmtree(root / "prepared")
+    root.chmod(0o555)
+    prepare(root)
+    index = open_index(root)
+    assert not (root / "prepared").exists() and index["parts_valid"].all()
+    assert len(store.mask_store(root)) == 40 and len(index.usable()) == 38
+    shutil.rmtree(prepared_dir(root))
+    root.chmod(0o755)
+
+
+def test_an_lmdb_of_masks_cut_short_is_refused(tmp_path, generic):
+    root = make_tree(tmp_path, generic)
+    prepare_masks(root, "train")
+    store._open.clear()
+    file = prepared_dir(root) / "masks.lmdb/data.mdb"
+    file.write_bytes(file.read_bytes()[:-5000])
+    with pytest.raises(ValueError, match=r"masks.lmdb: cut short, .*; delete it and prepare again"):
+        prepare_masks(root, "train")
+
+
+def test_numbers_that_are_none_make_no_mask(tmp_path, generic):
+    """A camera, and joints, that are not finite: listed, and nothing of it in what is used."""
+
+    def spoil(joints):
+        joints[2, :5], joints[5] = np.nan, np.inf
+
+    root = make_tree(tmp_path, generic, joints_world_mm=spoil)
+    file = root / "annotations/train/InterHand2.6M_train_camera.json"
+    cameras = json.loads(file.read_text())
+    cameras["0"]["focal"]["400002"] = [float("nan"), 600.0]
+    file.write_text(json.dumps(cameras))
+    counts, index = prepare_masks(root, "train"), open_index(root, "train")
+    assert counts["nothing of its hands is in the image"] == 20
+    assert not index["parts_valid"][20:].any() and index["parts_valid"][:20].all()
+    error = index["fit_error_mm"]
+    assert np.isnan(error[5]).all() and np.nanmax(error) < 1e-3 and np.isfinite(error[2]).all()
+    assert index.usable().rows.tolist() == [i for i in range(20) if i not in (2, 5)]
+
+
 def test_the_root_says_which_hand(tmp_path, generic):
     root = make_tree(tmp_path, generic, instants=3)
     assert [hand.name for hand in load_hands(root)] == ["generic", "generic"]
@@ -295,12 +383,12 @@ def test_the_root_says_which_hand(tmp_path, generic):
 
 def test_a_dask_cluster_makes_the_same(tmp_path, generic, small_shards):
     distributed = pytest.importorskip("distributed")
-    roots = [make_tree(tmp_path / kind, generic) for kind in ("threads", "dask")]
-    prepare_masks(roots[0], "train")
+    roots = [add_pictures(make_tree(tmp_path / kind, generic)) for kind in ("threads", "dask")]
+    prepare(roots[0])
     with (
         distributed.LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
     ):
         client.run(_set_shard, 8)
-        prepare_masks(roots[1], "train", client.get_executor())
-    assert contents(roots[0])[0] == contents(roots[1])[0]
+        prepare(roots[1], executor=client.get_executor())
+    assert contents(roots[0]) == contents(roots[1])

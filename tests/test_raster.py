@@ -140,3 +140,14 @@ def test_a_hand_behind_or_around_the_camera_is_left_out():
     assert not render_part_mask(hands, behind, FOCAL, PRINCPT, WIDTH, HEIGHT).any()
     around = scenes[0] - scenes[0].mean((0, 1))
     render_part_mask(hands, around.astype(np.float32), FOCAL, PRINCPT, WIDTH, HEIGHT)
+
+
+def test_a_hand_cut_by_the_edge_is_the_cut_picture():
+    hands, scenes = random_hands(4, seed=5)
+    edge, x, y = 150, WIDTH / 2, HEIGHT / 2
+    for scene, corner in zip(scenes, np.array([[0, y], [2 * x, y], [x, 0], [x, 2 * y]])):
+        cut = render_part_mask(hands, scene, FOCAL, corner, WIDTH, HEIGHT)
+        size = WIDTH + 2 * edge, HEIGHT + 2 * edge
+        whole = render_part_mask(hands, scene, FOCAL, corner + edge, *size)
+        assert (whole > 0).sum() > (cut > 0).sum() > 0
+        assert (whole[edge:-edge, edge:-edge] != cut).mean() < 1e-5  # coordinates are rounded anew
