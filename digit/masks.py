@@ -146,56 +146,54 @@ def prepare_masks(root: Path | str, split: str, executor: Executor | None = None
     Raises FileNotFoundError without the files of the hand model, ValueError while another
     preparation of this data set is at work.
     """
-    index = open_index(root, split)
-    keys = [f"{split}/{name[:-4]}.png" for name in index["file_name"]]
-    made_of = _digest(index.fingerprint, load_hands(root))
     prepared = interhand.prepared_dir(root)
     folder, target = prepared / "index" / split, prepared / "masks.lmdb"
-    table, shards = folder / "masks.arrow", folder / f"masks-{made_of}"
-    if not shards.is_dir():
-        store.forget(target, f"{split}/")
-        table.unlink(missing_ok=True)
-        for old in folder.glob("masks-*"):
-            shutil.rmtree(old)
-        shards.mkdir(parents=True)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(interhand.exclusive(folder / "masks.lock", wait=False))
+        index = open_index(root, split)
+        keys = [f"{split}/{name[:-4]}.png" for name in index["file_name"]]
+        made_of = _digest(index.fingerprint, load_hands(root))
+        table, shards = folder / "masks.arrow", folder / f"masks-{made_of}"
+        if not shards.is_dir():
+            store.forget(target, f"{split}/")
+            table.unlink(missing_ok=True)
+            for old in folder.glob("masks-*"):
+                shutil.rmtree(old)
+            shards.mkdir()
 
-    rows, known = np.zeros(len(index), ROW), np.full(len(index), table.exists())
-    for name in ROW.names if table.exists() else ():
-        rows[name] = index[name]
-    for file in shards.glob("*.npy"):
-        part = np.load(file)
-        here = slice(int(file.stem), int(file.stem) + len(part))
-        rows[here], known[here] = part, True
-    packed = store.Store(*[target] if target.exists() else [])
-    known &= [not valid or key in packed for valid, key in zip(rows["parts_valid"], keys)]
-    starts = [i for i in range(0, len(index), SHARD) if not known[i : i + SHARD].all()]
-
-    def rendered(pool: Executor) -> Iterator[tuple[str, bytes]]:
+        rows, known = np.zeros(len(index), ROW), np.full(len(index), table.exists())
+        for name in ROW.names if table.exists() else ():
+            rows[name] = index[name]
+        for file in shards.glob("*.npy"):
+            part = np.load(file)
+            here = slice(int(file.stem), int(file.stem) + len(part))
+            rows[here], known[here] = part, True
+        packed = store.Store(*[target] if target.exists() else [])
+        known &= [not valid or key in packed for valid, key in zip(rows["parts_valid"], keys)]
+        starts = [i for i in range(0, len(index), SHARD) if not known[i : i + SHARD].all()]
         task = functools.partial(_render_shard, index.root, split, index.fingerprint)
-        for some in (starts[i : i + WINDOW] for i in range(0, len(starts), WINDOW)):
-            for start, (images, part) in zip(some, pool.map(task, some)):
-                with interhand.atomic(shards / f"{start}.npy", "wb") as file:
-                    np.save(file, part)
-                rows[start : start + len(part)] = part
-                yield from (
-                    named for named in zip(keys[start : start + len(part)], images) if named[1]
-                )
 
-    if starts or not table.exists():
-        with contextlib.ExitStack() as stack:
+        def rendered(pool: Executor) -> Iterator[tuple[str, bytes]]:
+            for some in (starts[i : i + WINDOW] for i in range(0, len(starts), WINDOW)):
+                for start, (images, part) in zip(some, pool.map(task, some)):
+                    with interhand.atomic(shards / f"{start}.npy", "wb") as file:
+                        np.save(file, part)
+                    rows[start : start + len(part)] = part
+                    yield from ((keys[start + i], image) for i, image in enumerate(images) if image)
+
+        if starts or not table.exists():
             stack.callback(torch.set_num_threads, torch.get_num_threads())
-            pool = executor or stack.enter_context(  # of which each has one core
-                ThreadPoolExecutor(os.cpu_count(), "", torch.set_num_threads, (1,))
-            )
+            one = {"initializer": torch.set_num_threads, "initargs": (1,)}  # a core is one task's
+            pool = executor or stack.enter_context(ThreadPoolExecutor(os.cpu_count(), **one))
             total = int((~known).sum())
             store.pack(target, rendered(pool), progress=f"masks of {split}", total=total)
-        columns = {name: rows[name] for name in ROW.names}
-        interhand.write_arrow(table, columns, {"index": index.fingerprint})
-        with interhand.atomic(folder / "masks.tsv") as file:
-            for i in np.flatnonzero(rows["mask_status"]):
-                file.write(f"{keys[i]}\t{MASK_STATUS[rows['mask_status'][i]]}\n")
-        for file in shards.glob("*.npy"):
-            file.unlink()
+            columns = {name: rows[name] for name in ROW.names}
+            interhand.write_arrow(table, columns, {"index": index.fingerprint})
+            with interhand.atomic(folder / "masks.tsv") as file:
+                for i in np.flatnonzero(rows["mask_status"]):
+                    file.write(f"{keys[i]}\t{MASK_STATUS[rows['mask_status'][i]]}\n")
+            for file in shards.glob("*.npy"):
+                file.unlink()
     counts = np.bincount(rows["mask_status"], minlength=len(MASK_STATUS)).tolist()
     return {status: n for status, n in zip(MASK_STATUS, counts) if n}
 
