@@ -25,7 +25,8 @@ from .skeleton import HEATMAP_CELLS, JOINTS, JOINTS_PER_HAND, SIDES
 
 PREFIXES = re.compile(r"^((model|module|network|pose_reg|_orig_mod)\.)+")
 CLASSIFIER = re.compile(  # of the official HRNet file; the pose network has none of it
-    r"^backbone\.(incre_modules|downsamp_modules|final_layer|classifier|stage4\.2\.fuse_layers\.[123])\."
+    r"^backbone\."
+    r"(incre_modules|downsamp_modules|final_layer|classifier|stage4\.2\.fuse_layers\.[123])\."
 )
 HYPER_PARAMETERS = [  # classes beside the weights in a Lightning checkpoint, read as dictionaries
     (OrderedDict, name)

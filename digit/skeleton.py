@@ -7,12 +7,13 @@ parent is the next one towards the base; the parent of each base is the wrist.
 Hand type: (1, 0) right, (0, 1) left, (1, 1) interacting; right first everywhere.
 
 Part labels of a mask (33): 0 background, 1–16 right hand, 17–32 left hand (right + 16). Within a
-hand, label − 1 is the part number of DIGIT's checkpoints, in the order of `PARTS`; a part belongs to
-exactly one joint of the MANO hand model, whose order is `MANO_JOINTS`.
+hand, label − 1 is the part number of DIGIT's checkpoints, in the order of `PARTS`; a part belongs
+to exactly one joint of the MANO hand model, whose order is `MANO_JOINTS`.
 
 Frames and units: lengths in mm (hand models: m, as MANO), camera x right, y down, z forward, images
 RGB, pixel centres at integer coordinates (x column, y row). "Heat-map units" measure a crop of any
-size as 64 cells: x, y = crop pixel / crop size · 64, z = (depth below the wrist / 200 mm + 1) / 2 · 64.
+size as 64 cells: x, y = crop pixel / crop size · 64, z = (depth behind the own wrist / 200 mm + 1)
+/ 2 · 64.
 """
 
 import numpy as np
@@ -61,6 +62,6 @@ MANO_JOINT_PART = np.array(  # part number of each MANO joint
 HEATMAP_CELLS = 64
 DEPTH_RANGE_MM = 200.0  # heat-map z covers ± this about the wrist
 
-# Okabe and Ito's colours, told apart by colour-blind readers: one a finger, grey for palm and wrist.
+# Okabe and Ito's colours, told apart by the colour-blind: one a finger, grey for palm and wrist.
 FINGER_COLORS = ("#D55E00", "#E69F00", "#009E73", "#0072B2", "#CC79A7", "#8C8C8C")
 PART_FINGER = np.array([FINGERS.index(p[:-1]) if p != "palm" else 5 for p in PARTS])
