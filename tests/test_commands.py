@@ -1,4 +1,4 @@
-"""The commands as a user types them; every mistake is one line, status 2, and nothing left behind."""
+"""The commands as a user types them; a mistake is one line, status 2, and nothing left behind."""
 
 import json
 import shutil
@@ -180,7 +180,9 @@ def test_a_broken_jpeg_is_named(broken, tiny_run, capsys):
         (["--set", "seed"], "--set seed"),
     ],
 )
-def test_train_says_what_is_wrong_before_it_starts(words, said, tiny_root, tmp_path, monkeypatch, capsys):
+def test_train_says_what_is_wrong_before_it_starts(
+    words, said, tiny_root, tmp_path, monkeypatch, capsys
+):
     monkeypatch.setenv("DIGIT_RUNS", str(tmp_path / "runs"))
     assert main(["train", "--root", str(tiny_root), *words]) == 2
     assert said in capsys.readouterr().err

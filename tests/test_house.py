@@ -5,10 +5,11 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 ORDER = (
-    "skeleton geometry pickles annotations interhand store hand raster masks dataset network losses "
-    "figures metrics inference settings training runs __main__"
-).split()
-GENERATOR = "poses shading people synth".split()
+    "skeleton", "geometry", "pickles", "annotations", "interhand", "store", "hand", "raster",
+    "masks", "dataset", "network", "losses", "figures", "metrics", "inference", "settings",
+    "training", "runs", "__main__",
+)  # fmt: skip
+GENERATOR = ("poses", "shading", "people", "synth")
 
 
 def imports(path: Path) -> set[str]:

@@ -1,5 +1,10 @@
 """A synthetic tree: right to the pixel, the same from any number of workers, after any stop."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import Executor, Future
 from pathlib import Path
 
@@ -169,6 +174,28 @@ def test_same_bytes_from_two_workers_and_after_a_stop(made, tmp_path):
     a = {k: v for k, v in a.items() if not k.startswith("prepared")}
     assert a.keys() == b.keys()
     assert [k for k in a if a[k] != b[k]] == []
+
+
+def test_killed_anywhere_it_goes_on_to_the_same_bytes(tmp_path):
+    """SIGKILL to the command and its workers at ten random moments, then left to finish."""
+
+    def start(root):
+        words = ["synth", "--out", str(root), "--frames", "60", "--seed", "9", "--workers", "2"]
+        command = [sys.executable, "-m", "digit", *words]
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
+
+    began = time.monotonic()
+    assert start(tmp_path / "calm").wait(120) == 0
+    whole_s = time.monotonic() - began
+    rng = np.random.default_rng(0)
+    for moment in rng.uniform(0.3, 1, 10) * whole_s:
+        process = start(tmp_path / "hurt")
+        time.sleep(moment)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert start(tmp_path / "hurt").wait(120) == 0
+    assert contents(tmp_path / "hurt") == contents(tmp_path / "calm")
 
 
 def test_finished_trees_stay_and_others_are_refused(made, tmp_path):

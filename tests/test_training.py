@@ -28,7 +28,7 @@ def test_stream_is_one_whatever_reads_it(n, accumulate, world, start, seed):
     plain = Settings(batch_size=settings.batch_size, seed=seed)
     whole = [p for batch in StreamSampler(n, plain, 10, 0, 0, 1) for p in batch]
     parts = [list(StreamSampler(n, settings, 10, start, r, world)) for r in range(world)]
-    joined = [sorted(sum(batches, [])) for batches in zip(*parts)]
+    joined = [sorted(p for batch in batches for p in batch) for batches in zip(*parts)]
     size = settings.batch_size // accumulate
     tail = whole[start * settings.batch_size :]
     assert joined == [sorted(tail[i : i + size]) for i in range(0, len(tail), size)]
