@@ -46,7 +46,7 @@ lines = [HEADS, ("---",) * len(HEADS)]
 
 def report(what: str, ours: float, other: float, unit: str, bar: str, met: bool, wall=0.0) -> None:
     """A line of the table: ours, the alternative (0: none), how many times ours that is."""
-    ours_, other_, wall = (f"{x:,.4g} {unit}".strip() * (x > 0) for x in (ours, other, wall))
+    ours_, other_, wall = (f"{x:,.4g} {unit}".strip() if x else "" for x in (ours, other, wall))
     ratio = f"{other / ours:,.{int(other < 10 * ours)}f}×" if other else ""
     lines.append((what, ours_, other_, ratio, bar, "yes" if met else "**no**", wall))
     print(" | ".join(lines[-1]), flush=True)
@@ -229,10 +229,8 @@ def main() -> None:
     torch.set_num_threads(1)
     before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
-        scratch, images = (
-            Path(folder),
-            [path.read_bytes() for path in sorted(SAMPLE.rglob("*.jpg"))] or [jpeg(0), jpeg(1)],
-        )
+        scratch, files = Path(folder), sorted(SAMPLE.rglob("*.jpg"))
+        images = [file.read_bytes() for file in files] or [jpeg(0), jpeg(1)]
         hands = load_hand("right"), load_hand("left")
         sizes = [cv2.imdecode(np.frombuffer(image, np.uint8), -1).shape[1::-1] for image in images]
         small = make_tree(scratch / "small", hands, 300, cameras=8, sizes=sizes)
@@ -244,7 +242,8 @@ def main() -> None:
         measure_samples(small, scratch)
         measure_index(large, images, 1 if args.full else 3)
         measure_evaluation(large)
-    about = f"CPU time, medians of turns; {CORES} cores, load {before:.1f} at the start and "
+    turns = "medians of turns (the index: of one)" if args.full else "medians of turns"
+    about = f"CPU time, {turns}; {CORES} cores, load {before:.1f} at the start and "
     about += f"{os.getloadavg()[0]:.1f} at the end; {'real' if SAMPLE.is_dir() else 'synthetic'} "
     about += "pictures."
     args.out.write_text("\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", about, ""]))

@@ -136,12 +136,9 @@ def _stamps(sources: Mapping[str, Path]) -> dict[str, list]:
     return {r: [p.name, p.stat().st_size, p.stat().st_mtime_ns] for r, p in sources.items()}
 
 
-def _hashes(sources: Mapping[str, Path]) -> dict[str, str]:
-    def blocks(path: Path) -> Iterator[bytes]:
-        with open(path, "rb") as file:
-            yield from iter(lambda: file.read(1 << 22), b"")
-
-    return {role: _digest(blocks(path)) for role, path in sources.items()}
+def _hash(path: Path) -> str:
+    with open(path, "rb") as file:
+        return _digest(iter(lambda: file.read(1 << 22), b""))
 
 
 def _is_fresh(folder: Path, sources: Mapping[str, Path]) -> bool:
@@ -153,7 +150,7 @@ def _is_fresh(folder: Path, sources: Mapping[str, Path]) -> bool:
         if builds != {made["build"]} or made["version"] != INDEX_VERSION:
             return False
         if stamps != made["stamps"]:  # only touched?
-            if _hashes(sources) != made["hashes"]:
+            if {role: _hash(path) for role, path in sources.items()} != made["hashes"]:
                 return False
             with contextlib.suppress(OSError), atomic(folder / "sources.json") as file:
                 json.dump(made | {"stamps": stamps}, file)
@@ -170,7 +167,7 @@ def fits_match_type(
 
 
 def _build(split: str, sources: Mapping[str, Path], folder: Path) -> None:
-    stamps, hashes = _stamps(sources), _hashes(sources)
+    stamps, hashes = _stamps(sources), {role: _hash(path) for role, path in sources.items()}
     images, labels, left_out = annotations.read_frames(sources["data"])
     instants = annotations.read_instants(sources["joint_3d"], sources.get("mano"))
     cameras = annotations.read_cameras(sources["camera"])
@@ -362,11 +359,12 @@ def open_index(root: Path | str, name: str = "train", build: bool = True) -> Ind
                 finally:
                     gc.enable()
             folder = target
-    n = _Table(folder / "frames.arrow").batch.num_rows
+    tables = _open_tables(root, split, folder)
+    n = tables["frames"].batch.num_rows
     rows = annotations.subset_rows(n, part)
     if not len(rows):
         raise ValueError(f"{root}: {name} is an empty split, {part} of {n} frames; take {split}")
-    return Index(root, split, name, folder, rows)
+    return Index(root, split, name, folder, rows, tables)
 
 
 def check(

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from . import interhand, store
 from .geometry import world_to_camera
@@ -186,7 +187,7 @@ def prepare_masks(root: Path | str, split: str, executor: Executor | None = None
             one = {"initializer": torch.set_num_threads, "initargs": (1,)}  # a core is one task's
             pool = executor or stack.enter_context(ThreadPoolExecutor(os.cpu_count(), **one))
             total = int((~known).sum())
-            store.pack(target, rendered(pool), progress=f"masks of {split}", total=total)
+            store.pack(target, tqdm(rendered(pool), f"masks of {split}", total, unit="frame"))
             columns = {name: rows[name] for name in ROW.names}
             interhand.write_arrow(table, columns, {"index": index.fingerprint})
             with interhand.atomic(folder / "masks.tsv") as file:

@@ -44,8 +44,8 @@ def _open_lmdb(path: Path, **settings) -> lmdb.Environment:
     whole = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
     if size < whole:  # reading beyond the end would kill the process
         env.close()
-        message = f"cut short, {size:,} of {whole:,} bytes; delete it and prepare again"
-        raise ValueError(f"{path}: {message}")
+        short = f"cut short, {size:,} of {whole:,} bytes"
+        raise ValueError(f"{path}: {short}; delete it and prepare again")
     return env
 
 
@@ -166,26 +166,20 @@ class Packed(NamedTuple):
 
 
 def pack(
-    path: Path | str,
-    items: Iterable[tuple[str, bytes | Callable[[], bytes]]],
-    stop: bool = False,
-    progress: str = "",
-    total: int | None = None,
-    executor: Executor | None = None,
+    path: Path | str, items: Iterable, stop: bool = False, executor: Executor | None = None
 ) -> Packed:
     """Write (key, value) pairs into an LMDB, in their order, keeping what is in already.
 
     A value is bytes, or what gives them, called (a little ahead, by the executor or threads) only
     if the key is not in yet; if that raises OSError or ValueError the frame is left out and the
     reason returned, or raised with `stop`. A transaction is whole or not there, so a packing may be
-    killed and repeated. The file grows as it must. `progress` names a progress bar.
+    killed and repeated. The file grows as it must.
 
     ValueError if another process is packing this LMDB or it is broken; OSError if the disk is full.
     """
     path, unusable, added, kept = Path(path), {}, 0, 0
-    bar = tqdm(items, desc=progress, total=total, unit="frame", disable=not progress)
     with _writing(path) as env, ThreadPoolExecutor(READERS) as threads:
-        batch, items, pool = [], iter(bar), executor or threads
+        batch, items, pool = [], iter(items), executor or threads
         while group := list(itertools.islice(items, READ_AHEAD)):
             with env.begin() as transaction:
                 new = [item for item in group if transaction.get(item[0].encode()) is None]
@@ -264,10 +258,11 @@ def pack_images(
     original = Store(*(path for path in [images / "interhand.lmdb"] if path.exists()))
     for split in splits or interhand.splits_of(root):
         if (images / split).is_dir():
-            keys = sorted(k for k in interhand.open_index(root, split).keys() if k not in original)  # noqa: SIM118
+            keys = interhand.open_index(root, split).keys()
+            keys = sorted(key for key in keys if key not in original)
             items = ((key, partial(_read_whole, images / key)) for key in keys)
-            target, about = prepared_dir(root) / "images.lmdb", (f"packing {split}", len(keys))
-            packed[split] = pack(target, items, stop, *about, executor)
+            bar = tqdm(items, f"packing {split}", len(keys), unit="frame")
+            packed[split] = pack(prepared_dir(root) / "images.lmdb", bar, stop, executor)
             interhand.write_exclude_list(root, split, "images", packed[split].unusable)
     return packed
 
