@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: demo lab test bench figures clean
+.PHONY: demo lab test bench clean
 
 demo: .venv/lab.done        ## data, masks, training, evaluation, notebooks: minutes on a laptop
 	$(BIN)/digit demo
