@@ -275,7 +275,7 @@ def test_killed_at_any_moment_it_resumes_to_the_same(tmp_path, generic, monkeypa
         begun = SPAWN.Event()
         process = SPAWN.Process(target=_prepare_in_pieces, args=(root, begun))
         process.start()
-        assert begun.wait(60)
+        assert begun.wait(300)
         start = time.perf_counter()
         process.join(rng.uniform(0.2, 1) * seconds)
         process.kill()
