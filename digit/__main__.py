@@ -122,7 +122,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--out", type=Path, required=True, metavar="ROOT")
     sub.add_argument("--frames", type=int, required=True)
     sub.add_argument("--seed", type=int, required=True)
-    sub.add_argument("--profile", default="studio", help="studio or wild")
+    sub.add_argument("--profile", default="studio", help="studio, wild, or studio+wild")
     sub.add_argument("--workers", type=int, default=None, help="processes; default: all cores")
     sub = command("prepare", prepare, "index, image LMDB, mask LMDB; continues where it stopped")
     sub.add_argument("--root", type=Path, required=True)

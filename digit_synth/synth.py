@@ -8,6 +8,7 @@ independent: capture k of a seed is the same whoever makes it, and in whatever o
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -309,13 +310,17 @@ def _hidden(camera, seen, body, attributes, joints, present):
 # ---------------------------------------------------------------- trees
 
 
-def plan(root: Path | str, frames: int, seed: int, profile: Profile) -> list[Job]:
-    """The captures of a data set, 80 % train, 10 % val, 10 % test; no subject is in two splits."""
+def plan(root: Path | str, frames: int, seed: int, profiles: Sequence[Profile]) -> list[Job]:
+    """The captures of a data set, 80 % train, 10 % val, 10 % test; no subject is in two splits.
+
+    The captures of a split take the profiles in turn.
+    """
     tenth, jobs = max(round(frames / 10), 1), []
     for split, count in (("train", frames - 2 * tenth), ("val", tenth), ("test", tenth)):
         n = -(-count // FRAMES_PER_CAPTURE)
         for k in range(n):
             share = count * (k + 1) // n - count * k // n
+            profile = profiles[k % len(profiles)]
             jobs.append(Job(str(root), split, len(jobs), share, seed, profile))
     return jobs
 
@@ -326,17 +331,21 @@ def synthesize(
 ) -> dict[str, int]:  # fmt: skip
     """Write a synthetic data set of so many frames in all, or finish one that was stopped; returns
     the frames of each split. The same seed, frames and profile give the same bytes for any number
-    of workers (default: all cores), and on any executor whose workers see `root`.
+    of workers (default: all cores), and on any executor whose workers see `root`. With several
+    profiles, "studio+wild", captures take them in turn.
 
     ValueError for an unknown profile, fewer than 3 frames, or a root that holds other data.
     """
-    if isinstance(profile, str) and profile not in PROFILES:
-        raise ValueError(f"profile {profile!r} is unknown: use one of {', '.join(PROFILES)}")
-    profile = PROFILES[profile] if isinstance(profile, str) else profile
+    names = profile.split("+") if isinstance(profile, str) else []
+    for name in names:
+        if name not in PROFILES:
+            raise ValueError(f"profile {name!r} is unknown: use one of {', '.join(PROFILES)}")
+    profiles = [PROFILES[name] for name in names] or [profile]
     if frames < 3:
         raise ValueError(f"frames {frames} are too few for train, val and test: use 3 or more")
     root, note = Path(root), Path(root) / "synth.json"
-    settings = json.loads(json.dumps({"frames": frames, "seed": seed, **asdict(profile)}))
+    settings = {"frames": frames, "seed": seed, "profiles": [asdict(p) for p in profiles]}
+    settings = json.loads(json.dumps(settings))
     there = json.loads(note.read_text()) if note.is_file() else settings
     for key in settings:
         if there.get(key) != settings[key]:
@@ -346,7 +355,7 @@ def synthesize(
             )
     if not note.is_file() and root.is_dir() and any(root.iterdir()):
         raise ValueError(f"{root} holds other data: use a folder that is empty or does not exist")
-    jobs = plan(root, frames, seed, profile)
+    jobs = plan(root, frames, seed, profiles)
     totals = {j.split: sum(k.frames for k in jobs if k.split == j.split) for j in jobs}
     if (root / "truth/test.parquet").is_file():  # it is written last
         return totals

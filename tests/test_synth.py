@@ -163,7 +163,7 @@ def test_angles_of_a_tree_keep_the_limits(indices):
 
 def test_same_bytes_from_two_workers_and_after_a_stop(made, tmp_path):
     root = tmp_path / "again"
-    jobs = synth.plan(root, FRAMES, SEED, synth.PROFILES["studio"])
+    jobs = synth.plan(root, FRAMES, SEED, [synth.PROFILES["studio"]])
     synth.make_capture(jobs[0])  # one capture is done, of the next a broken picture
     half = root / next(k for k in contents(made[0]) if k.startswith("images/val"))
     half.parent.mkdir(parents=True)
