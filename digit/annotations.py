@@ -1,4 +1,4 @@
-"""InterHand2.6M's annotation files (spec section 3): streamed in as columns, written from columns.
+"""InterHand2.6M's annotation files (spec section 3): streamed in as columns.
 
 A column is a numpy array, a row a record. Lengths mm, boxes (x, y, width, height) in px, right hand
 before left; a number that is missing is NaN.
@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Integer
 
 from .pickles import NUMPY_ALLOWED, load_pickle
-from .skeleton import HAND_TYPES, JOINTS, N_JOINTS, PARENTS, SIDES
+from .skeleton import HAND_TYPES, N_JOINTS, SIDES
 
 # name → (split of the tree, what part of it: everything, a fraction, or a number of frames)
 SPLITS: dict[str, tuple[str, float | int | None]] = {
@@ -222,14 +223,10 @@ def read_frames(path: Path) -> tuple[dict, dict, dict[str, int]]:
     return images, {key: c[annotation[order]] for key, c in annotations.items()}, left_out
 
 
-def _pairs(table: Mapping, first: str, second: str) -> Iterator[tuple]:
-    return zip(*(np.asarray(table[key]).tolist() for key in (first, second)))
-
-
 def _find(table: Mapping, wanted: Mapping, *keys: str) -> Integer[np.ndarray, "n"]:
     """The table's row with the wanted pairs of keys, −1 for none."""
-    row_of = {key: row for row, key in enumerate(_pairs(table, *keys))}
-    return np.array([row_of.get(key, -1) for key in _pairs(wanted, *keys)], np.int32)
+    rows, of = (pd.MultiIndex.from_arrays([t[key] for key in keys]) for t in (table, wanted))
+    return rows.get_indexer(of).astype(np.int32)
 
 
 def read_instants(joints: Path, mano: Path | None) -> dict[str, np.ndarray]:
@@ -258,11 +255,6 @@ def read_cameras(path: Path) -> dict[str, np.ndarray]:
     return {"campos_mm": cameras.pop("campos"), **cameras}
 
 
-def read_rootnet(path: Path) -> dict[str, np.ndarray]:
-    """RootNet's boxes and depths, by annot_id."""
-    return gather(path, ROOTNET, (record for _, record in walk_json(path, 1)))
-
-
 def read_fit_errors(path: Path, keys: Iterable[str]) -> Float[np.ndarray, "n 2"]:
     """The fitting errors (mm) that the original's meta_dict has for the images' keys."""
     errors = load_pickle(path, NUMPY_ALLOWED)
@@ -282,99 +274,11 @@ def rows_of(path: Path, table: Mapping, images: Mapping, *keys: str) -> Integer[
     return rows
 
 
-def write_tree(
-    root: Path | str, split: str, frames: Mapping[str, Any], instants: Mapping[str, Any],
-    cameras: Mapping[str, Any], hand_model: str = "mano",
-) -> None:  # fmt: skip
-    """Write a split's annotation files as InterHand2.6M has them, from columns as `Index` has them.
-
-    frames (N): image_id, file_name (from "Capture…" on), width, height, capture, subject, seq_name,
-      camera (str), frame_idx, bbox_xywh (N, 4) px, joint_valid (N, 42), hand_type (in HAND_TYPES),
-      hand_type_valid; optional annot_id (else image_id), and rootnet_bbox_xywh (N, 4) px with
-      rootnet_depth_mm (N, 2), which make the RootNet file.
-    instants (M): capture, frame_idx, joints_world_mm (M, 42, 3), joint_valid (M, 42), hand_type,
-      hand_type_valid; optional mano_pose (M, 2, 48), mano_shape (M, 2, 10), mano_trans (M, 2, 3)
-      in m, NaN for no fit, which make the NeuralAnnot file.
-    cameras (K): capture, camera (str), camrot (K, 3, 3), campos_mm (K, 3), focal, princpt (K, 2).
-
-    Values are written as given, with skeleton.txt and hand_model.txt (whose fits these are: "mano"
-    or "generic"); each file appears whole, the split's data.json last.
-    """
-    stem = f"annotations/{split}/InterHand2.6M_{split}"
-    frames, instants, cameras = (
-        {key: np.asarray(column).tolist() for key, column in table.items()}
-        for table in (frames, instants, cameras)
-    )
-
-    def write(name: str, value: Any) -> None:
-        with atomic(Path(root) / name) as file:
-            file.write(value if isinstance(value, str) else json.dumps(value))
-
-    def labels(table: Mapping, i: int) -> dict:
-        valid, sure = [[int(v)] for v in table["joint_valid"][i]], bool(table["hand_type_valid"][i])
-        kind = HAND_TYPES[table["hand_type"][i]]
-        return {"joint_valid": valid, "hand_type": kind, "hand_type_valid": sure}
-
-    bones = "".join(f"{name} {j} {PARENTS[j]}\n" for j, name in enumerate(JOINTS))
-    write("annotations/skeleton.txt", f"# joint name, joint id, parent id\n{bones}")
-    write("annotations/hand_model.txt", f"{hand_model}\n")
-    cameras["campos"] = cameras["campos_mm"]
-    views: dict = {capture: {key: {} for key in CAMERA} for capture in cameras["capture"]}
-    for i, (capture, camera) in enumerate(_pairs(cameras, "capture", "camera")):
-        for key in CAMERA:
-            views[capture][key][camera] = cameras[key][i]
-    write(f"{stem}_camera.json", views)
-    joints, fits = ({capture: {} for capture in instants["capture"]} for _ in range(2))
-    for i, (capture, moment) in enumerate(_pairs(instants, *MOMENT)):
-        joints[capture][moment] = {"world_coord": instants["joints_world_mm"][i]}
-        joints[capture][moment] |= labels(instants, i)
-        if "mano_pose" in instants:
-            both = [{key: instants[f"mano_{key}"][i][side] for key in FIT} for side in (0, 1)]
-            both = [None if np.isnan(fit["trans"][0]) else fit for fit in both]
-            fits[capture][moment] = dict(zip(SIDES, both))
-    write(f"{stem}_joint_3d.json", joints)
-    if "mano_pose" in instants:
-        write(f"{stem}_MANO_NeuralAnnot.json", fits)
-    frames["id"] = frames["image_id"]
-    annot_id = frames.get("annot_id", frames["id"])
-    if "rootnet_bbox_xywh" in frames:
-        rows = zip(annot_id, frames["rootnet_bbox_xywh"], frames["rootnet_depth_mm"])
-        found = [dict(zip(ROOTNET, row)) for row in rows]
-        write(f"rootnet_output/rootnet_interhand2.6m_output_{split}.json", found)
-    images = [dict(zip(IMAGE, row)) for row in zip(*(frames[key] for key in IMAGE))]
-    rows = enumerate(zip(annot_id, frames["id"], frames["bbox_xywh"]))
-    labelled = [dict(zip(ANNOTATION, row)) | labels(frames, i) for i, row in rows]
-    write(f"{stem}_data.json", {"images": images, "annotations": labelled})
-
-
 def mersenne_words(seed: int) -> Iterator[int]:
-    """The 32-bit words of MT19937 (Matsumoto and Nishimura 1998) seeded by the array [seed]."""
-    state, i = [19650218], 1
-    for j in range(1, 624):
-        state.append((1812433253 * (state[-1] ^ state[-1] >> 30) + j) & 0xFFFFFFFF)
-    for factor in [1664525] * 624 + [1566083941] * 623:
-        mixed = state[i] ^ (state[i - 1] ^ state[i - 1] >> 30) * factor
-        state[i] = (mixed + (seed if factor == 1664525 else -i)) & 0xFFFFFFFF
-        i += 1
-        if i == 624:
-            state[0], i = state[623], 1
-    old = np.array([0x80000000, *state[1:]], np.uint32)
-
-    def turn(high: Any, low: Any) -> Any:
-        pair = high & 0x80000000 | low & 0x7FFFFFFF
-        return pair >> 1 ^ (pair & 1) * np.uint32(0x9908B0DF)
-
+    """The 32-bit words of MT19937 seeded by the array [seed]; RandomState is frozen (NEP 19)."""
+    source = np.random.RandomState([seed])
     while True:
-        new = turn(old, np.roll(old, -1))
-        new[:227] ^= old[397:]
-        new[227:454] ^= new[:227]  # each slice needs words that the one before has made
-        new[454:623] ^= new[227:396]
-        new[623] = turn(old[623], new[0]) ^ new[396]
-        word = new ^ new >> 11
-        word ^= word << 7 & 0x9D2C5680
-        word ^= word << 15 & 0xEFC60000
-        yield from (word ^ word >> 18).tolist()
-        old = new
+        yield from np.frombuffer(source.bytes(4096), "<u4").tolist()
 
 
 @functools.cache
@@ -382,7 +286,7 @@ def subset_rows(n: int, part: float | int | None) -> Integer[np.ndarray, "k"]:
     """The original's choice of n frames, sorted: all, a fraction, or a number (at most n).
 
     It seeds Python's generator with 1, draws randint(0, 100), then takes random.sample: done here
-    by our own generator and the algorithm of CPython since 3.2, so that no version changes it.
+    by the algorithm of CPython since 3.2, so that no version changes it.
     """
     if part is None:
         return np.arange(n)

@@ -27,7 +27,6 @@ from jaxtyping import Bool, Float, Integer, Shaped
 from . import annotations, geometry
 from .annotations import MOMENT, SPLITS, atomic, exclusive, splits_of
 from .annotations import hand_model_name as hand_model_name
-from .annotations import write_tree as write_tree
 from .skeleton import BONES, HAND_TYPE_FLAGS, N_JOINTS, WRISTS
 
 FAULTS = ("", "a valid joint is not finite", "its camera is not finite", "its box is empty",
@@ -181,7 +180,8 @@ def _build(split: str, sources: Mapping[str, Path], folder: Path) -> None:
     for name, size in (("rootnet_bbox_xywh", 4), ("rootnet_depth_mm", 2), ("fit_error_mm", 2)):
         frames[name] = np.full((len(frames["image_id"]), size), np.nan, np.float32)
     if "rootnet" in sources:
-        found = annotations.read_rootnet(sources["rootnet"])
+        records = (record for _, record in annotations.walk_json(sources["rootnet"], 1))
+        found = annotations.gather(sources["rootnet"], annotations.ROOTNET, records)
         _, to, of = np.intersect1d(frames["annot_id"], found["annot_id"], return_indices=True)
         frames["rootnet_bbox_xywh"][to] = found["bbox"][of]
         frames["rootnet_depth_mm"][to] = found["abs_depth"][of]

@@ -21,7 +21,7 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from tqdm import tqdm
 
-from digit.annotations import atomic, write_tree
+from digit.annotations import atomic
 from digit.hand import HandModel
 from digit.skeleton import HAND_TYPE_FLAGS, JOINT_SIDE, JOINTS_PER_HAND, SIDES, WRISTS
 
@@ -29,6 +29,7 @@ from . import poses, shading
 from .people import build_body, build_mesh
 from .poses import unit
 from .shading import Camera, Lights
+from .tree import write_tree
 
 FRAMES_PER_CAPTURE = 144
 MIDDLE = np.array([0, 0, 1000.0])  # of a dome, mm

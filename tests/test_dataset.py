@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digit import geometry
-from digit.annotations import write_tree
 from digit.dataset import Augmentation, InterHandDataset, crop_boxes, evaluation_targets, loader
 from digit.interhand import open_index
 from digit.skeleton import HAND_TYPE_FLAGS, SWAP_JOINTS, SWAP_LABELS
+from digit_synth.tree import write_tree
 
 FOCAL, PRINCPT = np.array([1000.0, 1100.0]), np.array([167.0, 256.0])
 WIDTH, HEIGHT = 334, 512

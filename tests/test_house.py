@@ -9,7 +9,7 @@ ORDER = (
     "masks", "dataset", "network", "losses", "figures", "metrics", "inference", "settings",
     "training", "runs", "__main__",
 )  # fmt: skip
-GENERATOR = ("poses", "shading", "people", "synth")
+GENERATOR = ("tree", "poses", "shading", "people", "synth")
 
 
 def imports(path: Path) -> set[str]:

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 
 from digit import interhand
-from digit.interhand import check, open_index, prepared_dir, splits_of, write_arrow, write_tree
+from digit.interhand import check, open_index, prepared_dir, splits_of, write_arrow
 from digit.skeleton import BONES, N_JOINTS
+from digit_synth.tree import write_tree
 
 CAMERAS, MOMENTS = 3, 5
 

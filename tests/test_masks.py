@@ -18,9 +18,10 @@ from fake_mano import write_mano
 
 from digit import masks, store
 from digit.hand import load_hand
-from digit.interhand import exclusive, open_index, prepared_dir, write_tree
+from digit.interhand import exclusive, open_index, prepared_dir
 from digit.masks import MASK_STATUS, Hands, fit_vertices_mm, load_hands, prepare, prepare_masks
 from digit.skeleton import HAND_TYPE_FLAGS
+from digit_synth.tree import write_tree
 
 WIDTH, HEIGHT, CAMERAS = 256, 192, 2
 SPAWN = multiprocessing.get_context("forkserver")
