@@ -1,5 +1,6 @@
 """Checkpoints in and out; what a network says of a picture, and of a data set."""
 
+import io
 import os
 import re
 import zipfile
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
+from PIL import Image, ImageOps
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -39,6 +41,7 @@ HYPER_PARAMETERS = [  # classes beside the weights in a Lightning checkpoint, re
     )
 ]
 Source = str | Path | Mapping[str, object]
+MAX_MEGAPIXELS = 200  # of a photo; beyond, a small file may be made to fill the memory
 
 
 def load_network(source: Source) -> Digit:
@@ -137,6 +140,35 @@ def _fit(content: Mapping[str, object], network: Digit, name: str) -> dict[str, 
     return state
 
 
+def read_photo(source: Path | bytes) -> tuple[UInt8[np.ndarray, "height width 3"], float | None]:
+    """A photo as it is meant to be seen, RGB: upright by its EXIF orientation, grey and 16 bits a
+    channel made plain, transparency on white; and its focal length (px) where EXIF tells it.
+
+    Raises FileNotFoundError, or ValueError for what is no whole picture or beyond 200 megapixels.
+    """
+    name = "the photo" if isinstance(source, bytes) else str(source)
+    if not isinstance(source, bytes) and not source.is_file():
+        raise FileNotFoundError(f"{name}: no such image; give the path of a JPEG or PNG file")
+    try:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as photo:
+            if (megapixels := photo.width * photo.height / 1e6) > MAX_MEGAPIXELS:
+                raise ValueError(f"{megapixels:.0f} megapixels, over {MAX_MEGAPIXELS}")
+            mm35 = float(photo.getexif().get_ifd(0x8769).get(0xA405) or 0)  # FocalLengthIn35mmFilm
+            photo = ImageOps.exif_transpose(photo)
+            if photo.mode.startswith(("I", "F")):  # 16 bits a channel, if more than 8 are used
+                values = np.asarray(photo, np.float32)
+                values = np.clip(values / (257 if values.max() > 255 else 1), 0, 255)
+                photo = Image.fromarray(values.round().astype(np.uint8))
+            if photo.has_transparency_data:
+                photo = photo.convert("RGBA")
+                photo = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo)
+            image = np.array(photo.convert("RGB"))
+    except Exception as error:
+        cure = "give a whole JPEG or PNG file"
+        raise ValueError(f"{name}: cannot be decoded as an image ({error!s:.120}); {cure}") from None
+    return image, mm35 / 43.27 * float(np.hypot(*image.shape[:2])) or None  # by the diagonal
+
+
 class Estimate(NamedTuple):
     """One image's hands, in numpy; s is the crop's size, the hands of a type not seen included."""
 
@@ -182,14 +214,14 @@ def predict(
     """
     x, y, w, h = bbox_xywh
     height, width = image.shape[:2]
-    if not (np.isfinite(bbox_xywh).all() and w > 0 and h > 0):
+    if not (np.abs(bbox_xywh).max() < 1e6 and w > 0 and h > 0):  # nor NaN
         raise ValueError(f"--bbox {x:g},{y:g},{w:g},{h:g}: give x, y, width > 0, height > 0 in px")
     if x >= width or y >= height or x + w <= 0 or y + h <= 0:
         raise ValueError(f"--bbox {x:g},{y:g},{w:g},{h:g} lies outside the {width}×{height} image")
     size = network.image_size
     box = geometry.square_bbox(torch.tensor([x, y, w, h], dtype=torch.float64))
     affine = geometry.crop_affine(box, size)
-    crop = cv2.warpAffine(image, affine.numpy(), (size, size))
+    crop = _cut(image, affine.numpy(), size)
     prediction = network(torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 255)
     joints = prediction.joints_25d[0].double()
     back = geometry.invert_affine(affine)
@@ -208,6 +240,24 @@ def predict(
     return Estimate(hand_type, joints_px, joints.numpy(), joints_cam, float(relative), crop, parts)
 
 
+def _cut(
+    image: UInt8[np.ndarray, "height width 3"], affine: Float[np.ndarray, "2 3"], size: int
+) -> UInt8[np.ndarray, "s s 3"]:
+    """The crop; a box far larger than that is averaged down first, for a warp only samples."""
+    scale, shift = affine[0, 0], affine[:, 2]
+    if scale > 0.2 and max(image.shape) < 2**15 - 1:  # all of InterHand2.6M, as evaluation does
+        return cv2.warpAffine(image, affine, (size, size))
+    low = np.maximum(np.floor(-shift / scale), 0).astype(int)
+    high = np.ceil((size - shift) / scale).astype(int) + 1
+    patch = image[low[1] : high[1], low[0] : high[0]]
+    shape = np.array(patch.shape[1::-1])
+    k = np.maximum(1, np.minimum(0.5 / scale, shape)).astype(int)
+    (w, h), (whole_w, whole_h) = shape // k, shape // k * k
+    small = cv2.resize(patch[:whole_h, :whole_w], (int(w), int(h)), interpolation=cv2.INTER_AREA)
+    moved = np.column_stack([affine[:, :2] * k, shift + scale * (low + (k - 1) / 2)])
+    return cv2.warpAffine(small, moved, (size, size))
+
+
 def predict_file(
     network: Digit,
     path: Path,
@@ -217,15 +267,11 @@ def predict_file(
     wrist_depth_mm: float | None,
     figure: Path | None = None,
 ) -> dict:
-    """`predict` on a picture file, upright by its EXIF orientation, as plain lists.
+    """`predict` on a picture file as plain lists; `figure` is where a drawing goes.
 
-    `figure` is where a drawing goes. Raises ValueError for a file that is no picture, too.
+    Raises as `read_photo` and `predict` do.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such image; give the path of a JPEG or PNG file")
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-    if image is None:
-        raise ValueError(f"{path}: cannot be decoded as an image; give a whole JPEG or PNG file")
+    image, _ = read_photo(path)
     estimate = predict(network, image, bbox_xywh, focal, princpt, wrist_depth_mm)
     result = {
         "image": str(path), "bbox_xywh": list(bbox_xywh), "hands": estimate.hands(),
