@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -41,7 +41,6 @@ HYPER_PARAMETERS = [  # classes beside the weights in a Lightning checkpoint, re
     )
 ]
 Source = str | Path | Mapping[str, object]
-MAX_MEGAPIXELS = 200  # of a photo; beyond, a small file may be made to fill the memory
 
 
 def load_network(source: Source) -> Digit:
@@ -144,15 +143,13 @@ def read_photo(source: Path | bytes) -> tuple[UInt8[np.ndarray, "height width 3"
     """A photo as it is meant to be seen, RGB: upright by its EXIF orientation, grey and 16 bits a
     channel made plain, transparency on white; and its focal length (px) where EXIF tells it.
 
-    Raises FileNotFoundError, or ValueError for what is no whole picture or beyond 200 megapixels.
+    Raises FileNotFoundError, or ValueError for what is no whole picture or beyond 178 megapixels.
     """
     name = "the photo" if isinstance(source, bytes) else str(source)
     if not isinstance(source, bytes) and not source.is_file():
         raise FileNotFoundError(f"{name}: no such image; give the path of a JPEG or PNG file")
     try:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as photo:
-            if (megapixels := photo.width * photo.height / 1e6) > MAX_MEGAPIXELS:
-                raise ValueError(f"{megapixels:.0f} megapixels, over {MAX_MEGAPIXELS}")
             mm35 = float(photo.getexif().get_ifd(0x8769).get(0xA405) or 0)  # FocalLengthIn35mmFilm
             photo = ImageOps.exif_transpose(photo)
             if photo.mode.startswith(("I", "F")):  # 16 bits a channel, if more than 8 are used
@@ -164,8 +161,10 @@ def read_photo(source: Path | bytes) -> tuple[UInt8[np.ndarray, "height width 3"
                 photo = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo)
             image = np.array(photo.convert("RGB"))
     except Exception as error:
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "of no kind that is known" if unknown else f"{error!s:.120}"
         cure = "give a whole JPEG or PNG file"
-        raise ValueError(f"{name}: cannot be decoded as an image ({error!s:.120}); {cure}") from None
+        raise ValueError(f"{name}: cannot be decoded as an image: {reason}; {cure}") from None
     return image, mm35 / 43.27 * float(np.hypot(*image.shape[:2])) or None  # by the diagonal
 
 
