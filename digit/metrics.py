@@ -24,6 +24,7 @@ RootDepth = Literal["gt", "rootnet"]
 BBOX_OF = {"gt": "truth", "rootnet": "rootnet"}  # the crop that goes with a source of depth
 FRAMES_AT_ONCE = 8192
 ERRORS = [f"error_{joint}" for joint in JOINTS]
+PALM = [skeleton.HAND_JOINTS.index(joint) for joint in ("index1", "pinky1", "wrist")]
 HEADLINE = ("mpjpe_all", "mpjpe_sh", "mpjpe_ih", "mrrpe", "handedness_accuracy")
 EXTRAS = {
     "mpjpe_40": "MPJPE of the 40 joints that are no wrists, all / single / interacting",
@@ -191,6 +192,17 @@ def _errors(index: Index, predictions: Predictions, root_depth: str) -> dict[str
     enough, aligned = hands[2].sum(-1) >= 3, torch.full(hands[2].shape, torch.nan)
     aligned[enough] = aligned_error(*(t[enough] for t in hands))
     side_px = _column(index, "bbox_xywh")[:, 2:].amax(-1)
+    true_px, both = geometry.project(true, *camera), valid & valid[:, skeleton.SWAP_JOINTS]
+    own, other = (
+        torch.where(both, (joints_px - hands_px).norm(dim=-1), 0).sum(1)
+        for hands_px in (true_px, true_px[:, skeleton.SWAP_JOINTS])
+    )
+
+    index_mm, pinky_mm, wrist_mm = hands[1][:, :, PALM].unbind(2)  # (b, 2, 3) each
+    normal = torch.linalg.cross(index_mm - wrist_mm, pinky_mm - wrist_mm)  # right: out of the palm
+    palm_deg = torch.cosine_similarity(normal * torch.tensor([[1], [-1]]), -wrist_mm, -1)
+    palm_deg = palm_deg.clamp(-1, 1).arccos().rad2deg()
+    palm_deg = torch.where(hands[2][:, :, PALM].all(-1), palm_deg, torch.nan)
 
     flags = torch.tensor(skeleton.HAND_TYPE_FLAGS[index["hand_type"]]) > 0
     sure = torch.tensor(index["hand_type_valid"]).bool()
@@ -202,7 +214,7 @@ def _errors(index: Index, predictions: Predictions, root_depth: str) -> dict[str
         "pa_mpjpe": aligned.flatten(1),
         "error_in_plane": difference[..., :2].norm(dim=-1),
         "error_depth": difference[..., 2].abs(),
-        "error_2d": (joints_px - geometry.project(true, *camera)).norm(dim=-1) / side_px[:, None],
+        "error_2d": (joints_px - true_px).norm(dim=-1) / side_px[:, None],
     }
     if predictions.heatmap_entropy is not None:
         of_joint["heatmap_entropy"] = torch.tensor(predictions.heatmap_entropy)
@@ -211,8 +223,10 @@ def _errors(index: Index, predictions: Predictions, root_depth: str) -> dict[str
     table["predicted_hand_type"] = (probability > 0.5).float() @ torch.tensor([1.0, 2.0]) - 1
     table["handedness_correct"] = torch.where(sure, correct * 1.0, torch.nan)
     table["mrrpe"] = torch.where(linked, wrists.diff(dim=1).norm(dim=-1)[:, 0], torch.nan)
+    table["joints_swapped"] = torch.where(both.any(1), (own > other) * 1.0, torch.nan)
     table["bbox_side_px"] = side_px
     for side, name in enumerate(skeleton.SIDES):
+        table[f"palm_view_{name}_deg"] = palm_deg[:, side]
         table[f"probability_{name}"] = probability[:, side]
         table[f"mpjpe_{name}"] = of_joint["mpjpe"][:, side == JOINT_SIDE].nanmean(1)
         table[f"error_2d_{name}"] = of_joint["error_2d"][:, side == JOINT_SIDE].nanmean(1)
@@ -247,6 +261,8 @@ def error_table(
     `mpjpe` (also `_right`, `_left`; `_honest`: depth by predicted hand type; `_camera`: not
     root-relative), `pa_mpjpe` (similarity-aligned, each hand by itself), `error_in_plane`,
     `error_depth`, `error_2d_<side>` (share of the box's longer side), `heatmap_entropy` (nats).
+    `joints_swapped`: 1 where the joints lie nearer to the other hand's true ones (2D, both hands
+    annotated); `palm_view_<side>_deg`: 0 where the palm faces the camera, 180 where the back does.
     Parts: `part_iou` (mean over the frame's true parts), `wrong_hand_share` (of hand pixels called
     a hand). Columns of the index and of a synthetic tree's truth stand before; `errors_honest`,
     `part_pixels` and `hand_confusion` hold an array a frame. Errors: see `Predictions.ordered`.
@@ -336,6 +352,35 @@ def _describe(data: str, split: str, root_depth: str) -> str:
         f"{data}; {split}; {source} boxes and wrist depths, chosen by the true hand type; each "
         "hand minus its own wrist, no other alignment; mean of 42 joints with the wrists' zeros"
     )
+
+
+def paired_difference(
+    first: pd.DataFrame, second: pd.DataFrame, column: str = "mpjpe", draws: int = 2000
+) -> dict[str, float]:
+    """How much larger a column is in the second of two error tables, over the frames of both.
+
+    `difference`: mean of second − first; `low`, `high`: 95 % of resamples of whole sequences (of
+    frames where these are under eight); `chance`: two-sided share of them on 0's other side; also
+    `frames`, `groups`, in how many frames the second is `better`, `worse`. ValueError: no frame.
+    """
+    keys = ["capture", "seq_name"] if {"capture", "seq_name"} <= set(first) else ["image_id"]
+    pair = first.drop_duplicates("image_id").set_index("image_id", drop=False).rename_axis(None)
+    other = second.drop_duplicates("image_id").set_index("image_id")[column]
+    change = (other - pair[column]).dropna()
+    if change.empty:
+        raise ValueError(f"no frame has {column} in both tables: evaluate both on the same split")
+    group = pair.loc[change.index].groupby(keys).ngroup().to_numpy()
+    if (groups := group.max() + 1) < 8:
+        group, groups = np.arange(len(change)), len(change)
+    sums, counts = np.bincount(group, change), np.bincount(group)
+    times = np.random.default_rng(0).multinomial(groups, np.full(groups, 1 / groups), draws)
+    means = (times @ sums) / (times @ counts)
+    low, high = np.quantile(means, (0.025, 0.975))
+    chance = min(1.0, 2 * min((means <= 0).mean(), (means >= 0).mean()))
+    found = {"difference": change.mean(), "low": low, "high": high, "chance": chance}
+    found |= {"frames": len(change), "groups": groups}
+    found |= {"better": (change < 0).sum(), "worse": (change > 0).sum()}
+    return {name: float(value) for name, value in found.items()}
 
 
 def pck_curve(table: pd.DataFrame, limits_mm: Num[np.ndarray, "t"]) -> Float[np.ndarray, "t"]:
