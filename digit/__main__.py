@@ -46,15 +46,31 @@ def train(args) -> None:
 
 
 def fit(args) -> None:
-    from .training import fit as fit_run
+    from .runs import claimed
 
-    fit_run(args.run)
+    with claimed(args.run):
+        from .training import fit as fit_run
+
+        fit_run(args.run)
 
 
 def list_runs(_args) -> None:
     from .runs import list_runs as table
 
     print(table().to_string(index=False))
+
+
+def ablation(args) -> None:
+    from . import runs
+
+    overrides = dict(pair.partition("=")[::2] for pair in args.set)
+    members = runs.ablation(args.preset, overrides, args.seeds, args.arms)
+    runs.sweep(args.root, args.preset, members)
+    values = {"root": str(args.root.resolve()), "preset": args.preset, "overrides": overrides}
+    values |= {"seeds": args.seeds, "arms": args.arms, "out": str(args.out.resolve())}
+    notebook = "07_ablation.ipynb"
+    runs.execute_notebook(runs.NOTEBOOKS / notebook, runs.runs_dir() / notebook, values)
+    print((args.out / "ablation.md").read_text())
 
 
 def evaluate(args) -> None:
@@ -138,6 +154,13 @@ def parser() -> argparse.ArgumentParser:
         "fit", fit, "the training process of a run (started by notebook 04, torchrun or SLURM)"
     )
     sub.add_argument("run", type=Path)
+    sub = command("ablation", ablation, "a sweep for notebook 07: what do parts bring? continues")
+    sub.add_argument("--root", type=Path, required=True)
+    sub.add_argument("--preset", default="quick")
+    sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+    sub.add_argument("--seeds", type=int, default=3)
+    sub.add_argument("--arms", nargs="+", default=["none", "predicted", "true"])
+    sub.add_argument("--out", type=Path, default=Path("figures"), help="for ablation.md and .png")
     command("runs", list_runs, "list the runs: state, epoch, best error, time")
     sub = command("evaluate", evaluate, "errors by the paper's protocol")
     sub.add_argument("--root", type=Path, required=True)

@@ -5,18 +5,24 @@ runs/<date>-<name>-<short id>/
     04_training.ipynb the executed notebook       log.txt           what the training printed
     metrics.csv       step, epoch, seconds, name, value             tensorboard/  the same curves
     progress.json     where it is now             checkpoints/      best.ckpt, last.ckpt
+    process           who trains it, see `state`  earlier/          notebooks of earlier sessions
     result.json       only of a run that finished: the run is good by this file alone
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import json
 import os
 import platform
 import secrets
+import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +34,13 @@ from .settings import HEADLINE, Settings, make_settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = PROJECT / "notebooks"
+LOSSES = ("loss", "parts", "joints", "relative_root_depth", "hand_type", "bones")
+ARMS = {  # of the ablation, notebook 07: what the part features see, all else equal
+    "none": {"parts": "none", "weight_parts": 0.0},  # there are none: the image's features alone
+    "predicted": {"parts": "predicted"},  # DIGIT
+    "true": {"parts": "true", "weight_parts": 0.0},  # the truth, in evaluation too: a bound
+    "untaught": {"parts": "predicted", "weight_parts": 0.0},  # DIGIT's size without a part loss
+}
 
 
 def project_path(path: str | Path) -> Path:
@@ -67,7 +80,7 @@ def create_run(root: Path, preset: str, settings: Settings, name: str = "") -> P
     run.mkdir(parents=True)
     content = {"root": str(root.resolve()), "preset": preset}
     content["settings"] = dataclasses.asdict(settings)
-    (run / "environment.json").write_text(json.dumps(environment(root), indent=1))
+    (run / "environment.json").write_text(json.dumps(environment(root, settings), indent=1))
     (run / "parameters.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     return run
 
@@ -85,21 +98,26 @@ def parameters(run: Path) -> tuple[Path, Settings]:
     return Path(content["root"]), Settings(**content["settings"])
 
 
-def environment(root: Path) -> dict:
+def data_fingerprint(root: Path, settings: Settings) -> dict[str, str]:
+    """Of the labels and fits of the splits that a run learns from and is judged by."""
+    from .interhand import open_index
+
+    splits = (settings.train_split, settings.val_split)
+    return {split: open_index(root, split).fingerprint for split in splits}
+
+
+def environment(root: Path, settings: Settings) -> dict:
     """Versions, git state, machine, and the fingerprint of the data set's annotations."""
     packages = ("torch", "torchvision", "pytorch-lightning", "timm", "numpy", "numba", "lmdb")
     git = {}
     for name, words in (("commit", "rev-parse HEAD"), ("changes", "status --porcelain")):
         command = ["git", "-C", str(PROJECT), *words.split()]
         git[name] = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-    sources = {
-        str(path.relative_to(root)): json.loads(path.read_text())
-        for path in sorted((root / "prepared" / "index").glob("*/sources.json"))
-    }
     return {
         "python": platform.python_version(), "machine": platform.machine(), "cpus": os.cpu_count(),
         "packages": {name: metadata.version(name) for name in packages}, "git": git,
-        "command": sys.argv, "data": sources, "started": datetime.now().isoformat("T", "seconds"),
+        "command": sys.argv, "data": data_fingerprint(root, settings), "seed": settings.seed,
+        "started": datetime.now().isoformat("T", "seconds"),
     }  # fmt: skip
 
 
@@ -119,7 +137,7 @@ def execute_notebook(notebook: Path, output: Path, parameters: dict) -> Path:
             cwd=PROJECT,
             progress_bar=False,
             kernel_name="python3",
-            extra_arguments=["--log-level=ERROR"],
+            extra_arguments=["--log-level=CRITICAL"],
         )
     except papermill.exceptions.PapermillExecutionError as error:
         raise RuntimeError(
@@ -128,11 +146,78 @@ def execute_notebook(notebook: Path, output: Path, parameters: dict) -> Path:
     return output
 
 
-def launch(run: Path) -> subprocess.Popen:
-    """Start the training of a run as a process of its own, so that no kernel blocks on it."""
+@contextlib.contextmanager
+def claimed(run: Path) -> Iterator[None]:
+    """Hold a run while this process trains it; the file `process` says how that ended.
+
+    The lock on it goes with the process however that dies, and is not the loader workers'. Raises
+    ValueError where another process trains the run.
+    """
+    if any(int(os.environ.get(f"{n}RANK", 0)) for n in ("", "LOCAL_", "NODE_", "GROUP_")):
+        yield  # the first process speaks for all
+        return
+    with (run / "process").open("a+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{run.name} is being trained already: see digit runs") from None
+
+        def say(word: str) -> None:
+            file.truncate(0)
+            print(word, os.getpid(), file=file, flush=True)
+
+        say("running")
+        try:
+            yield
+        except BaseException as error:
+            say("stopped" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed")
+            raise
+        say("ended")
+
+
+def trainer(run: Path) -> int | None:
+    """The number of the process that trains the run; None where none does."""
+    with contextlib.suppress(FileNotFoundError), (run / "process").open() as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(file.read().split()[1])
+    return None
+
+
+def state(run: Path) -> str:
+    """new, running, finished, or what to resume: stopped by a signal, failed (or killed)."""
+    if (run / "result.json").exists():
+        return "finished"
+    if trainer(run):
+        return "running"
+    if not (run / "process").exists():
+        return "new"
+    return "stopped" if (run / "process").read_text().startswith("stopped") else "failed"
+
+
+def launch(run: Path) -> subprocess.Popen | None:
+    """Start the training of a run as a process of its own, so that no kernel blocks on it.
+
+    None where it is running already: a kernel that was restarted watches it further.
+    """
+    if trainer(run):
+        return None
     command = [sys.executable, "-m", "digit", "fit", str(run)]
     with (run / "log.txt").open("a") as log:
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=PROJECT)
+        output = dict(stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, **output, cwd=PROJECT, start_new_session=True)
+    while process.poll() is None and not trainer(run):
+        time.sleep(0.05)
+    return process
+
+
+def stop(run: Path) -> None:
+    """End the training of a run, if there is one, and wait until it has saved its checkpoint."""
+    if process := trainer(run):
+        os.kill(process, signal.SIGTERM)
+    while trainer(run):
+        time.sleep(0.1)
 
 
 def progress(run: Path) -> dict:
@@ -142,20 +227,21 @@ def progress(run: Path) -> dict:
 
 
 def progress_line(run: Path) -> str:
-    """Epoch, step, speed, loss, best error and time left in one line."""
-    state = progress(run)
-    if "seconds" not in state:
-        return f"{run.name}: {state.get('state', 'starting')}"
-    best = state["best"].get("mpjpe_all")
-    left = timedelta(seconds=round(state["seconds_left"] or 0))
+    """Epoch, step, speed, best error, time left and losses in one line."""
+    said = progress(run)
+    if "seconds" not in said:
+        return f"{run.name}: {said.get('state', 'starting')}"
+    left, best = round(said["seconds_left"] or 0), said["best"].get("mpjpe_all")
+    best = f"{best:.1f} mm" if best else "–"
+    losses = [f"{name} {said[name]:.2f}" for name in LOSSES if said.get(name) is not None]
     return (
-        f"epoch {state['epoch']:.2f} · step {state['step']} · "
-        f"{state.get('samples_per_s') or 0:.0f} samples/s · loss {state.get('loss') or 0:.3f} · "
-        f"best {f'{best:.1f} mm' if best else '–'} · {left} left"
+        f"epoch {said['epoch']:.2f} · step {said['step']}/{said['steps']} · "
+        f"{said.get('samples_per_s') or 0:.0f} samples/s · best {best} · "
+        f"{timedelta(seconds=left)} left · {', '.join(losses)}"
     )
 
 
-def wait(process: subprocess.Popen, run: Path, show=print, every_s: float = 2.0) -> None:
+def wait(process: subprocess.Popen | None, run: Path, show=print, every_s: float = 2.0) -> None:
     """Show a training's progress until it ends.
 
     An interrupt is passed on to the training, which saves a checkpoint before it goes. Raises
@@ -163,40 +249,63 @@ def wait(process: subprocess.Popen, run: Path, show=print, every_s: float = 2.0)
     """
     line = ""
     try:
-        while process.poll() is None:
+        while trainer(run) if process is None else process.poll() is None:
             if (new := progress_line(run)) != line:
                 show(line := new)
             time.sleep(every_s)
     except KeyboardInterrupt:
-        process.terminate()
-        process.wait()
-    if process.returncode:
+        stop(run)
+    show(progress_line(run))
+    if not (run / "result.json").exists():
         last = (run / "log.txt").read_text().strip().splitlines()[-1:] or ["no output"]
+        status = "" if process is None else f" with status {process.wait()}"
         raise RuntimeError(
-            f"training ended with status {process.returncode}: {last[0]}\n"
+            f"training ended{status}: {last[0]}\n"
             f"see {run / 'log.txt'}; continue with: digit train --resume {run.name}"
         )
 
 
-def train(run: Path) -> dict:
-    """Execute notebook 04 for a run, new or interrupted, with progress in the terminal."""
-    executed = run / "04_training.ipynb"
+def train(run: Path, note: Callable[[], str] = str) -> dict:
+    """Execute notebook 04 for a run, new or interrupted; its progress in the terminal after `note`.
+
+    An interrupt or SIGTERM ends the training with a checkpoint. The notebook and the environment
+    of earlier sessions are kept in `earlier/`. Raises ValueError for a run that is being trained,
+    or whose data set is not what it was, RuntimeError for a training that did not end well.
+    """
+    root, settings = parameters(run)
+    executed, record = run / "04_training.ipynb", run / "environment.json"
+    if process := trainer(run):
+        raise ValueError(f"{run.name} is being trained already, by process {process}")
+    now = environment(root, settings)
+    if json.loads(record.read_text())["data"] != now["data"]:
+        raise ValueError(f"{root} has changed since {run.name} began on it: start a new run")
+    if executed.exists():
+        earlier = run / "earlier" / f"{sum(1 for _ in run.glob('earlier/*')) + 1}"
+        earlier.mkdir(parents=True)
+        for path in (executed, record):
+            path.rename(earlier / path.name)
+        record.write_text(json.dumps(now, indent=1))
     done = threading.Event()
-    watcher = threading.Thread(target=_watch, args=(run, done), daemon=True)
+    watcher = threading.Thread(target=_watch, args=(run, done, note), daemon=True)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     watcher.start()
     try:
         execute_notebook(NOTEBOOKS / "04_training.ipynb", executed, {"run": str(run)})
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"{run.name} stopped; digit train --resume {run.name}") from None
     finally:
+        stop(run)
+        signal.signal(signal.SIGTERM, before)
         done.set()
         watcher.join()
     return json.loads((run / "result.json").read_text())
 
 
-def _watch(run: Path, done: threading.Event) -> None:
+def _watch(run: Path, done: threading.Event, note: Callable[[], str]) -> None:
     line, live = "", sys.stderr.isatty()
     while not done.wait(1.0 if live else 15.0):
-        if (new := progress_line(run)) != line:
-            line = new
+        if (new := note() + progress_line(run)) != line:
+            line = new[: shutil.get_terminal_size().columns - 1] if live else new
             print(f"\r\x1b[K{line}" if live else line, end="" if live else "\n", file=sys.stderr)
     if live:
         print(file=sys.stderr)
@@ -206,17 +315,12 @@ def list_runs() -> pd.DataFrame:
     """All runs, one row each: state, epoch, best error (mm), wall time (minutes)."""
     rows = []
     for path in sorted(runs_dir().glob("*/parameters.yaml")):
-        run, content = path.parent, yaml.safe_load(path.read_text())
-        state = progress(run)
-        finished = (run / "result.json").exists()
-        stale = time.time() - (run / "progress.json").stat().st_mtime > 600 if state else True
-        word = "good" if finished else state.get("state", "new")
+        run, content, said = path.parent, yaml.safe_load(path.read_text()), progress(path.parent)
         rows.append({
-            "run": run.name, "state": "dead" if word == "running" and stale else word,
-            "preset": content["preset"], "data": Path(content["root"]).name,
-            "epoch": state.get("epoch"), "step": state.get("step"),
-            "best_mpjpe_mm": (state.get("best") or {}).get("mpjpe_all"),
-            "minutes": (state.get("seconds") or 0) / 60,
+            "run": run.name, "state": state(run), "preset": content["preset"],
+            "data": Path(content["root"]).name, "epoch": said.get("epoch"),
+            "step": said.get("step"), "best_mpjpe_mm": (said.get("best") or {}).get("mpjpe_all"),
+            "minutes": (said.get("seconds") or 0) / 60,
         })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -225,6 +329,70 @@ def curves(run: Path) -> pd.DataFrame:
     """metrics.csv as a table: index step, one column a quantity."""
     table = pd.read_csv(run / "metrics.csv")
     return table.pivot_table(index="step", columns="name", values="value", aggfunc="last")
+
+
+def ablation(preset: str, overrides: dict, seeds: int, arms: Sequence[str]) -> dict[str, Settings]:
+    """The settings of the ablation's members, `<arm>-<seed>`, all arms of a seed in turn.
+
+    Raises ValueError for an unknown arm, and what `make_settings` raises.
+    """
+    if unknown := [arm for arm in arms if arm not in ARMS]:
+        raise ValueError(f"--arms {unknown[0]}: choose of {', '.join(ARMS)}")
+    return {
+        f"{arm}-{seed}": make_settings(preset, {**overrides, **ARMS[arm], "seed": seed})
+        for seed in range(1, seeds + 1)
+        for arm in arms
+    }
+
+
+def find_member(root: Path, settings: Settings) -> Path | None:
+    """The run of these labels and settings, a finished one first; None where there is none."""
+    found, data = [], data_fingerprint(root, settings)
+    same = dict.fromkeys(("workers", "log_every", "checkpoint_every"))  # change no result
+    for path in sorted(runs_dir().glob("*/parameters.yaml")):
+        content, run = yaml.safe_load(path.read_text()), path.parent
+        alike = vars(Settings()) | content["settings"] | same == vars(settings) | same
+        alike &= json.loads((run / "environment.json").read_text())["data"] == data
+        finished = state(run) == "finished"
+        if alike and (finished or Path(content["root"]) == root):
+            found.append((finished, run))
+    return max(found)[1] if found else None
+
+
+def sweep(root: Path, preset: str, members: Mapping[str, Settings]) -> dict[str, Path]:
+    """Train the named settings in turn and predict test with each; what is finished is kept.
+
+    An interrupted member goes on from its checkpoint. One that fails is left out; when all others
+    are done, RuntimeError names it. A member's errors are in its errors_test.parquet.
+    """
+    from .inference import evaluate
+
+    runs, failed, root = {}, [], root.resolve()
+    found = {name: find_member(root, settings) for name, settings in members.items()}
+    waiting = [name for name, run in found.items() if not run or state(run) != "finished"]
+
+    def note() -> str:
+        said = [s for s in map(progress, runs.values()) if "seconds" in s]
+        whole = sum(s["seconds"] + s["seconds_left"] for s in said) / max(1, len(said))
+        left = whole * len(waiting) + progress(run).get("seconds_left", whole)
+        return f"{name} · {len(waiting)} to follow, {timedelta(seconds=round(left))} in all · "
+
+    for name, settings in members.items():
+        runs[name] = run = found[name] or create_run(root, preset, settings, name)
+        print(f"{name}: {run.name}, {state(run)}", flush=True)
+        try:
+            if name in waiting:
+                waiting.remove(name)
+                train(run, note)
+            if not (run / "errors_test.npz").exists():  # written last
+                best, errors = run / "checkpoints/best.ckpt", run / "errors_test.parquet"
+                evaluate(root, "test", settings.root_depth, best, errors=errors)
+        except RuntimeError as error:
+            failed.append(name)
+            print(f"{name}: {error}", file=sys.stderr)
+    if failed:
+        raise RuntimeError(f"failed: {', '.join(failed)}; the same command tries them again")
+    return runs
 
 
 def demo(frames: int, minutes: float) -> None:
