@@ -10,31 +10,27 @@ from torch import Tensor
 
 from .skeleton import DEPTH_RANGE_MM, HEATMAP_CELLS, JOINT_WRIST, JOINTS_PER_HAND, WRISTS
 
+Points2, Points3 = Float[Tensor, "*#b n 2"], Float[Tensor, "*#b n 3"]
+Joints2, Joints3 = Float[Tensor, "*b 42 2"], Float[Tensor, "*b 42 3"]
+Depths, Pair = Float[Tensor, "*b 42"], Float[Tensor, "*#b 2"]
+Boxes, Affine = Float[Tensor, "*b 4"], Float[Tensor, "*#b 2 3"]
+
 
 def world_to_camera(
-    points_world: Float[Tensor, "*#b n 3"],
-    camrot: Float[Tensor, "*#b 3 3"],
-    campos: Float[Tensor, "*#b 3"],
-) -> Float[Tensor, "*b n 3"]:
+    points_world: Points3, camrot: Float[Tensor, "*#b 3 3"], campos: Float[Tensor, "*#b 3"]
+) -> Points3:
     """Points of the world frame in the camera's: camrot @ (world − campos), mm."""
     return (points_world - campos[..., None, :]) @ camrot.mT
 
 
-def project(
-    points_cam: Float[Tensor, "*#b n 3"],
-    focal: Float[Tensor, "*#b 2"],
-    princpt: Float[Tensor, "*#b 2"],
-) -> Float[Tensor, "*b n 2"]:
+def project(points_cam: Points3, focal: Pair, princpt: Pair) -> Points2:
     """Pinhole projection of camera points (mm) to pixels; a point needs z ≠ 0."""
     return points_cam[..., :2] / points_cam[..., 2:] * focal[..., None, :] + princpt[..., None, :]
 
 
 def back_project(
-    points_px: Float[Tensor, "*#b n 2"],
-    depth_mm: Float[Tensor, "*#b n"],
-    focal: Float[Tensor, "*#b 2"],
-    princpt: Float[Tensor, "*#b 2"],
-) -> Float[Tensor, "*b n 3"]:
+    points_px: Points2, depth_mm: Float[Tensor, "*#b n"], focal: Pair, princpt: Pair
+) -> Points3:
     """The camera points (mm) that project to the pixels and lie at the given depths."""
     depth_mm = depth_mm[..., None]
     points_xy = (points_px - princpt[..., None, :]) / focal[..., None, :] * depth_mm
@@ -55,7 +51,7 @@ def axis_angle_to_matrix(axis_angle: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b
     return eye + sine * cross + versine * (cross @ cross)
 
 
-def square_bbox(bbox_xywh: Float[Tensor, "*b 4"], scale: float = 1.25) -> Float[Tensor, "*b 4"]:
+def square_bbox(bbox_xywh: Boxes, scale: float = 1.25) -> Boxes:
     """The box made square about its centre by its longer side, then scaled."""
     centre = bbox_xywh[..., :2] + bbox_xywh[..., 2:] / 2
     side = bbox_xywh[..., 2:].amax(-1, keepdim=True).expand_as(centre) * scale
@@ -63,11 +59,11 @@ def square_bbox(bbox_xywh: Float[Tensor, "*b 4"], scale: float = 1.25) -> Float[
 
 
 def crop_affine(
-    bbox_xywh: Float[Tensor, "*b 4"],
+    bbox_xywh: Boxes,
     size_px: int,
     rotation: Float[Tensor, "*b"] | float = 0.0,
     mirrored: Bool[Tensor, "*b"] | bool = False,
-) -> Float[Tensor, "*b 2 3"]:
+) -> Affine:
     """Image pixel → pixel of the crop of `size_px` that holds the box.
 
     The box's centre lands on (size/2, size/2), its sides on the crop's, each axis by its own scale.
@@ -86,22 +82,18 @@ def crop_affine(
     return torch.cat([linear, offset], dim=-1)
 
 
-def invert_affine(affine: Float[Tensor, "*b 2 3"]) -> Float[Tensor, "*b 2 3"]:
+def invert_affine(affine: Affine) -> Affine:
     """The affine that undoes `affine`."""
     linear = torch.linalg.inv(affine[..., :2])
     return torch.cat([linear, -linear @ affine[..., 2:]], dim=-1)
 
 
-def apply_affine(
-    affine: Float[Tensor, "*#b 2 3"], points_px: Float[Tensor, "*#b n 2"]
-) -> Float[Tensor, "*b n 2"]:
+def apply_affine(affine: Affine, points_px: Points2) -> Points2:
     """Pixels mapped by an affine."""
     return points_px @ affine[..., :2].mT + affine[..., None, :, 2]
 
 
-def to_25d(
-    joints_crop_px: Float[Tensor, "*b 42 2"], joints_depth_mm: Float[Tensor, "*b 42"], size_px: int
-) -> Float[Tensor, "*b 42 3"]:
+def to_25d(joints_crop_px: Joints2, joints_depth_mm: Depths, size_px: int) -> Joints3:
     """Crop pixels and camera depths → 2.5D in heat-map units, z relative to the own wrist."""
     relative = joints_depth_mm - joints_depth_mm[..., JOINT_WRIST]
     cells_xy = joints_crop_px / size_px * HEATMAP_CELLS
@@ -119,13 +111,13 @@ def cells_to_depth(cells: Tensor) -> Tensor:
 
 
 def from_25d(
-    joints_25d: Float[Tensor, "*b 42 3"],
-    crop_to_image: Float[Tensor, "*b 2 3"],
-    wrist_depth_mm: Float[Tensor, "*b 2"],
-    focal: Float[Tensor, "*b 2"],
-    princpt: Float[Tensor, "*b 2"],
+    joints_25d: Joints3,
+    crop_to_image: Affine,
+    wrist_depth_mm: Pair,
+    focal: Pair,
+    princpt: Pair,
     size_px: int,
-) -> Float[Tensor, "*b 42 3"]:
+) -> Joints3:
     """2.5D joints back in the camera frame, mm (spec section 7, the inverse of `to_25d`).
 
     `wrist_depth_mm` is the absolute depth of the right and the left wrist; `size_px` the size of
@@ -137,23 +129,19 @@ def from_25d(
 
 
 def place_hands(
-    joints_px: Float[Tensor, "*b 42 2"],
-    relative_mm: Float[Tensor, "*b 42"],
-    wrist_depth_mm: Float[Tensor, "*b 2"],
-    focal: Float[Tensor, "*b 2"],
-    princpt: Float[Tensor, "*b 2"],
-) -> Float[Tensor, "*b 42 3"]:
+    joints_px: Joints2, relative_mm: Depths, wrist_depth_mm: Pair, focal: Pair, princpt: Pair
+) -> Joints3:
     """Joints in the camera frame, mm, from image pixels and depths below each hand's wrist."""
     depth_mm = relative_mm.unflatten(-1, (2, JOINTS_PER_HAND)) + wrist_depth_mm[..., None]
     return back_project(joints_px, depth_mm.flatten(-2), focal, princpt)
 
 
-def root_relative(joints_mm: Float[Tensor, "*b 42 3"]) -> Float[Tensor, "*b 42 3"]:
+def root_relative(joints_mm: Joints3) -> Joints3:
     """Joints minus the wrist of their own hand."""
     hands = joints_mm.unflatten(-2, (2, JOINTS_PER_HAND))
     return (hands - hands[..., -1:, :]).flatten(-3, -2)
 
 
-def relative_root_depth(joints_depth_mm: Float[Tensor, "*b 42"]) -> Float[Tensor, "*b"]:
+def relative_root_depth(joints_depth_mm: Depths) -> Float[Tensor, "*b"]:
     """Left wrist's depth minus the right's, mm."""
     return joints_depth_mm[..., WRISTS[1]] - joints_depth_mm[..., WRISTS[0]]

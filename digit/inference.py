@@ -1,7 +1,6 @@
 """Checkpoints in and out; what a network says of a picture, and of a data set."""
 
 import io
-import os
 import re
 import zipfile
 from collections import OrderedDict
@@ -19,6 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from . import figures, geometry
+from .annotations import atomic
 from .dataset import InterHandDataset, loader
 from .interhand import open_index
 from .metrics import BBOX_OF, Predictions, error_table, part_statistics, protocol
@@ -30,16 +30,12 @@ CLASSIFIER = re.compile(  # of the official HRNet file; the pose network has non
     r"^backbone\."
     r"(incre_modules|downsamp_modules|final_layer|classifier|stage4\.2\.fuse_layers\.[123])\."
 )
-HYPER_PARAMETERS = [  # classes beside the weights in a Lightning checkpoint, read as dictionaries
-    (OrderedDict, name)
-    for name in (
-        "argparse.Namespace",
-        "easydict.EasyDict",
-        "pytorch_lightning.utilities.parsing.AttributeDict",
-        "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
-        "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
-    )
-]
+LIGHTNING = [f"pytorch_lightning.{name}" for name in (
+    "utilities.parsing.AttributeDict", "callbacks.model_checkpoint.ModelCheckpoint",
+    "callbacks.early_stopping.EarlyStopping",
+)]  # fmt: skip
+# classes beside the weights in a Lightning checkpoint, read as dictionaries
+BESIDE = [(OrderedDict, name) for name in ("argparse.Namespace", "easydict.EasyDict", *LIGHTNING)]
 Source = str | Path | Mapping[str, object]
 
 
@@ -76,12 +72,8 @@ def save_checkpoint(
     """Write a network, its averaged weights and plain extras; a file is replaced whole or not."""
     content = {"state_dict": network.state_dict(), "network": network.arguments, **extra}
     content |= {} if ema is None else {"ema": dict(ema)}
-    temporary = Path(path).with_name(f".{Path(path).name}.{os.getpid()}")
-    try:
-        torch.save(content, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic(Path(path), "wb") as file:
+        torch.save(content, file)
 
 
 def _read(source: Source) -> tuple[str, dict[str, object]]:
@@ -96,7 +88,7 @@ def _read(source: Source) -> tuple[str, dict[str, object]]:
                 with zipfile.ZipFile(source) as archive:  # a bomb; torch itself never compresses
                     if any(entry.compress_type for entry in archive.infolist()):
                         raise ValueError("its entries are compressed")
-            with torch.serialization.safe_globals(HYPER_PARAMETERS):
+            with torch.serialization.safe_globals(BESIDE):
                 content = torch.load(source, map_location="cpu", weights_only=True)
         except Exception as error:
             text = str(error) or repr(error)

@@ -59,14 +59,12 @@ class Predictions(NamedTuple):
         if not Path(path).is_file():
             raise FileNotFoundError(f"{path}: no such file; write it with numpy.savez")
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in cls._fields if name in file.files}
+            with np.load(path) as file:
+                found = cls(**{name: file[name] for name in cls._fields if name in file.files})
         except Exception as error:  # zip, zlib and numpy each have their own
-            raise ValueError(f"{path}: no .npz of plain arrays; use numpy.savez") from error
-        missing = [name for name in cls._fields[:4] if name not in arrays]
-        if missing:
-            raise ValueError(f"{path}: {missing[0]} is missing; give {', '.join(cls._fields[:4])}")
-        return cls(**arrays).checked(path)
+            needed = ", ".join(cls._fields[:4])
+            raise ValueError(f"{path}: {error}; give {needed} by numpy.savez") from None
+        return found.checked(path)
 
     def save(self, path: Path | str) -> None:
         """Write what `load` reads."""
@@ -85,11 +83,12 @@ class Predictions(NamedTuple):
     def checked(self, source: Path | str = "predictions") -> "Predictions":
         """The same, or ValueError: wrong shapes, numbers not finite, an image_id given twice."""
         shapes = [(), (N_JOINTS, 3), (), (2,), (N_JOINTS,), (3, skeleton.N_LABELS), (3, 3)]
-        for name, array, shape in zip(self._fields, self, shapes):
+        given = [field for field in zip(self._fields, self, shapes) if field[1] is not None]
+        for name, array, shape in given:
             shape = (*self.image_id.shape[:1], *shape)
-            if array is not None and (array.shape != shape or array.dtype.kind not in "iuf"):
+            if array.shape != shape or array.dtype.kind not in "iuf":
                 raise ValueError(f"{source}: {name} is {array.dtype} {array.shape}, not {shape}")
-            bad = array is not None and ~np.isfinite(array).reshape(len(array), -1).all(1)
+            bad = ~np.isfinite(array).reshape(len(array), -1).all(1)
             self._refuse(bad, f"{source}: {name} is NaN or infinite", "predict them again")
         outside, cure = (abs(self.hand_type - 0.5) > 0.5).any(1), "give probabilities, not logits"
         self._refuse(outside, f"{source}: hand_type is not in 0…1", cure)
@@ -102,16 +101,17 @@ class Predictions(NamedTuple):
 
         ValueError for a frame without a prediction, or for predictions of unknown frames.
         """
-        wanted, split = index["image_id"], open_index(index.root, index.split, build=False)
+        split = open_index(index.root, index.split, build=False)
         unknown = ~np.isin(self.checked().image_id, split["image_id"])
         self._refuse(unknown, f"predictions of no frame in {index.split}", "drop them")
+        wanted = index["image_id"]
         rows = pd.Index(self.image_id).get_indexer(wanted)
         what = f"frames of {index.name} ({index.root}) without a prediction"
         self._replace(image_id=wanted)._refuse(rows < 0, what, "predict them too")
         return self.take(rows)
 
-    def _refuse(self, bad: Bool[np.ndarray, "n"] | bool, what: str, cure: str) -> None:
-        if np.any(bad):
+    def _refuse(self, bad: Bool[np.ndarray, "n"], what: str, cure: str) -> None:
+        if bad.any():
             some = ", ".join(map(str, self.image_id[bad][:8])) + ", …" * int(bad.sum() > 8)
             raise ValueError(f"{what}: {bad.sum()} of {len(bad)} (image_id {some}); {cure}")
 
@@ -275,12 +275,11 @@ def error_table(
     if all(counts is not None for counts in parts.values()):
         measured |= _part_columns(*parts.values())
         measured |= {name: counts.reshape(len(index), -1) for name, counts in parts.items()}
-    names = [n for n in index.columns() if n not in measured and not n.endswith("_row")]
-    table = {name: index[name] for name in names if index.take([0])[name].ndim == 1}
-    table |= {name: v if v.ndim == 1 else list(v) for name, v in measured.items()}
+    measured = {name: v if v.ndim == 1 else list(v) for name, v in measured.items()}
+    about_frames = index.to_pandas().drop(columns=["instant_row", "camera_row"])
+    table = pd.concat([about_frames, pd.DataFrame(measured)], axis=1)
     for name in ("hand_type", "predicted_hand_type"):
         table[name] = np.array((*HAND_TYPES, "none"), object)[table[name].astype(int)]
-    table = pd.DataFrame(table)
     known = len(open_index(index.root, index.split, build=False)) == FRAMES_OF_V1[index.split]
     data = INTERHAND if known else "InterHand2.6M, label version unknown"
     data = "synthetic set" if hand_model_name(index.root) == "generic" else data
@@ -398,13 +397,12 @@ def format_report(result: Mapping, others: Mapping[str, Mapping] | None = None) 
     """
     rows = {"this": result, **(others or {})}
     for method, *about in PUBLISHED:
-        numbers = dict(zip(HEADLINE, about[3:]))
-        rows[f"{method} {about[1]}"] = {**numbers, "protocol": _describe(*about[:3])}
+        row = dict(zip(HEADLINE, about[3:]), protocol=_describe(*about[:3]))
+        rows[f"{method} {about[1]}"] = row
     heads = ["MPJPE all", "single", "interacting", "MRRPE", "handedness %"]
-    table = pd.DataFrame(rows).T.reindex(columns=HEADLINE).set_axis(heads, axis=1).astype(float)
+    table = pd.DataFrame(rows).T[[*HEADLINE]].set_axis(heads, axis=1).astype(float)
     table["handedness %"] *= 100
-    table = table.to_string(float_format="{:.2f}".format, na_rep="–")
-    lines = ["mm", table, ""]
+    lines = ["mm", table.to_string(float_format="{:.2f}".format, na_rep="–"), ""]
     for method, row in rows.items():
         ends = [(row.get(f"{name}_low"), row.get(f"{name}_high")) for name in HEADLINE[:4]]
         ends = [f"{head} {a:.1f}…{b:.1f}" for head, (a, b) in zip(heads, ends) if a and b]
@@ -432,18 +430,17 @@ def mean_pose_predictions(train: Index, test: Index, root_depth: RootDepth = "gt
     means = torch.where(known, points, 0).sum(0) / known.sum(0).clamp(1)
     hand_type = skeleton.HAND_TYPE_FLAGS[train["hand_type"]].mean(0)
 
-    true, valid, linked = _truth(test)
+    true, _, linked = _truth(test)
     camera = _column(test, "focal"), _column(test, "princpt")
-    known = valid[:, WRISTS, None]
-    wrists = torch.where(known, true[:, WRISTS], true[:, WRISTS].flip(1))  # (b, 2, 3)
-    wrists = torch.where(known.any(1, keepdim=True), wrists, torch.tensor([0.0, 0.0, 1000.0]))
+    wrists = true[:, WRISTS]  # (b, 2, 3)
     depth = wrists[..., 2] if root_depth == "gt" else _column(test, "rootnet_depth_mm")
     left = torch.where(linked[:, None], wrists[:, 0] + means[-1], wrists[:, 1])
     wrists_px = geometry.project(torch.stack([wrists[:, 0], left], 1), *camera)
     joints = geometry.back_project(wrists_px, depth, *camera)[:, JOINT_SIDE] + means[:-1]
     crop = geometry.crop_affine(crop_boxes(test, BBOX_OF[root_depth]), HEATMAP_CELLS).float()
     joints_px = geometry.apply_affine(crop, geometry.project(joints, *camera))
-    joints_25d = geometry.to_25d(joints_px, joints[..., 2], HEATMAP_CELLS).numpy()
+    joints_25d = geometry.to_25d(joints_px, joints[..., 2], HEATMAP_CELLS)
+    joints_25d = joints_25d.nan_to_num(0, 0, 0).numpy()  # where no wrist is known nothing counts
     relative = geometry.depth_to_cells(means[-1, 2]).expand(len(test)).numpy()
     hand_type = np.tile(hand_type, (len(test), 1))
     return Predictions(test["image_id"], joints_25d, relative, hand_type)
