@@ -103,6 +103,67 @@ def paint_heatmap(image: RGB, heatmap: Float[np.ndarray, "a b"]) -> RGB:
     return np.round(grey * (1 - shown) + color * shown).astype(np.uint8)
 
 
+LAYERS = (
+    "true parts", "predicted parts", "wrong pixels", "part probability", "joint heat map",
+    "uncertainty",
+)  # fmt: skip
+WRONG = {"the other hand": LINE_COLORS[1], "another part": LINE_COLORS[0], "hand or not": "#F0E442"}
+
+
+def paint_wrong(image: RGB, labels: Labels, true: Labels) -> RGB:
+    """The picture, greyed, its wrongly labelled pixels coloured as in `WRONG`."""
+    side, true_side = (np.ceil(v / sk.PARTS_PER_HAND).astype(int) for v in (labels, true))
+    both = (side > 0) & (true_side > 0)
+    kinds = both & (side != true_side), (side == true_side) & (labels != true)
+    kinds = *kinds, (side > 0) != (true_side > 0)
+    painted = np.repeat(image.mean(-1, keepdims=True) * 0.7, 3, -1)
+    for kind, color in zip(kinds, WRONG.values()):
+        painted[kind] = 0.25 * painted[kind] + 0.75 * 255 * np.array(to_rgb(color))
+    return np.round(painted).astype(np.uint8)
+
+
+def paint_layer(
+    image: RGB,
+    layer: str,
+    true: Labels | None,
+    labels: Labels | None,
+    probability: Float[np.ndarray, "33 a b"] | None,
+    heatmaps: Float[np.ndarray, "42 a b"] | None,
+    part: int,
+    joint: int,
+) -> tuple[RGB, str]:
+    """One of `LAYERS` over the picture (any other name: the picture), and what it shows in words.
+
+    `labels`, `probability` (of parts) and `heatmaps` (sum 1) are a network's, None without one;
+    `true` labels are None where they are not known. The words then say what is missing.
+    """
+    if layer in ("true parts", "wrong pixels") and true is None:
+        return image, "The true parts of this frame are not known."
+    if layer in LAYERS[1:] and labels is None:
+        return image, "This layer needs a network: give its checkpoint."
+    if layer == "true parts":
+        return paint_parts(image, true), "true parts; left hand hatched"
+    if layer == "predicted parts":
+        return paint_parts(image, labels), "predicted parts; left hand hatched"
+    if layer == "wrong pixels":
+        hands = (true > 0) | (labels > 0)
+        share = ((labels != true) & hands).sum() / max(1, hands.sum())
+        return paint_wrong(image, labels, true), f"{share:.0%} of the hands' pixels are wrong"
+    if layer == "part probability":
+        found = probability[part].astype(float)
+        return paint_heatmap(
+            image, found
+        ), f"{sk.LABELS[part]}: probability up to {found.max():.2f}"
+    if layer == "joint heat map":
+        found = heatmaps[joint].astype(float)
+        return paint_heatmap(image, found), f"{sk.JOINTS[joint]}: up to {found.max():.3f} in a cell"
+    if layer == "uncertainty":
+        found = probability.astype(float)
+        found = -(found * np.log(found.clip(1e-9))).sum(0)
+        return paint_heatmap(image, found), f"entropy of the parts: up to {found.max():.2f} nats"
+    return image, ""
+
+
 class Stroke(NamedTuple):
     """A polyline in pixels (2D) or mm (3D): what `draw`, `space` and `space_rotatable` draw."""
 

@@ -6,7 +6,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 ORDER = (
     "skeleton", "geometry", "pickles", "annotations", "interhand", "store", "hand", "raster",
-    "masks", "dataset", "network", "losses", "figures", "metrics", "inference", "settings",
+    "masks", "dataset", "network", "losses", "figures", "metrics", "inference",
+    "accounts", "browser", "settings",
     "training", "runs", "__main__",
 )  # fmt: skip
 GENERATOR = ("tree", "poses", "shading", "people", "synth")
