@@ -20,6 +20,9 @@ class Settings:
     augment: bool = True
     flip: float = 0.5
     rotation_deg: float = 45.0
+    translate: float = 0.15  # of a crop, ± share of its side
+    scale: float = 0.25  # of a crop, deviation
+    image_size: int = 0  # px of training crops, a multiple of 32; 0 is the network's own
     epochs: float = 50.0
     steps: int = 0  # optimiser steps; overrides epochs when positive
     minutes: float = 0.0  # stop after this much training time, learning rate following the clock
@@ -37,6 +40,7 @@ class Settings:
     weight_hand_type: float = 1.0
     weight_parts: float = 10.0
     weight_bones: float = 0.1
+    weight_heatmaps: float = 0.0  # not in the paper: the heat maps' shape, see losses.heatmap_error
     precision: str = "32-true"
     compile: bool = False
     evaluate_every: float = 2.0  # epochs
@@ -49,8 +53,8 @@ class Settings:
 
     def loss_weights(self) -> dict[str, float]:
         """Weight of each loss term by its name."""
-        names = ("joints", "relative_root_depth", "hand_type", "parts", "bones")
-        fields = ("joints", "root", "hand_type", "parts", "bones")
+        names = ("joints", "relative_root_depth", "hand_type", "parts", "bones", "heatmaps")
+        fields = ("joints", "root", "hand_type", "parts", "bones", "heatmaps")
         return {name: getattr(self, f"weight_{field}") for name, field in zip(names, fields)}
 
 

@@ -80,7 +80,8 @@ class HandData(pl.LightningDataModule):
             val = val.take(np.linspace(0, len(val) - 1, settings.val_frames).round().astype(int))
         augmentation = None
         if settings.augment:
-            augmentation = Augmentation(flip=settings.flip, rotation_deg=settings.rotation_deg)
+            names = ("flip", "rotation_deg", "translate", "scale")
+            augmentation = Augmentation(**{name: getattr(settings, name) for name in names})
         box = "rootnet" if settings.root_depth == "rootnet" else "truth"
         self.settings, self.steps, self.start = settings, 0, 0
         self.train_frames = InterHandDataset(train, size_px, augmentation, settings.seed)
@@ -109,7 +110,7 @@ class HandData(pl.LightningDataModule):
 
 def open_data(root: Path, settings: Settings) -> HandData:
     """The data of a run, with crops of the size its network wants."""
-    return HandData(root, settings, NETWORKS[settings.network]["image_size"])
+    return HandData(root, settings, settings.image_size or NETWORKS[settings.network]["image_size"])
 
 
 class HandTraining(pl.LightningModule):
@@ -119,7 +120,11 @@ class HandTraining(pl.LightningModule):
         super().__init__()
         self.network, self.settings, self.run = network, settings, run
         self.forward_network = torch.compile(network) if settings.compile else network
-        average = torch.optim.swa_utils.get_ema_multi_avg_fn(settings.ema)
+
+        def average(averaged, current, _) -> None:  # the untrained start is soon forgotten
+            decay = min(settings.ema, (1 + self.step) / (10 + self.step))
+            torch.optim.swa_utils.get_ema_multi_avg_fn(decay)(averaged, current, 0)
+
         self.ema = None
         if settings.ema:
             self.ema = torch.optim.swa_utils.AveragedModel(

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from digit.dataset import Batch
-from digit.losses import PAPER_WEIGHTS, bone_error, losses
+from digit.losses import PAPER_WEIGHTS, bone_error, heatmap_error, losses
 from digit.network import Prediction
 
 
@@ -134,3 +134,27 @@ def test_gradients_are_finite_in_bfloat16_too():
     total.backward()
     assert total.isfinite()
     assert all(p.grad.isfinite().all() for p in prediction[:4])
+
+
+def test_heat_map_error_by_hand():
+    """0 where a map is the normal distribution itself; a flat map is off by log n − entropy."""
+    centres = (torch.arange(16) + 0.5).double()
+    joint = torch.tensor([5.0, 9.5])  # cells of 16, that is 20 and 38 of 64
+    x, y = (torch.exp(-((centres - c) ** 2) / (2 * 0.8**2)) for c in joint)
+    normal = torch.outer(y, x) / torch.outer(y, x).sum()
+    target = torch.tensor([20.0, 38.0, 0]).expand(1, 42, 3)
+    maps = normal.log().clamp_min(-80).float().expand(1, 42, 16, 16)
+    valid = torch.ones(1, 42)
+    assert heatmap_error(maps, target, valid).item() == pytest.approx(0, abs=1e-5)
+    assert heatmap_error(maps + 3, target, valid).item() == pytest.approx(0, abs=1e-5)
+    entropy = -(normal * normal.clamp_min(1e-300).log()).sum()
+    flat = heatmap_error(torch.zeros(1, 42, 16, 16), target, valid)
+    assert flat.item() == pytest.approx(np.log(256) - entropy.item(), rel=1e-5)
+    half = heatmap_error(torch.zeros(1, 42, 16, 16), target, torch.arange(42)[None] % 2 * 1.0)
+    assert half.item() == pytest.approx(flat.item() / 2, rel=1e-5)  # invalid ones count as zero
+
+
+def test_heat_map_error_is_ours_and_off_by_default():
+    batch, prediction = make_batch(), make_prediction()
+    assert "heatmaps" not in losses(prediction, batch)
+    assert losses(prediction, batch, PAPER_WEIGHTS | {"heatmaps": 2.0})["heatmaps"] > 0
