@@ -185,9 +185,10 @@ class HandTraining(pl.LightningModule):
             self.trainer.precision_plugin.load_state_dict(self.trainer.scaler_state)
 
     def _on_signal(self, number: int, _frame) -> None:
-        if self.stop_signal:  # the second one is meant
-            raise KeyboardInterrupt
-        self.stop_signal = number
+        if not self.stop_signal:
+            self.stop_signal, self.stop_time = number, time.monotonic()
+        elif time.monotonic() > self.stop_time + 10:
+            raise KeyboardInterrupt  # meant: not an echo of the first, as schedulers send
 
     def on_train_batch_start(self, _batch, _batch_idx: int) -> None:
         for group in self.optimizers().param_groups:
@@ -371,9 +372,6 @@ def fit(run: Path) -> dict:
     if module.start < module.steps:
         trainer.fit(module, data)
     if module.stop_signal:
-        write_json(
-            run / "progress.json", {"state": "stopped", "step": module.step, "steps": module.steps}
-        )
         raise KeyboardInterrupt(f"stopped at step {module.step} of {module.steps}")
     result = {**module.best, "steps": module.step, "frames": n, "network": settings.network}
     result |= {"seconds": module.seconds() if module.step > module.start else module.elapsed}
