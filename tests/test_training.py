@@ -151,7 +151,7 @@ def test_sigterm_leaves_a_checkpoint_and_a_clear_line(tiny_root, tmp_path, monke
     state = weights_of(run)
     assert state["step"] >= 2 and not (run / "result.json").exists()
     assert f"stopped at step {state['step']} of 2000" in (run / "log.txt").read_text()
-    assert runs.progress(run)["state"] == "stopped"
+    assert runs.state(run) == "stopped"
 
 
 def test_a_loss_that_is_not_finite_ends_the_run(tiny_root, tmp_path, monkeypatch):
