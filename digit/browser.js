@@ -9,6 +9,13 @@ const FACTS = {
   heatmap_entropy: ["entropy", 2, " nats"], hands_distance_mm: ["hands apart", 0, " mm"],
 };
 
+const UNITS = [
+  [/^mpjpe|^pa_mpjpe|^mrrpe|^changed|_mm$|^error_(?!2d)/, "mm"], [/_px$|^width|^height/, "px"], [/_deg$/, "degrees"],
+  [/entropy/, "nats"], [/hidden|share|iou|probability|^error_2d/, "share"],
+];
+const unit = (column) => UNITS.find(([pattern]) => pattern.test(column))?.[1];
+const titled = (column) => (unit(column) ? `${column} (${unit(column)})` : column);
+
 function make(tag, given = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(given)) {
@@ -104,8 +111,8 @@ function render({ model, el }) {
   const root = make("div", { className: "digit", tabIndex: 0 },
     part("said", "div"), part("verdict", "div"), part("slices", "div", { className: "digit-row" }),
     make("div", { className: "digit-row" },
-      part("query", "input", { type: "text", placeholder: "filter, e.g.  mpjpe > 60 and hand_type == 'interacting'",
-        title: "a condition on columns, as pandas' query; Enter applies it",
+      part("query", "input", { type: "text", placeholder: "filter: mpjpe > 60 and hidden < 0.3",
+        title: "a condition on columns, as pandas' query, for instance hand_type == 'interacting'; Enter applies it",
         onchange: (e) => { query = e.target.value; filter(); } }),
       label("only", part("column", "select", { onchange: offerRange })),
       part("ends", "span"), button("add", "keep frames within these ends", addRange),
@@ -255,7 +262,7 @@ function render({ model, el }) {
     () => { ranges = ranges.filter((_, j) => j !== i); filter(); })));
     if (page.state.chosen) $.chips.append(chip("points chosen in the plot", () => filter()));
     const pages = Math.max(1, Math.ceil(page.shown / state.per_page));
-    $.page.textContent = `page ${page.state.page + 1} of ${pages}, by ${page.state.sort}`;
+    $.page.textContent = `page ${page.state.page + 1} of ${pages}, ${titled(page.state.sort)}`;
     $.thumbs.querySelectorAll("img").forEach((img) => URL.revokeObjectURL(img.src));
     $.thumbs.replaceChildren(...page.cells.map((cell, i) => make("button", {
       className: cell.row === frame?.row ? "at" : "", title: cell.fault || `row ${cell.row}`,
@@ -286,13 +293,13 @@ function render({ model, el }) {
     });
     const selections = page.state.chosen ? undefined : [];
     const width = $.scatter.clientWidth;
-    digitPlotly.react($.scatter, traces, layout({ width, height: 210, xaxis: axis(charts.axes.x), yaxis: axis(charts.axes.y),
+    digitPlotly.react($.scatter, traces, layout({ width, height: 180, xaxis: axis(titled(charts.axes.x)), yaxis: axis(titled(charts.axes.y)),
       dragmode: "select", selections, legend: { x: 1, xanchor: "right", y: 1, bgcolor: "rgba(255,255,255,0.7)" } }), config);
     const middles = charts.counts.map((_, i) => (charts.edges[i] + charts.edges[i + 1]) / 2);
     digitPlotly.react($.histogram, [{ type: "bar", x: middles, y: charts.counts, marker: { color: state.colors[0] },
       hovertemplate: "%{y} frames around %{x:.3g}<extra></extra>" }],
-    layout({ width, height: 130, bargap: 0.05, dragmode: "select", selectdirection: "h", selections: [],
-      xaxis: axis(charts.axes.bars), yaxis: axis("frames") }), config);
+    layout({ width, height: 112, bargap: 0.05, dragmode: "select", selectdirection: "h", selections: [],
+      xaxis: axis(titled(charts.axes.bars)), yaxis: axis("frames") }), config);
     for (const name of ["x", "y", "bars"]) $[name].value = charts.axes[name];
     $.unknown.textContent = charts.unknown ? `${charts.unknown} without a value` : "";
     if (!$.scatter.wired) {
@@ -320,7 +327,9 @@ function render({ model, el }) {
       .map(([key, [text, digits, unit]]) => `${text} ${f[key].toFixed(digits)}${unit}`);
     if (!("mpjpe" in f)) facts.unshift("no error: none of its joints could be measured");
     $.facts.textContent = [`${f.hand_type ?? "?"}, called ${f.predicted_hand_type ?? "?"}`, ...facts].join(" · ");
+    $.camera.selectedIndex = frame.camera ? 1 : 0;
     const two = state.models.length > 1;
+    root.classList.toggle("digit-two", two);
     $.crops.replaceChildren(...frame.pictures.map((picture, i) => {
       const shown = [];
       if (shows["true joints"]) shown.push(handsSvg(frame.true, state.chains, null, shows.bones));
@@ -351,7 +360,7 @@ function render({ model, el }) {
     if (!window.digitPlotly || !frame || frame.row === null) return;
     const width = $.errors.clientWidth, two = state.models.length > 1, count = frame.pictures.length;
     const traces = [], scenes = {}, annotations = [];
-    const scene = { aspectmode: "data", uirevision: "kept", camera: { eye: { x: 0.75, y: -0.5, z: -1.9 }, up: { x: 0, y: -1, z: 0 } } };
+    const scene = { aspectmode: "data", uirevision: "kept", camera: { eye: { x: 0.95, y: -0.7, z: -2.5 }, up: { x: 0, y: -1, z: 0 } } };
     for (const name of "xyz") scene[`${name}axis`] = { title: { text: `${name} (mm)` }, nticks: 5, gridcolor: "#D0D0D0", backgroundcolor: "#F7F7F7", showbackground: true };
     frame.pictures.forEach((picture, i) => {
       const id = i ? "scene2" : "scene";
@@ -373,12 +382,13 @@ function render({ model, el }) {
       if (half.every((value) => value === null)) return;
       const finger = names.map((_, j) => state.fingers[side][j === 20 ? 5 : Math.floor(j / 4)]);
       bars.push({ type: "bar", x: names, y: half, name: [two ? "AB"[i] : "", side ? "left" : "right"].join(" ").trim(),
-        marker: { color: two ? state.colors[i] : finger, pattern: { shape: side ? "/" : "", fgcolor: INK, fgopacity: 0.6, solidity: 0.25 } },
+        marker: { color: two ? state.colors[i] : finger, pattern: { shape: side ? "/" : "", fillmode: "overlay", fgcolor: INK, fgopacity: 0.7, solidity: 0.2, size: 5 } },
         opacity: two && side ? 0.75 : 1, hovertemplate: "%{x}: %{y:.1f} mm<extra>%{fullData.name}</extra>" });
     }));
     digitPlotly.react($.errors, bars, layout({ width, height: 150, barmode: "group", bargap: 0.25, xaxis: { tickangle: -45, dtick: 1 },
-      yaxis: { ...axis("error (mm)"), rangemode: "tozero" }, showlegend: true, legend: { x: 1, xanchor: "right", y: 1.1, orientation: "h" },
-      margin: { b: 52 } }), config);
+      yaxis: { ...axis("error (mm)"), rangemode: "tozero" }, showlegend: two, legend: { x: 1, xanchor: "right", y: 1.15, orientation: "h", bgcolor: "rgba(255,255,255,0.7)" },
+      margin: { b: 48, t: 14 }, annotations: two ? [] : [{ text: "right: plain, left: hatched", x: 1, xanchor: "right", y: 1.14,
+        xref: "paper", yref: "paper", showarrow: false }] }), config);
     root.dataset.drawn = frame.row;
   }
 

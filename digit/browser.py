@@ -23,13 +23,13 @@ import plotly
 from jaxtyping import Bool, Num, UInt8
 
 from . import figures
-from .accounts import Frames, Model, Shot, Source, sentence
+from .accounts import Frames, Marks, Model, Shot, Source, sentence, write
 from .interhand import open_index
 from .metrics import ERRORS, paired_difference
 from .skeleton import JOINTS, LABELS, SIDES
 
 ASSETS = Path(__file__).parent
-PER_PAGE, PAGE_LIMIT = 24, 200
+PER_PAGE, PAGE_LIMIT = 18, 200
 SLICES = {  # name → what `DataFrame.eval` is asked; those of missing columns are left out
     "interacting": "hand_type == 'interacting'",
     "single": "hand_type != 'interacting'",
@@ -38,7 +38,7 @@ SLICES = {  # name → what `DataFrame.eval` is asked; those of missing columns 
     "hand type wrong": "handedness_correct == 0",
     "wrong hand painted": "wrong_hand_share > 0.5",
     "heavily hidden": "hidden > 0.5",
-    "hands close": "hands_distance_mm < 10",
+    "hands touch": "hands_distance_mm < 1",
     "unsure": "heatmap_entropy >= heatmap_entropy.quantile(0.95)",
     "no error": "mpjpe != mpjpe",
     "tagged": "tags != ''",
@@ -48,47 +48,6 @@ SLICES = {  # name → what `DataFrame.eval` is asked; those of missing columns 
     "changed most": "changed >= changed.quantile(0.95)",
 }
 TAGS = ("wrong hand", "hidden", "bad label", "look again")  # offered beside those in use
-
-
-class Marks:
-    """Tags and notes by frame, in a JSON file that is replaced whole at each change.
-
-    Each change reads the file first: two kernels may write to one. Without a path they live as long
-    as the object. ValueError for a file that cannot be read; it is never written over.
-    """
-
-    def __init__(self, path: Path | None):
-        self.path, self.all, self.undone = path, {}, []
-
-    def read(self) -> None:
-        """Take what the file says now."""
-        try:
-            if self.path is not None and self.path.exists():
-                found = json.loads(self.path.read_text())
-                self.all = {k: {"tags": [*v["tags"]], "note": v["note"]} for k, v in found.items()}
-        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-            fault = f"{self.path}: cannot be read as tags and notes ({sentence(error)})"
-            raise ValueError(f"{fault}; mend it or move it away, nothing is saved") from None
-
-    def of(self, key: str) -> dict:
-        """{"tags": […], "note": "…"} of a frame."""
-        return self.all.get(key, {"tags": [], "note": ""})
-
-    def put(self, key: str, mark: dict, undoing: bool = False) -> None:
-        """Set and save a frame's tags and note."""
-        self.read()
-        if not undoing:
-            self.undone.append((key, self.of(key)))
-        self.all = {k: v for k, v in (self.all | {key: mark}).items() if v["tags"] or v["note"]}
-        if self.path is not None:
-            _write(self.path, json.dumps(self.all, indent=1))
-
-
-def _write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text)
-    return temporary.replace(path)  # a reader finds all of it or none
 
 
 def _plain(array: Num[np.ndarray, "..."]) -> list:
@@ -194,11 +153,12 @@ class FailureBrowser(anywidget.AnyWidget):
         self.table["mpjpe_b"] = self.table["image_id"].map(pd.Series(error, other.row_of.index))
         self.table["mpjpe_change"] = self.table["mpjpe_b"] - self.table["mpjpe"]
         self.table["changed"] = self.table["mpjpe_change"].abs()
+        low, high = (f"{found[end]:+.2f}".replace("-", "−") for end in ("low", "high"))
+        change = f"{found['difference']:+.2f}".replace("-", "−")
         self.verdict = (
-            f"A: {self.models[0].name}. B: {other.name}. MPJPE, B − A: {found['difference']:+.2f} "
-            f"mm (95 % {found['low']:+.2f}…{found['high']:+.2f}, {found['groups']:.0f} groups of "
-            f"frames resampled). B is better in {found['better']:.0f}, A in {found['worse']:.0f} "
-            f"of {found['frames']:.0f} frames."
+            f"A: {self.models[0].name}. B: {other.name}. MPJPE, B − A: {change} mm (95 % {low}…"
+            f"{high}, {found['groups']:.0f} groups of frames resampled). B is better in "
+            f"{found['better']:.0f}, A in {found['worse']:.0f} of {found['frames']:.0f} frames."
         )
         self._forget()
         self._hello()
@@ -270,6 +230,8 @@ class FailureBrowser(anywidget.AnyWidget):
 
     def _receive(self, _, content: Mapping[str, Any], buffers: Sequence) -> None:
         arguments = dict(content)
+        for job in self._jobs:  # the page comes first
+            job.cancel()
         try:
             getattr(self, f"_do_{arguments.pop('do')}")(**arguments)
         except Exception as error:  # the widget outlives every frame and filter
@@ -331,7 +293,7 @@ class FailureBrowser(anywidget.AnyWidget):
                 pictures.append(b"")
                 fault = sentence(error)
             value = frame.iloc[0]
-            text = f"{value:.3g}" if isinstance(value, float) else str(value)
+            text = f"{value:.4g}" if isinstance(value, float | np.floating) else str(value)
             marked = bool(frame["tags"] or frame["note"])
             cells.append({"row": row, "text": text, "fault": fault, "marked": marked})
         state = self.state | {"chosen": self.state["chosen"] is not None}
@@ -380,8 +342,6 @@ class FailureBrowser(anywidget.AnyWidget):
         pictures = [jpeg(picture) for picture in pictures]
         content |= {"kind": "frame", "at": self.at, "page": self.at // PER_PAGE}
         self.send(content, buffers=pictures)
-        for job in self._jobs:
-            job.cancel()
         near = self.rows[[i for i in range(self.at - 1, self.at + 4) if 0 <= i < len(self.rows)]]
         self._jobs = [self._ahead.submit(self.shot, int(r)) for r in near if r != row]
 
@@ -456,9 +416,9 @@ class FailureBrowser(anywidget.AnyWidget):
         """
         path = Path(path)
         if path.suffix == ".txt":
-            return _write(path, "".join(f"{self.key(int(row))}\n" for row in self.rows))
+            return write(path, "".join(f"{self.key(int(row))}\n" for row in self.rows))
         if path.suffix == ".csv":
-            return _write(path, self.table.iloc[self.rows].to_csv(index=False))
+            return write(path, self.table.iloc[self.rows].to_csv(index=False))
         if path.suffix != ".html":
             raise ValueError(f"{path}: give a file that ends in .txt, .csv or .html")
         cards = []
@@ -471,7 +431,7 @@ class FailureBrowser(anywidget.AnyWidget):
         page |= {"filter": self.state, "chains": figures.CHAINS, "fingers": _finger_colors()}
         data = json.dumps(page).replace("<", "\\u003c")  # no tag may end the script
         text = (ASSETS / "browser.html").read_text().replace("/*CODE*/", self._esm)
-        return _write(path, text.replace("/*DATA*/", data))
+        return write(path, text.replace("/*DATA*/", data))
 
     def _do_export(self, ending: str) -> None:
         place = Path("exports") if self.marks.path is None else self.marks.path.parent / "exports"
