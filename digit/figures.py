@@ -349,7 +349,10 @@ def learning_curves(panels: Mapping[str, Mapping[str, pd.Series]], xlabel: str =
 
 
 def distributions(panels: Mapping[str, Mapping[str, Values]], bins: int = 40) -> Figure:
-    """Histograms of named groups of numbers over the same bins; of words, how often each occurs."""
+    """Histograms of named groups of numbers over the same bins; of words, how often each occurs.
+
+    A group of less than a twentieth of the others' values is drawn as a tick for each of its own.
+    """
     with mpl.rc_context(STYLE):
         figure, grid = _panels(len(panels))
         for axes, (xlabel, groups) in zip(grid, panels.items()):
@@ -361,11 +364,36 @@ def distributions(panels: Mapping[str, Mapping[str, Values]], bins: int = 40) ->
                 for (name, group), color, dash in zip(groups.items(), LINE_COLORS, LINE_DASHES):
                     look = dict(facecolor=(color, 0.15), edgecolor=color, linestyle=dash, lw=1.6)
                     finite = group[np.isfinite(group)]
-                    axes.hist(finite, edges, histtype="stepfilled", label=name, **look)
+                    if 20 * len(finite) < len(every):
+                        mark = dict(marker="|", markersize=22, markeredgewidth=1.6)
+                        axes.plot(finite, 0 * finite, ls="", color=color, label=name, **mark)
+                    else:
+                        axes.hist(finite, edges, histtype="stepfilled", label=name, **look)
             axes.set(xlabel=xlabel, ylabel="frames")
             axes.grid(axis="x", visible=False)
             if len(groups) > 1:
                 axes.legend()
+    return figure
+
+
+def ranges(
+    values: Mapping[str, Values], limits: Mapping[str, tuple[float, float]], ylabel: str
+) -> Figure:
+    """Named values one beside the other: 5–95 % as a bar in the colour of the finger that the name
+    begins with, extremes as a line, the median as a mark; limits as brackets."""
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(10, 3.4))
+        axes = figure.subplots()
+        for x, (name, group) in enumerate(values.items()):
+            finger = next((i for i, f in enumerate(sk.FINGERS) if name.startswith(f)), 5)
+            low, first, middle, last, high = np.nanpercentile(group, (0, 5, 50, 95, 100))
+            axes.bar(x, last - first, 0.6, bottom=first, color=finger_color(finger, 0, 0.2))
+            axes.plot((x, x), (low, high), color=INK, linestyle="-", linewidth=1)
+            axes.plot(x, middle, "o", color=INK, markersize=4)
+            axes.plot((x, x), limits[name], "_", color=INK, markersize=14, markeredgewidth=2)
+        axes.set_xticks(range(len(values)), values, rotation=50, ha="right")
+        axes.set(ylabel=ylabel, xlim=(-0.7, len(values) - 0.3))
+        axes.grid(axis="x", visible=False)
     return figure
 
 

@@ -7,7 +7,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 ORDER = (
     "skeleton", "geometry", "pickles", "annotations", "interhand", "store", "hand", "raster",
     "masks", "dataset", "network", "losses", "figures", "metrics", "inference",
-    "accounts", "browser", "settings",
+    "photo", "accounts", "browser", "settings",
     "training", "runs", "__main__",
 )  # fmt: skip
 GENERATOR = ("tree", "poses", "shading", "people", "synth")
