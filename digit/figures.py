@@ -128,7 +128,7 @@ def paint_layer(
     true: Labels | None,
     labels: Labels | None,
     probability: Float[np.ndarray, "33 a b"] | None,
-    heatmaps: Float[np.ndarray, "42 a b"] | None,
+    heatmaps: Float[np.ndarray, "42 c d"] | None,
     part: int,
     joint: int,
 ) -> tuple[RGB, str]:
@@ -365,14 +365,14 @@ def distributions(panels: Mapping[str, Mapping[str, Values]], bins: int = 40) ->
                     look = dict(facecolor=(color, 0.15), edgecolor=color, linestyle=dash, lw=1.6)
                     finite = group[np.isfinite(group)]
                     if 20 * len(finite) < len(every):
-                        mark = dict(marker="|", markersize=22, markeredgewidth=1.6)
+                        mark = dict(marker="|", markersize=14, markeredgewidth=1.6)
                         axes.plot(finite, 0 * finite, ls="", color=color, label=name, **mark)
                     else:
                         axes.hist(finite, edges, histtype="stepfilled", label=name, **look)
-            axes.set(xlabel=xlabel, ylabel="frames")
+            axes.set(xlabel=xlabel, ylabel="count")
             axes.grid(axis="x", visible=False)
-            if len(groups) > 1:
-                axes.legend()
+            if len(groups) > 1:  # above: inside it would hide something
+                axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(groups), fontsize=8)
     return figure
 
 
