@@ -11,6 +11,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
@@ -39,6 +41,7 @@ class Lab:
         self.console: list[str] = []  # errors of the page since the last `open`
         self.context = browser.new_context(viewport=SIZE, accept_downloads=True)
         self.page = self.context.new_page()
+        self.page.set_default_timeout(120_000)  # a busy machine is no failure
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self.console.append(f"page: {error}"))
 
@@ -62,9 +65,9 @@ class Lab:
         self.page.goto(f"{self.address}/doc/tree/{name}.ipynb?reset")
         self.console.clear()  # of the page left behind
         self.page.wait_for_function(
-            f"() => {NOTEBOOK}?.sessionContext?.session?.kernel", timeout=60_000
+            f"() => {NOTEBOOK}?.sessionContext?.session?.kernel", timeout=240_000
         )
-        self.wait_idle(60)
+        self.wait_idle(240)
 
     def command(self, name: str, **arguments) -> None:
         """Execute a command of JupyterLab; returns when it is done."""
@@ -91,7 +94,7 @@ class Lab:
     def restart(self) -> None:
         """A new kernel for the notebook that is open; its outputs go."""
         self.page.evaluate(f"() => {NOTEBOOK}.sessionContext.session.kernel.restart()")
-        self.wait_idle()
+        self.wait_idle(240)
         self.command("notebook:clear-all-cell-outputs")
 
     def errors(self) -> list[str]:
@@ -129,7 +132,7 @@ def start_server(folder: Path) -> tuple[subprocess.Popen, str]:
         server = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, env=env, cwd=folder
         )
-    address, end = f"http://127.0.0.1:{port}", time.monotonic() + 60
+    address, end = f"http://127.0.0.1:{port}", time.monotonic() + 180
     while True:
         try:
             urllib.request.urlopen(f"{address}/api/status", timeout=5).close()
@@ -140,14 +143,13 @@ def start_server(folder: Path) -> tuple[subprocess.Popen, str]:
             time.sleep(0.2)
 
 
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory):
-    """JupyterLab on an empty folder, and a page of 1400×900 on it."""
+@contextmanager
+def open_lab(folder: Path) -> Iterator[Lab]:
+    """JupyterLab on a folder, and a page of 1400×900 on it; a skipped test without a browser."""
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     if executable is None:
         pytest.skip("no Chromium here: install chromium to drive the notebooks in a browser")
-    folder = tmp_path_factory.mktemp("lab")
     server, address = start_server(folder)
     try:
         with playwright.sync_playwright() as driver:
@@ -157,3 +159,10 @@ def lab(tmp_path_factory):
     finally:
         server.terminate()
         server.wait()
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory) -> Iterator[Lab]:
+    """`open_lab` on an empty folder."""
+    with open_lab(tmp_path_factory.mktemp("lab")) as found:
+        yield found

@@ -1,0 +1,101 @@
+"""The failure browser over 10,000 frames, timed in JupyterLab in headless Chromium.
+
+    python benchmarks/browser.py ROOT ERRORS.parquet CHECKPOINT [OUT.md]
+
+The rows of an evaluated data set are drawn with replacement until there are enough. Times run from
+the key or the click to the pixels: the page's own clock, kernel and network included. 3D is drawn
+in software where there is no GPU. The checkpoint is the network that is run for each frame.
+"""
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+
+PROJECT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(PROJECT / "tests"))
+from lab import NOTEBOOK, open_lab  # noqa: E402
+
+CLOCK = """([act, done]) => new Promise(resolve => {
+    const d = document.querySelector('.digit'), start = performance.now();
+    const test = new Function('d', 'return ' + done);
+    const look = () => test(d) ? requestAnimationFrame(() => resolve(performance.now() - start))
+        : setTimeout(look, 2);
+    window.before = { row: d?.dataset.row, shown: d?.dataset.shown };
+    new Function('d', act)(d);
+    look();
+})"""
+RUN = "window.jupyterapp.commands.execute('notebook:run-cell-and-select-next')"
+KEY = "d.dispatchEvent(new KeyboardEvent('keydown', {{key: '{}', bubbles: true}}))"
+QUERY = """const q = d.querySelector('.digit-query');
+q.value = '{}'; q.dispatchEvent(new Event('change'))"""
+NEXT = "d.dataset.row != before.row && d.querySelector('.digit-crops img').complete"
+MEMORY = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+
+
+def measure(lab, root: str, table: Path, checkpoint: str) -> dict[str, list[float]]:
+    """Milliseconds of each step, several times over, and the kernel's memory in MB."""
+    show = f"FailureBrowser({str(table)!r}, {root!r}, {checkpoint!r})"
+    cells = ["import torch\nfrom digit.browser import FailureBrowser", show, MEMORY]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    lab.open_notebook(notebook, "browser")
+    page, found = lab.page, {}
+
+    def clock(name: str, act: str, done: str) -> None:
+        found.setdefault(name, []).append(page.evaluate(CLOCK, [act, done]))
+        lab.wait_idle(120)
+        page.wait_for_timeout(700)  # a reader looks; the next frames are made meanwhile
+
+    lab.command("notebook:run-cell-and-select-next")  # imports
+    lab.wait_idle(120)
+    seen = "document.querySelectorAll('.digit-thumbs img, .digit-crops img').length > 1"
+    clock("first view: frames and thumbnails", RUN, seen)
+    page.wait_for_selector(".digit[data-drawn]")
+    for _ in range(12):
+        clock("next frame: picture, joints", KEY.format("ArrowRight"), NEXT)
+        clock(
+            "next frame: 3D and bars too",
+            KEY.format("j"),
+            f"{NEXT} && d.dataset.drawn == d.dataset.row",
+        )
+    for low in range(20, 80, 10):
+        clock(
+            "filter: count and thumbnails",
+            QUERY.format(f"mpjpe > {low}.5"),
+            "d.dataset.shown != before.shown",
+        )
+    lab.command("notebook:run-cell-and-select-next")
+    lab.wait_idle(60)
+    text = page.evaluate(f"{NOTEBOOK}.model.sharedModel.cells[2].outputs[0].text")
+    found["kernel memory (MB)"] = [float("".join(text))]
+    assert not lab.errors(), lab.errors()
+    return found
+
+
+def main(root: str, errors: str, checkpoint: str, out: str = "") -> None:
+    """Print the table, and write it where `out` says."""
+    table = pd.read_parquet(errors)
+    rows = np.random.default_rng(0).integers(len(table), size=10_000)
+    large = table.iloc[rows].reset_index(drop=True)
+    large["mpjpe"] += np.linspace(0, 0.01, len(large), dtype=np.float32)  # no two rows the same
+    large.attrs = table.attrs
+    with tempfile.TemporaryDirectory() as folder, open_lab(Path(folder)) as lab:
+        large.to_parquet(Path(folder) / "errors.parquet")
+        found = measure(lab, str(Path(root).resolve()), Path(folder) / "errors.parquet",
+                        str(Path(checkpoint).resolve()))  # fmt: skip
+    lines = ["| 10,000 frames | median (ms) | worst (ms) | times |", "| --- | ---: | ---: | ---: |"]
+    for name, times in found.items():
+        lines.append(
+            f"| {name} | {statistics.median(times):.0f} | {max(times):.0f} | {len(times)} |"
+        )
+    print(text := "\n".join(lines))
+    if out:
+        Path(out).write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
