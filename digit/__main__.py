@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -29,15 +30,17 @@ def check(args) -> None:
 
 def train(args) -> None:
     from . import runs
-    from .settings import make_settings
+    from .settings import change_run, make_settings
     from .training import open_data
 
+    overrides = dict(pair.partition("=")[::2] for pair in args.set)
     if args.resume:
         run = runs.find_run(args.resume)
+        if overrides:
+            change_run(run, overrides)
     else:
         if args.root is None:
             raise ValueError("digit train: give --root ROOT, or --resume RUN to continue a run")
-        overrides = dict(pair.partition("=")[::2] for pair in args.set)
         settings = make_settings(args.preset, overrides)
         open_data(args.root, settings)  # bad data is said before anything starts
         run = runs.create_run(args.root, args.preset, settings, args.name)
@@ -46,9 +49,13 @@ def train(args) -> None:
 
 
 def fit(args) -> None:
-    from .runs import claimed
+    from . import runs
+    from .processes import launch_command
 
-    with claimed(args.run):
+    _, settings = runs.parameters(args.run)
+    if command := launch_command(args.run, settings):
+        os.execvp(command[0], command)
+    with runs.claimed(args.run):
         from .training import fit as fit_run
 
         fit_run(args.run)
@@ -90,6 +97,8 @@ def predict(args) -> None:
 
     camera = [_numbers(args.focal, 2, "--focal"), _numbers(args.princpt, 2, "--princpt")]
     bbox = _numbers(args.bbox, 4, "--bbox")
+    if args.checkpoint.suffix == ".onnx":
+        from .export import OnnxNetwork as load_network
     network = load_network(args.checkpoint)
     result = predict_file(network, args.image, bbox, *camera, args.wrist_depth, args.figure)
     text = json.dumps(result, indent=1)
@@ -97,6 +106,13 @@ def predict(args) -> None:
         write(args.json, text)
     else:
         print(text)
+
+
+def export(args) -> None:
+    from .export import export as export_checkpoint
+
+    difference = export_checkpoint(args.checkpoint, args.out)
+    print(f"{args.out}: as torch to within {difference:.1g}")
 
 
 def demo(args) -> None:
@@ -180,6 +196,9 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--wrist-depth", type=float, metavar="MM")
     sub.add_argument("--json", type=Path, metavar="OUT")
     sub.add_argument("--figure", type=Path, metavar="OUT.png")
+    sub = command("export", export, "a checkpoint as ONNX, for digit predict and other programs")
+    sub.add_argument("checkpoint", type=Path)
+    sub.add_argument("--out", type=Path, required=True, metavar="OUT.onnx")
     sub = command("demo", demo, "data, masks, training, evaluation and all notebooks in minutes")
     sub.add_argument("--frames", type=int, default=3000)
     sub.add_argument("--minutes", type=float, default=5.0, help="training time")

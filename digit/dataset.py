@@ -4,6 +4,7 @@ A batch is made at once: the geometry of all its frames in one call, then each p
 warped straight into its place. `loader` gives a DataLoader of batches.
 """
 
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -214,9 +215,14 @@ class InterHandDataset(Dataset):
 
 
 def single_threaded(worker: int) -> None:
-    """`worker_init_fn`: the processes are the parallelism, libraries must not add more."""
+    """`worker_init_fn`: the processes are the parallelism, libraries must not add more.
+
+    Signals sent to all are for the main process, which saves a checkpoint while its workers live.
+    """
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def loader(dataset: InterHandDataset, batch_size: int, workers: int = 0, **options) -> DataLoader:

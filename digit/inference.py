@@ -190,7 +190,7 @@ class Estimate(NamedTuple):
 
 @torch.inference_mode()
 def predict(
-    network: Digit,
+    network: torch.nn.Module,
     image: UInt8[np.ndarray, "height width 3"],
     bbox_xywh: Sequence[float],
     focal: Sequence[float] | None = None,
@@ -250,7 +250,7 @@ def _cut(
 
 
 def predict_file(
-    network: Digit,
+    network: torch.nn.Module,
     path: Path,
     bbox_xywh: Sequence[float],
     focal: Sequence[float] | None,
@@ -279,7 +279,7 @@ def predict_file(
 
 @torch.inference_mode()
 def predict_dataset(
-    network: Digit,
+    network: torch.nn.Module,
     dataset: InterHandDataset,
     rows: Int[np.ndarray, "n"] | None = None,
     batch_size: int = 32,

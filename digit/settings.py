@@ -2,7 +2,11 @@
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 
+import yaml
+
+FIXED = ("network", "parts", "train_split", "seed", "batch_size", "ema")  # what a run goes on with
 HEADLINE = ("mpjpe_all", "mpjpe_sh", "mpjpe_ih", "mrrpe", "handedness_accuracy", "part_miou")
 
 
@@ -41,7 +45,7 @@ class Settings:
     weight_parts: float = 10.0
     weight_bones: float = 0.1
     weight_heatmaps: float = 0.0  # not in the paper: the heat maps' shape, see losses.heatmap_error
-    precision: str = "32-true"
+    precision: str = "32-true"  # or bf16-mixed, 16-mixed; auto: as the machine computes fastest
     compile: bool = False
     evaluate_every: float = 2.0  # epochs
     checkpoint_every: int = 500  # steps
@@ -61,16 +65,17 @@ class Settings:
 PRESETS: dict[str, Settings] = {
     "paper": Settings(accumulate=2, precision="16-mixed", root_depth="rootnet", workers=8),
     "full": Settings(
-        precision="bf16-mixed", schedule="cosine", warmup=0.02, learning_rate=3e-4, clip_norm=10.0,
+        precision="auto", schedule="cosine", warmup=0.02, learning_rate=3e-4, clip_norm=10.0,
         ema=0.999, workers=8,
     ),
     "quick": Settings(
         network="quick", epochs=8.0, batch_size=16, learning_rate=1e-3, schedule="cosine",
         warmup=0.05, clip_norm=10.0, rotation_deg=20.0, evaluate_every=4.0, val_frames=300,
+        precision="auto",
     ),
     "small": Settings(
         network="small", epochs=20.0, batch_size=32, learning_rate=1e-3, schedule="cosine",
-        warmup=0.02, clip_norm=10.0, ema=0.999, val_frames=500,
+        warmup=0.02, clip_norm=10.0, ema=0.999, val_frames=500, precision="auto",
     ),
 }  # fmt: skip
 
@@ -82,13 +87,32 @@ def make_settings(preset: str, overrides: dict[str, object] | None = None) -> Se
     """
     if preset not in PRESETS:
         raise ValueError(f"preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
+    return changed_settings(PRESETS[preset], overrides or {})
+
+
+def changed_settings(
+    settings: Settings, overrides: dict[str, object], fixed: tuple[str, ...] = ()
+) -> Settings:
+    """Settings with fields replaced; errors as `make_settings`'s, and for what is `fixed`."""
     types = {field.name: field.type for field in dataclasses.fields(Settings)}
     changes: dict[str, object] = {}
-    for key, value in (overrides or {}).items():
+    for key, value in overrides.items():
         if key not in types:
             raise ValueError(f"--set {key}: unknown key; choose one of {', '.join(types)}")
         changes[key] = _convert(key, value, types[key])
-    return _validated(dataclasses.replace(PRESETS[preset], **changes))
+        if key in fixed and changes[key] != getattr(settings, key):
+            raise ValueError(f"--set {key}: fixed once a run has begun; start a new run")
+    return _validated(dataclasses.replace(settings, **changes))
+
+
+def change_run(run: Path, overrides: dict[str, object]) -> None:
+    """Change settings of a run to be resumed; `parameters.yaml` keeps the former ones in order."""
+    content = yaml.safe_load((run / "parameters.yaml").read_text())
+    new = dataclasses.asdict(changed_settings(Settings(**content["settings"]), overrides, FIXED))
+    content["former_settings"] = [*content.get("former_settings", []), content["settings"]]
+    temporary = run / ".parameters.yaml"
+    temporary.write_text(yaml.safe_dump(content | {"settings": new}, sort_keys=False))
+    temporary.replace(run / "parameters.yaml")
 
 
 def _convert(key: str, value: object, kind: type) -> object:
@@ -107,7 +131,7 @@ def _validated(settings: Settings) -> Settings:
         "parts": ("predicted", "none", "true"),
         "root_depth": ("gt", "rootnet"),
         "schedule": ("step", "cosine"),
-        "precision": ("32-true", "16-mixed", "bf16-mixed"),
+        "precision": ("32-true", "16-mixed", "bf16-mixed", "auto"),
     }
     for key, allowed in choices.items():
         if getattr(settings, key) not in allowed:

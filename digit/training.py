@@ -5,62 +5,42 @@ and its augmentation depend on the seed alone, so a run stopped after any optimi
 any number of workers or processes, as if it had never stopped.
 """
 
+import contextlib
 import csv
 import dataclasses
 import json
 import logging
 import math
-import os
 import signal
 import time
+import traceback
 import warnings
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import torch
 import yaml
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .network import NETWORKS, build_network  # first: it makes torchvision load beside CPU torch
 
 # isort: split
 import pytorch_lightning as pl
+from pytorch_lightning.strategies import DDPStrategy
 
+from .annotations import atomic
 from .dataset import Augmentation, Batch, InterHandDataset, single_threaded
 from .inference import load_state, predict_dataset, save_checkpoint
 from .interhand import Index, open_index
 from .losses import losses
-from .metrics import error_table, protocol
+from .metrics import BBOX_OF, Predictions, error_table, protocol
+from .processes import StreamSampler, explained, mean_over_processes, share_norms
 from .settings import HEADLINE, Settings
 
 IMAGENET = Path(__file__).parents[1] / "data" / "weights" / "hrnet_w32-36af842e.pth"
-
-
-class StreamSampler:
-    """The batches of one process, from an optimiser step onward, as lists of stream positions."""
-
-    def __init__(self, n: int, settings: Settings, steps: int, start: int, rank: int, world: int):
-        assert n > 0, "an empty data set has no stream"
-        self.n, self.settings, self.rank, self.world = n, settings, rank, world
-        self.steps, self.start = steps, start
-
-    def __len__(self) -> int:
-        return (self.steps - self.start) * self.settings.accumulate
-
-    def __iter__(self):
-        batch = self.settings.batch_size // self.settings.accumulate
-        order, current = np.empty(0, np.int64), -1
-        for k in range(
-            self.start * self.settings.accumulate, self.steps * self.settings.accumulate
-        ):
-            positions = []
-            for p in range(k * batch + self.rank, (k + 1) * batch, self.world):
-                epoch, i = divmod(p, self.n)
-                if epoch != current:
-                    rng = np.random.default_rng([self.settings.seed, epoch])
-                    order, current = rng.permutation(self.n), epoch
-                positions.append(epoch * self.n + int(order[i]))
-            yield positions
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # the last is SLURM's, if asked
 
 
 class HandData(pl.LightningDataModule):
@@ -82,10 +62,9 @@ class HandData(pl.LightningDataModule):
         if settings.augment:
             names = ("flip", "rotation_deg", "translate", "scale")
             augmentation = Augmentation(**{name: getattr(settings, name) for name in names})
-        box = "rootnet" if settings.root_depth == "rootnet" else "truth"
         self.settings, self.steps, self.start = settings, 0, 0
         self.train_frames = InterHandDataset(train, size_px, augmentation, settings.seed)
-        self.val_frames = InterHandDataset(val, size_px, bbox=box)
+        self.val_frames = InterHandDataset(val, size_px, bbox=BBOX_OF[settings.root_depth])
 
     @property
     def val_index(self) -> Index:
@@ -93,19 +72,12 @@ class HandData(pl.LightningDataModule):
         return self.val_frames.index
 
     def train_dataloader(self) -> DataLoader:
-        trainer = self.trainer
-        n, settings = len(self.train_frames), self.settings
-        sampler = StreamSampler(
-            n, settings, self.steps, self.start, trainer.global_rank, trainer.world_size
-        )
+        where = self.steps, self.start, self.trainer.global_rank, self.trainer.world_size
         return DataLoader(
-            self.train_frames,
-            batch_sampler=sampler,
-            num_workers=settings.workers,
-            pin_memory=torch.cuda.is_available(),
-            collate_fn=Batch._make,
-            worker_init_fn=single_threaded,
-        )
+            self.train_frames, num_workers=self.settings.workers, collate_fn=Batch._make,
+            batch_sampler=StreamSampler(len(self.train_frames), self.settings, *where),
+            worker_init_fn=single_threaded, pin_memory=torch.cuda.is_available(),
+        )  # fmt: skip
 
 
 def open_data(root: Path, settings: Settings) -> HandData:
@@ -127,17 +99,20 @@ class HandTraining(pl.LightningModule):
 
         self.ema = None
         if settings.ema:
-            self.ema = torch.optim.swa_utils.AveragedModel(
-                network, multi_avg_fn=average, use_buffers=True
-            )
-        self.steps = self.start = self.step = 0
-        self.steps_per_epoch = 1.0
+            self.ema = torch.optim.swa_utils.AveragedModel(network, None, None, average, True)
+            self.ema.requires_grad_(False)
+        self.start = self.step = self.saved = 0  # optimiser steps: of the session, done, on disk
+        self.steps, self.steps_per_epoch = 0, 1.0
         self.resume_state: dict | None = None
         self.best: dict = {}
+        self.state: dict = {}  # what progress.json says
         self.latest: dict = {}  # what was last measured, by name
-        self.sums: dict[str, torch.Tensor] = {}
-        self.stop_signal = 0
-        self.elapsed = 0.0  # seconds of training in earlier sessions of this run
+        self.sums: dict[str, Tensor] = {}
+        self.stop_signal, self.signal_time, self.stopping, self.done = 0, 0.0, 0, False
+        self.elapsed = self.clock = 0.0  # seconds of training: of earlier sessions, of all
+        self.session_start = time.monotonic()
+        self.amid = self.updating = False  # a step is under way; the optimiser is at work
+        self.buffers_before: list[Tensor] = []  # the norms' statistics at the last whole step
 
     def training_step(self, batch, _batch_idx: int) -> torch.Tensor:
         prediction = self.forward_network(batch.images(), batch.parts)
@@ -149,22 +124,29 @@ class HandTraining(pl.LightningModule):
 
     def configure_optimizers(self):
         settings = self.settings
-        optimizer = torch.optim.Adam(
-            self.network.parameters(),
-            settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            # a fused step unscales by itself, which Lightning cannot clip under mixed precision
-            fused=not settings.clip_norm or settings.precision == "32-true",
-        )
+        # a fused step unscales fp16's gradients by itself, too late for clipping
+        fused = not (settings.clip_norm and self.trainer.precision == "16-mixed")
+        options = {"weight_decay": settings.weight_decay, "fused": fused}
+        optimizer = torch.optim.Adam(self.network.parameters(), settings.learning_rate, **options)
         if self.resume_state:
+            for group in self.resume_state["optimizer"]["param_groups"]:
+                group.update(options)
             optimizer.load_state_dict(self.resume_state["optimizer"])
         return optimizer
+
+    def configure_gradient_clipping(self, *_, **__) -> None:
+        """Lightning's own refuses a fused optimiser under bf16 too, where nothing is scaled."""
+        if self.settings.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
+
+    def on_before_optimizer_step(self, _optimizer) -> None:
+        self.updating = True
 
     def learning_rate(self, step: int) -> float:
         """Learning rate of an optimiser step: warm-up, then the schedule's shape."""
         done = step / max(1, self.steps)
         if self.settings.minutes:
-            done = max(done, self.seconds() / 60 / self.settings.minutes)
+            done = max(done, self.clock / 60 / self.settings.minutes)
         rate = self.settings.learning_rate
         if done < self.settings.warmup:
             return rate * max(done / self.settings.warmup, 0.01)
@@ -178,58 +160,83 @@ class HandTraining(pl.LightningModule):
 
     def on_train_start(self) -> None:
         self.session_start = self.last_log = time.monotonic()
-        self.logged_step = self.step = self.start
-        for name in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(name, self._on_signal)
-        if self.resume_state and self.trainer.scaler_state:
-            self.trainer.precision_plugin.load_state_dict(self.trainer.scaler_state)
+        self.logged_step = self.step = self.saved = self.start
+        self.buffers_before = [buffer.clone() for buffer in self.network.buffers()]
+        for number in SIGNALS:  # again: Lightning has put its own handlers over ours
+            signal.signal(number, self._on_signal)
+        if self.resume_state and self.resume_state["scaler"]:
+            self.trainer.precision_plugin.load_state_dict(self.resume_state["scaler"])
+        self._agree()
+
+    @contextlib.contextmanager
+    def heeding_signals(self):
+        """Within, a signal ends the run after the step at work, and a failed run can still save."""
+        before = [signal.signal(number, self._on_signal) for number in SIGNALS]
+        try:
+            yield
+        finally:
+            for number, handler in zip(SIGNALS, before):
+                signal.signal(number, handler)
 
     def _on_signal(self, number: int, _frame) -> None:
-        if not self.stop_signal:
-            self.stop_signal, self.stop_time = number, time.monotonic()
-        elif time.monotonic() > self.stop_time + 10:
-            raise KeyboardInterrupt  # meant: not an echo of the first, as schedulers send
+        # a second Ctrl-C is meant, unless it comes with the first, as launchers send them
+        if self.stop_signal and number == signal.SIGINT and time.monotonic() > self.signal_time + 9:
+            raise KeyboardInterrupt
+        self.stop_signal, self.signal_time = number, time.monotonic()
 
     def on_train_batch_start(self, _batch, _batch_idx: int) -> None:
         for group in self.optimizers().param_groups:
             group["lr"] = self.learning_rate(self.step)
+        if not self.amid:
+            torch._foreach_copy_(self.buffers_before, list(self.network.buffers()))
+            self.amid = True
 
     def on_train_batch_end(self, _outputs, _batch, _batch_idx: int) -> None:
-        step = self.start + self.trainer.global_step
+        step, settings = self.start + self.trainer.global_step, self.settings
         if step == self.step:  # gradients are still being accumulated
             return
         self.step = step
         if self.ema is not None:
             self.ema.update_parameters(self.network)
-        settings = self.settings
-        out_of_time = settings.minutes and self.seconds() > settings.minutes * 60
-        last = step >= self.steps or bool(out_of_time)
-        stop = self._any_rank(self.stop_signal) if step % 5 == 0 or self.stop_signal else 0
-        if step % settings.log_every == 0 or last or stop:
+        self.amid = self.updating = False
+        if self.trainer.world_size == 1 or step % 5 == 0:
+            self._agree()
+        out_of_time = settings.minutes and self.clock > settings.minutes * 60
+        self.done = step >= self.steps or bool(out_of_time)
+        leave = self.done or self.stopping
+        save = leave or step % settings.checkpoint_every == 0
+        every = max(1, round(settings.evaluate_every * self.steps_per_epoch))
+        evaluate = self.done or step % every == 0
+        if save or evaluate or step % settings.log_every == 0:
             self._log()
-        if last or step % max(1, round(settings.evaluate_every * self.steps_per_epoch)) == 0:
+        if save or evaluate:
+            finite = [tensor.isfinite().all() for tensor in self.network.state_dict().values()]
+            if not torch.stack(finite).all():
+                raise FloatingPointError("not finite: the weights")
+        if evaluate:
             self._evaluate()
-        if last or stop or step % settings.checkpoint_every == 0:
+        if save:
             self.save("last")
-        if last or stop:
+            self.trainer.strategy.barrier()  # who leaves first must not have the others ended
+        if leave:
             self.trainer.should_stop = True
 
-    def _any_rank(self, value: int) -> int:
-        if self.trainer.world_size == 1:
-            return value
-        flag = torch.tensor(value, device=self.device)
-        torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
-        return int(flag)
+    def _agree(self) -> None:
+        """Signals and the clock as all processes see them: they must do the same at each step."""
+        self.stopping, self.clock = self.stop_signal, self.seconds()
+        if self.trainer.world_size > 1:
+            state = torch.tensor([self.stopping, self.clock], device=self.device)
+            torch.distributed.all_reduce(state, torch.distributed.ReduceOp.MAX)
+            self.stopping, self.clock = int(state[0]), float(state[1])
 
     def _log(self) -> None:
         now, count = time.monotonic(), max(1, self.step - self.logged_step)
-        row = {k: float(v) / count / self.settings.accumulate for k, v in self.sums.items()}
+        values = torch.stack(list(self.sums.values())) / count / self.settings.accumulate
+        values = mean_over_processes(values, self.trainer.world_size)
+        row = dict(zip(self.sums, values.tolist()))
         if not math.isfinite(row["loss"]):
             bad = ", ".join(k for k, v in row.items() if not math.isfinite(v))
-            raise ValueError(
-                f"{self.run.name}: the loss is not finite since step {self.logged_step} ({bad}); "
-                "the last good checkpoint is kept; resume with a lower learning_rate or clip_norm"
-            )
+            raise FloatingPointError(f"not finite: {bad}, since step {self.logged_step}")
         rate = count * self.settings.batch_size / (now - self.last_log)
         self.sums, self.last_log, self.logged_step = {}, now, self.step
         row |= {"learning_rate": self.learning_rate(self.step), "samples_per_s": rate}
@@ -250,36 +257,33 @@ class HandTraining(pl.LightningModule):
         left = (self.steps - self.step) * self.seconds() / max(1, self.step)
         if self.settings.minutes:
             left = min(left, self.settings.minutes * 60 - self.seconds())
-        state = {
+        self.state = {
             "state": "running", "step": self.step, "steps": self.steps, "epoch": epoch,
             "seconds": self.seconds(), "seconds_left": max(0.0, left), "best": self.best,
             **self.latest,
         }  # fmt: skip
-        write_json(self.run / "progress.json", state)
-
-    def evaluated_network(self) -> torch.nn.Module:
-        """The weights that are evaluated and shipped: averaged ones where there are any."""
-        return self.network if self.ema is None else self.ema.module
+        write_json(self.run / "progress.json", self.state)
 
     @torch.no_grad()
     def _evaluate(self) -> None:
         """Errors of the val frames, each predicted once whatever the number of processes."""
-        data, rank, world = (
-            self.trainer.datamodule,
-            self.trainer.global_rank,
-            self.trainer.world_size,
-        )
+        trainer, data, found = self.trainer, self.trainer.datamodule, None
+        rank, world, workers = trainer.global_rank, trainer.world_size, self.settings.workers
         mine = np.arange(len(data.val_index))[rank::world]
-        with self.trainer.precision_plugin.forward_context():
-            predictions = predict_dataset(
-                self.evaluated_network(), data.val_frames, mine, device=self.device,
-                batch_size=max(8, self.settings.batch_size), workers=self.settings.workers,
-            )  # fmt: skip
+        size = max(8, self.settings.batch_size // world)
+        if len(mine):
+            network = self.network if self.ema is None else self.ema.module
+            with trainer.precision_plugin.forward_context():
+                found = predict_dataset(
+                    network, data.val_frames, mine, size, workers, device=self.device
+                )
         self.network.train()
+        everyone = [found] * world
         if world > 1:
-            gathered: list = [None] * world
-            torch.distributed.all_gather_object(gathered, predictions)
-            predictions = type(predictions).concatenate(gathered)
+            torch.distributed.gather_object(found, None if rank else everyone)
+        if rank:
+            return
+        predictions = Predictions.concatenate([part for part in everyone if part is not None])
         table = error_table(data.val_index, predictions, root_depth=self.settings.root_depth)
         result = protocol(table, intervals=False)
         row = {k: v for k, v in result.items() if k in HEADLINE and v is not None}
@@ -302,6 +306,28 @@ class HandTraining(pl.LightningModule):
             extra["scaler"] = self.trainer.precision_plugin.state_dict()
         ema = None if self.ema is None else self.ema.module.state_dict()
         save_checkpoint(self.run / "checkpoints" / f"{name}.ckpt", self.network, ema=ema, **extra)
+        self.saved = self.step if name == "last" else self.saved
+
+    def failure(self, error: Exception) -> RuntimeError:
+        """The error in one line with its cure; saves the last whole step first, if one is there."""
+        if self.step > self.saved and not self.updating and not isinstance(error, ArithmeticError):
+            if self.amid:  # the step that failed has touched the norms' statistics alone
+                for buffer, before in zip(self.network.buffers(), self.buffers_before):
+                    buffer.data.copy_(before)
+            with contextlib.suppress(Exception):  # on a full disk, say
+                self.save("last")
+        detail = (str(error).strip() or type(error).__name__).splitlines()[-1]
+        meaning, change = explained(error, self.settings)
+        if not meaning:
+            traceback.print_exception(error)
+        kept = f"checkpoint of step {self.saved}" if self.saved else "no checkpoint yet"
+        line = f"{self.run.name}: {meaning or 'an error'} (step {self.step + 1}: {detail:.200}); "
+        line += f"{kept}; continue with: digit train --resume {self.run.name}{change}"
+        if self.trainer.is_global_zero:
+            with contextlib.suppress(OSError):
+                state = self.state | {"state": "failed", "error": line}
+                write_json(self.run / "progress.json", state)
+        return RuntimeError(line)
 
 
 def write_json(path: Path, content: dict) -> None:
@@ -309,22 +335,36 @@ def write_json(path: Path, content: dict) -> None:
     clean = {
         k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in content.items()
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(clean, indent=1))
-    temporary.replace(path)
+    with atomic(path) as file:
+        json.dump(clean, file, indent=1)
+
+
+def precision_here(wanted: str) -> str:
+    """The precision this machine trains in; "auto": half where its processor computes in it."""
+    cuda = torch.cuda.is_available()
+    if wanted != "auto":
+        return "bf16-mixed" if wanted == "16-mixed" and not cuda else wanted  # fp16 needs a GPU
+    if cuda:
+        return "bf16-mixed" if torch.cuda.get_device_capability() >= (8, 0) else "16-mixed"
+    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
 
 
 def fit(run: Path) -> dict:
     """Train the run of `<run>/parameters.yaml`, from its last checkpoint if it has one.
 
     Writes metrics.csv, progress.json, TensorBoard events, checkpoints/{best,last}.ckpt and, when
-    the whole training is done, result.json, which it returns. Raises ValueError for a loss that is
-    not finite and KeyboardInterrupt after a signal; both leave a checkpoint to resume from.
+    the whole training is done, result.json, which it returns. Raises RuntimeError, one line with
+    the cure, for what ends a training early, and KeyboardInterrupt after a signal; both leave a
+    checkpoint to resume from, of the last whole step where that is possible.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     parameters = yaml.safe_load((run / "parameters.yaml").read_text())
     settings = Settings(**parameters["settings"])
+    cuda, world = torch.cuda.is_available(), settings.devices * settings.nodes
+    if cuda and settings.devices > torch.cuda.device_count():
+        there = f"this machine has {torch.cuda.device_count()} GPUs"
+        raise ValueError(f"--set devices={settings.devices}: {there}; ask for so many at most")
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     network = build_network(settings.network, parts=settings.parts)
     weights = settings.weights or (IMAGENET if settings.network == "full" else "")
@@ -333,47 +373,50 @@ def fit(run: Path) -> dict:
     elif weights:
         print(f"{weights} is not there: HRNet starts from random weights, learning takes longer")
     network = network.to(memory_format=torch.channels_last)
+    network = share_norms(network, cuda) if world > 1 else network
     data = open_data(Path(parameters["root"]), settings)
     module = HandTraining(network, settings, run)
     n = len(data.train_frames)
     module.steps_per_epoch = n / settings.batch_size
-    module.steps = data.steps = settings.steps or max(
-        1, round(settings.epochs * module.steps_per_epoch)
-    )
+    steps = settings.steps or max(1, round(settings.epochs * module.steps_per_epoch))
+    module.steps = data.steps = steps
     last = run / "checkpoints" / "last.ckpt"
     last.parent.mkdir(exist_ok=True)
-    scaler = None
     if last.exists():
         state = torch.load(last, weights_only=True, map_location="cpu")
         network.load_state_dict(state["state_dict"])
         if module.ema is not None:
             module.ema.module.load_state_dict(state["ema"])
             module.ema.n_averaged += state["step"]
-        module.resume_state, module.best, scaler = state, state["best"], state["scaler"]
-        module.start = module.step = data.start = state["step"]
-        module.elapsed = state["seconds"]
-    precision = settings.precision
-    if precision == "16-mixed" and not torch.cuda.is_available():
-        print("fp16 needs a GPU: training in bf16 here")
-        precision = "bf16-mixed"
-    if int(os.environ.get("LOCAL_RANK", 0)) == 0:
-        trim_metrics(run / "metrics.csv", module.start)
+        module.resume_state, module.best, module.elapsed = state, state["best"], state["seconds"]
+        module.start = module.step = module.saved = data.start = state["step"]
     trainer = pl.Trainer(
-        accelerator="auto", devices=settings.devices, num_nodes=settings.nodes,
-        strategy="ddp" if settings.devices * settings.nodes > 1 else "auto",
-        precision=precision, max_epochs=1, accumulate_grad_batches=settings.accumulate,
-        gradient_clip_val=settings.clip_norm or None, use_distributed_sampler=False,
-        sync_batchnorm=settings.devices * settings.nodes > 1 and torch.cuda.is_available(),
+        accelerator="cuda" if cuda else "cpu", devices=settings.devices, num_nodes=settings.nodes,
+        strategy=DDPStrategy(
+            broadcast_buffers=False, gradient_as_bucket_view=True, timeout=timedelta(minutes=10)
+        ) if world > 1 else "auto",
+        precision=precision_here(settings.precision), max_epochs=1,
+        accumulate_grad_batches=settings.accumulate, use_distributed_sampler=False, benchmark=cuda,
         logger=pl.loggers.TensorBoardLogger(run, name="", version="tensorboard"),
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         num_sanity_val_steps=0, limit_val_batches=0,
     )  # fmt: skip
-    trainer.scaler_state = scaler
-    if module.start < module.steps:
-        trainer.fit(module, data)
-    if module.stop_signal:
-        raise KeyboardInterrupt(f"stopped at step {module.step} of {module.steps}")
+    if trainer.is_global_zero:
+        trim_metrics(run / "metrics.csv", module.start)
+        for left_over in last.parent.glob(".*.ckpt.*"):  # of a process killed while it saved
+            left_over.unlink()
+    if module.start < steps:
+        with module.heeding_signals():
+            try:
+                trainer.fit(module, data)
+            except Exception as error:
+                raise module.failure(error) from error
+        if not module.done:
+            if trainer.is_global_zero:
+                write_json(run / "progress.json", module.state | {"state": "stopped"})
+            raise KeyboardInterrupt(f"stopped at step {module.step} of {steps}")
     result = {**module.best, "steps": module.step, "frames": n, "network": settings.network}
+    result |= {"precision": trainer.precision, "processes": world}
     result |= {"seconds": module.seconds() if module.step > module.start else module.elapsed}
     if trainer.is_global_zero:
         write_json(run / "result.json", result)
@@ -387,7 +430,5 @@ def trim_metrics(path: Path, step: int) -> None:
     if path.exists():
         with path.open(newline="") as file:
             rows = [r for r in list(csv.reader(file))[1:] if len(r) == 5 and int(r[0]) <= step]
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="") as file:
-        csv.writer(file).writerows([header, *rows])
-    temporary.replace(path)
+    with atomic(path) as file:
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])

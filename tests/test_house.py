@@ -6,8 +6,8 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 ORDER = (
     "skeleton", "geometry", "pickles", "annotations", "interhand", "store", "hand", "raster",
-    "masks", "dataset", "network", "losses", "figures", "metrics", "inference",
-    "photo", "accounts", "browser", "settings",
+    "masks", "dataset", "network", "losses", "figures", "metrics", "inference", "export",
+    "photo", "accounts", "browser", "settings", "processes",
     "training", "runs", "__main__",
 )  # fmt: skip
 GENERATOR = ("tree", "poses", "shading", "people", "synth")
