@@ -6,6 +6,13 @@ import os
 import sys
 from pathlib import Path
 
+ARMS = {  # of the ablation: what the part features see, all else equal
+    "none": {"parts": "none", "weight_parts": 0},  # there are none: the image's features alone
+    "predicted": {"parts": "predicted"},  # DIGIT
+    "true": {"parts": "true", "weight_parts": 0},  # the truth, in evaluation too: a bound
+    "untaught": {"parts": "predicted", "weight_parts": 0},  # DIGIT's size without a part loss
+}
+
 
 def synth(args) -> None:
     from digit_synth import synthesize
@@ -69,15 +76,21 @@ def list_runs(_args) -> None:
 
 def ablation(args) -> None:
     from . import runs
+    from .settings import make_settings
 
     overrides = dict(pair.partition("=")[::2] for pair in args.set)
-    members = runs.ablation(args.preset, overrides, args.seeds, args.arms)
-    runs.sweep(args.root, args.preset, members)
-    values = {"root": str(args.root.resolve()), "preset": args.preset, "overrides": overrides}
-    values |= {"seeds": args.seeds, "arms": args.arms, "out": str(args.out.resolve())}
-    notebook = "07_ablation.ipynb"
-    runs.execute_notebook(runs.NOTEBOOKS / notebook, runs.runs_dir() / notebook, values)
-    print((args.out / "ablation.md").read_text())
+    members = {
+        f"{arm}-{seed}": make_settings(args.preset, {**overrides, **ARMS[arm], "seed": seed})
+        for seed in range(1, args.seeds + 1)
+        for arm in args.arms
+    }
+    found = runs.sweep(args.root, args.preset, members)
+    out = (args.out or runs.PROJECT / "figures").resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    values = {"members": {name: str(run.resolve()) for name, run in found.items()}, "out": str(out)}
+    name = "07_ablation.ipynb"
+    runs.execute_notebook(runs.NOTEBOOKS / name, runs.runs_dir() / "ablation" / name, values)
+    print((out / "ablation.md").read_text())
 
 
 def evaluate(args) -> None:
@@ -175,8 +188,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--preset", default="quick")
     sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
     sub.add_argument("--seeds", type=int, default=3)
-    sub.add_argument("--arms", nargs="+", default=["none", "predicted", "true"])
-    sub.add_argument("--out", type=Path, default=Path("figures"), help="for ablation.md and .png")
+    sub.add_argument("--arms", nargs="+", default=["none", "predicted", "true"], choices=ARMS)
+    sub.add_argument("--out", type=Path, help="for ablation.md and ablation.png; default: figures/")
     command("runs", list_runs, "list the runs: state, epoch, best error, time")
     sub = command("evaluate", evaluate, "errors by the paper's protocol")
     sub.add_argument("--root", type=Path, required=True)

@@ -10,7 +10,6 @@ runs/<date>-<name>-<short id>/
 """
 
 import contextlib
-import dataclasses
 import fcntl
 import json
 import os
@@ -22,7 +21,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from importlib import metadata
 from pathlib import Path
@@ -30,17 +29,11 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from .settings import HEADLINE, Settings, make_settings
+from .settings import Settings, make_settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = PROJECT / "notebooks"
 LOSSES = ("loss", "parts", "joints", "relative_root_depth", "hand_type", "bones")
-ARMS = {  # of the ablation, notebook 07: what the part features see, all else equal
-    "none": {"parts": "none", "weight_parts": 0.0},  # there are none: the image's features alone
-    "predicted": {"parts": "predicted"},  # DIGIT
-    "true": {"parts": "true", "weight_parts": 0.0},  # the truth, in evaluation too: a bound
-    "untaught": {"parts": "predicted", "weight_parts": 0.0},  # DIGIT's size without a part loss
-}
 
 
 def project_path(path: str | Path) -> Path:
@@ -78,8 +71,7 @@ def create_run(root: Path, preset: str, settings: Settings, name: str = "") -> P
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     run = runs_dir() / f"{stamp}-{name or preset}-{secrets.token_hex(2)}"
     run.mkdir(parents=True)
-    content = {"root": str(root.resolve()), "preset": preset}
-    content["settings"] = dataclasses.asdict(settings)
+    content = {"root": str(root.resolve()), "preset": preset, "settings": vars(settings)}
     (run / "environment.json").write_text(json.dumps(environment(root, settings), indent=1))
     (run / "parameters.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     return run
@@ -87,9 +79,7 @@ def create_run(root: Path, preset: str, settings: Settings, name: str = "") -> P
 
 def open_run(run: str, root: Path, preset: str, overrides: dict) -> Path:
     """The named run, or a new one where `run` is empty."""
-    if run:
-        return find_run(run)
-    return create_run(root, preset, make_settings(preset, overrides))
+    return find_run(run) if run else create_run(root, preset, make_settings(preset, overrides))
 
 
 def parameters(run: Path) -> tuple[Path, Settings]:
@@ -98,7 +88,7 @@ def parameters(run: Path) -> tuple[Path, Settings]:
     return Path(content["root"]), Settings(**content["settings"])
 
 
-def data_fingerprint(root: Path, settings: Settings) -> dict[str, str]:
+def fingerprints(root: Path, settings: Settings) -> dict[str, str]:
     """Of the labels and fits of the splits that a run learns from and is judged by."""
     from .interhand import open_index
 
@@ -107,7 +97,7 @@ def data_fingerprint(root: Path, settings: Settings) -> dict[str, str]:
 
 
 def environment(root: Path, settings: Settings) -> dict:
-    """Versions, git state, machine, and the fingerprint of the data set's annotations."""
+    """Versions, git state, machine, seed, protocol and the fingerprint of the annotations."""
     packages = ("torch", "torchvision", "pytorch-lightning", "timm", "numpy", "numba", "lmdb")
     git = {}
     for name, words in (("commit", "rev-parse HEAD"), ("changes", "status --porcelain")):
@@ -116,7 +106,7 @@ def environment(root: Path, settings: Settings) -> dict:
     return {
         "python": platform.python_version(), "machine": platform.machine(), "cpus": os.cpu_count(),
         "packages": {name: metadata.version(name) for name in packages}, "git": git,
-        "command": sys.argv, "data": data_fingerprint(root, settings), "seed": settings.seed,
+        "command": sys.argv, "data": fingerprints(root, settings), "seed": settings.seed,
         "started": datetime.now().isoformat("T", "seconds"),
     }  # fmt: skip
 
@@ -129,20 +119,13 @@ def execute_notebook(notebook: Path, output: Path, parameters: dict) -> Path:
     import papermill
 
     output.parent.mkdir(parents=True, exist_ok=True)
+    options = {"cwd": PROJECT, "kernel_name": "python3", "progress_bar": False}
+    options["extra_arguments"] = ["--log-level=CRITICAL"]  # errors stand in the notebook
     try:
-        papermill.execute_notebook(
-            notebook,
-            output,
-            parameters,
-            cwd=PROJECT,
-            progress_bar=False,
-            kernel_name="python3",
-            extra_arguments=["--log-level=CRITICAL"],
-        )
+        papermill.execute_notebook(notebook, output, parameters, **options)
     except papermill.exceptions.PapermillExecutionError as error:
-        raise RuntimeError(
-            f"{output}: cell {error.exec_count} failed: {error.ename}: {error.evalue}"
-        ) from error
+        cause = f"cell {error.exec_count} failed: {error.ename}: {error.evalue}"
+        raise RuntimeError(f"{output}: {cause}") from error
     return output
 
 
@@ -167,10 +150,11 @@ def claimed(run: Path) -> Iterator[None]:
             print(word, os.getpid(), file=file, flush=True)
 
         say("running")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the training's own
         try:
             yield
-        except BaseException as error:
-            say("stopped" if isinstance(error, KeyboardInterrupt | SystemExit) else "failed")
+        except (KeyboardInterrupt, SystemExit):
+            say("stopped")
             raise
         say("ended")
 
@@ -178,19 +162,19 @@ def claimed(run: Path) -> Iterator[None]:
 def trainer(run: Path) -> int | None:
     """The number of the process that trains the run; None where none does."""
     with contextlib.suppress(FileNotFoundError), (run / "process").open() as file:
+        word, *process = file.read().split() or [""]
         try:
-            fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if word == "running":  # else not even asking for the lock, which would be in the way
+                fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            return int(file.read().split()[1])
+            return int(process[0])
     return None
 
 
 def state(run: Path) -> str:
     """new, running, finished, or what to resume: stopped by a signal, failed (or killed)."""
-    if (run / "result.json").exists():
-        return "finished"
-    if trainer(run):
-        return "running"
+    if (run / "result.json").exists() or trainer(run):
+        return "finished" if (run / "result.json").exists() else "running"
     if not (run / "process").exists():
         return "new"
     return "stopped" if (run / "process").read_text().startswith("stopped") else "failed"
@@ -205,8 +189,8 @@ def launch(run: Path) -> subprocess.Popen | None:
         return None
     command = [sys.executable, "-m", "digit", "fit", str(run)]
     with (run / "log.txt").open("a") as log:
-        output = dict(stdout=log, stderr=subprocess.STDOUT)
-        process = subprocess.Popen(command, **output, cwd=PROJECT, start_new_session=True)
+        output = {"stdout": log, "stderr": subprocess.STDOUT, "start_new_session": True}
+        process = subprocess.Popen(command, cwd=PROJECT, **output)
     while process.poll() is None and not trainer(run):
         time.sleep(0.05)
     return process
@@ -230,7 +214,7 @@ def progress_line(run: Path) -> str:
     """Epoch, step, speed, best error, time left and losses in one line."""
     said = progress(run)
     if "seconds" not in said:
-        return f"{run.name}: {said.get('state', 'starting')}"
+        return f"{run.name}: starting"
     left, best = round(said["seconds_left"] or 0), said["best"].get("mpjpe_all")
     best = f"{best:.1f} mm" if best else "–"
     losses = [f"{name} {said[name]:.2f}" for name in LOSSES if said.get(name) is not None]
@@ -276,23 +260,24 @@ def train(run: Path, note: Callable[[], str] = str) -> dict:
     executed, record = run / "04_training.ipynb", run / "environment.json"
     if process := trainer(run):
         raise ValueError(f"{run.name} is being trained already, by process {process}")
-    now = environment(root, settings)
-    if json.loads(record.read_text())["data"] != now["data"]:
-        raise ValueError(f"{root} has changed since {run.name} began on it: start a new run")
+    now, then = environment(root, settings), json.loads(record.read_text())["data"]
+    for split, labels in now["data"].items():
+        if then.get(split, labels) != labels:
+            raise ValueError(f"{root}: {split} has changed since {run.name} began: start a new run")
     if executed.exists():
-        earlier = run / "earlier" / f"{sum(1 for _ in run.glob('earlier/*')) + 1}"
+        earlier = run / "earlier" / str(1 + sum(1 for _ in run.glob("earlier/*")))
         earlier.mkdir(parents=True)
         for path in (executed, record):
             path.rename(earlier / path.name)
         record.write_text(json.dumps(now, indent=1))
     done = threading.Event()
     watcher = threading.Thread(target=_watch, args=(run, done, note), daemon=True)
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     watcher.start()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        execute_notebook(NOTEBOOKS / "04_training.ipynb", executed, {"run": str(run)})
+        execute_notebook(NOTEBOOKS / executed.name, executed, {"run": str(run)})
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"{run.name} stopped; digit train --resume {run.name}") from None
+        raise KeyboardInterrupt(f"stopped; go on with digit train --resume {run.name}") from None
     finally:
         stop(run)
         signal.signal(signal.SIGTERM, before)
@@ -331,23 +316,9 @@ def curves(run: Path) -> pd.DataFrame:
     return table.pivot_table(index="step", columns="name", values="value", aggfunc="last")
 
 
-def ablation(preset: str, overrides: dict, seeds: int, arms: Sequence[str]) -> dict[str, Settings]:
-    """The settings of the ablation's members, `<arm>-<seed>`, all arms of a seed in turn.
-
-    Raises ValueError for an unknown arm, and what `make_settings` raises.
-    """
-    if unknown := [arm for arm in arms if arm not in ARMS]:
-        raise ValueError(f"--arms {unknown[0]}: choose of {', '.join(ARMS)}")
-    return {
-        f"{arm}-{seed}": make_settings(preset, {**overrides, **ARMS[arm], "seed": seed})
-        for seed in range(1, seeds + 1)
-        for arm in arms
-    }
-
-
 def find_member(root: Path, settings: Settings) -> Path | None:
     """The run of these labels and settings, a finished one first; None where there is none."""
-    found, data = [], data_fingerprint(root, settings)
+    found, data = [], fingerprints(root, settings)
     same = dict.fromkeys(("workers", "log_every", "checkpoint_every"))  # change no result
     for path in sorted(runs_dir().glob("*/parameters.yaml")):
         content, run = yaml.safe_load(path.read_text()), path.parent
@@ -404,36 +375,26 @@ def demo(frames: int, minutes: float) -> None:
 
     from .masks import prepare
 
-    start, root, out = time.monotonic(), PROJECT / "data" / "demo", runs_dir() / "demo"
+    root, out = PROJECT / "data" / "demo", runs_dir() / "demo"
 
-    def say(text: str) -> None:
-        print(f"[{time.monotonic() - start:4.0f} s] {text}", flush=True)
+    def notebooks(values: dict, *names: str) -> None:
+        for name in names:
+            print(f"{datetime.now():%H:%M:%S} notebook {name}", flush=True)
+            execute_notebook(NOTEBOOKS / f"{name}.ipynb", out / f"{name}.ipynb", values)
 
-    say(f"{frames} synthetic frames → {root}")
+    print(f"{frames} synthetic frames, their index, images and masks → {root}", flush=True)
     synthesize(root, frames, seed=1)
-    say("index, image LMDB, mask LMDB")
     prepare(root)
-    for number in ("01_data_inspection", "02_mask_rendering", "03_model_building"):
-        _demo_notebook(number, out, {"root": str(root)}, say)
+    notebooks({"root": str(root)}, "01_data_inspection", "02_mask_rendering", "03_model_building")
     try:
         run = find_run("-demo-????")
     except FileNotFoundError:
-        overrides = {"minutes": minutes, "epochs": 1000}
-        run = create_run(root, "quick", make_settings("quick", overrides), "demo")
-    if not (run / "result.json").exists():
-        say(f"training for {minutes} minutes → {run}")
+        settings = make_settings("quick", {"minutes": minutes, "epochs": 1000})
+        run = create_run(root, "quick", settings, "demo")
+    if state(run) != "finished":
+        print(f"{datetime.now():%H:%M:%S} training for {minutes} minutes → {run}", flush=True)
         train(run)
-    for number in ("05_evaluation", "06_error_analysis"):
-        _demo_notebook(number, out, {"run": str(run)}, say)
-    summary = pd.read_csv(run / "summary_test.csv", index_col=0).reindex(columns=HEADLINE)
-    report = (run / "report_test.txt").read_text().splitlines()
-    say("done\n\nmm, handedness as a share; test subjects the network has never seen\n")
-    print(summary.to_string(float_format="{:.2f}".format, na_rep="–"))
-    print("\nprotocol:", next(line for line in report if line.startswith("this: "))[6:])
+    notebooks({"run": str(run)}, "05_evaluation", "06_error_analysis")
+    print(f"\ntest subjects the network has never seen; {(run / 'report_test.txt').read_text()}")
     print(f"executed notebooks: {out} and {run / '04_training.ipynb'}")
     print(f"figures of the worst frames, errors, checkpoints: {run}\nnext: make lab")
-
-
-def _demo_notebook(name: str, out: Path, values: dict, say) -> None:
-    say(f"notebook {name}")
-    execute_notebook(NOTEBOOKS / f"{name}.ipynb", out / f"{name}.ipynb", values)
