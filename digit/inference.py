@@ -238,8 +238,9 @@ def _cut(
     scale, shift = affine[0, 0], affine[:, 2]
     if scale > 0.2 and max(image.shape) < 2**15 - 1:  # all of InterHand2.6M, as evaluation does
         return cv2.warpAffine(image, affine, (size, size))
-    low = np.maximum(np.floor(-shift / scale), 0).astype(int)
-    high = np.ceil((size - shift) / scale).astype(int) + 1
+    margin = int(1 / scale)
+    low = np.maximum(np.floor(-shift / scale) - margin, 0).astype(int)
+    high = np.ceil((size - shift) / scale).astype(int) + margin
     patch = image[low[1] : high[1], low[0] : high[0]]
     shape = np.array(patch.shape[1::-1])
     k = np.maximum(1, np.minimum(0.5 / scale, shape)).astype(int)

@@ -66,7 +66,7 @@ function renderPicture({ model, el }) {
   const canvas = document.createElement("canvas"), context = canvas.getContext("2d");
   const image = new Image(), ratio = window.devicePixelRatio || 1;
   let box = model.get("box"), drag = null, waiting = 0, unsent = false;
-  Object.assign(canvas, { tabIndex: 0 });
+  Object.assign(canvas, { tabIndex: 0, className: "digit-picture" });
   Object.assign(canvas.style, { maxWidth: "100%", display: "block", touchAction: "none" });
   el.dataset.lmSuppressShortcuts = "true"; // arrow keys move the box, not the cells
   el.style.flex = "none";
@@ -214,6 +214,7 @@ function renderSpace({ model, el }) {
   el.style.flex = "none";
   el.append(canvas);
   Object.assign(canvas.style, { display: "block", cursor: "grab", touchAction: "none" });
+  canvas.className = "digit-space";
   canvas.title = "drag to turn, wheel to zoom, double click for the first view";
 
   function projection(low, high) { // x right, y down, z away; a little perspective

@@ -123,7 +123,9 @@ def place_hands(
 
     def at(depth_mm: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 42 3"]:
         wrists_mm = torch.from_numpy(depth_mm[:, None] + [0.0, left_mm])
-        return geometry.place_hands(joints_px, relative_mm, wrists_mm, *camera).numpy()
+        n = len(depth_mm)
+        hands = joints_px.expand(n, N_JOINTS, 2), relative_mm.expand(n, N_JOINTS)
+        return geometry.place_hands(*hands, wrists_mm, *camera).numpy()
 
     tried = at(DEPTHS_MM)
     bones = np.linalg.norm(tried[:, BONES[:, 0]] - tried[:, BONES[:, 1]], axis=-1)
@@ -219,13 +221,16 @@ class OwnPhoto(_Desk):
             self._take(data)
 
     def _take(self, source: int | Path | bytes) -> None:
-        if source in (-1, Path()):
+        if source in (-1, Path()):  # nothing chosen
             return
         self.estimate = None
         if isinstance(source, int):
             one = self.frames.frame(source)
-            self.image, box = read_image(image_store(self.frames.root), one.key), one.bbox_xywh
-            self._set_camera("annotated", *one.focal, *one.princpt)
+            self.image, box = (
+                read_image(image_store(self.frames.root), one.key),
+                one.bbox_xywh.tolist(),
+            )
+            self._set_camera("annotated", *one.focal.tolist(), *one.princpt.tolist())
         else:
             self.image, focal_px = read_photo(source)
             h, w = self.image.shape[:2]
@@ -234,6 +239,7 @@ class OwnPhoto(_Desk):
                 self._set_camera("by the photo's EXIF entry", focal_px, focal_px, w / 2, h / 2)
             else:
                 self._assume()
+        self.example.value = source if isinstance(source, int) else -1
         self.canvas.show(self.image)
         self._move(box)
 
@@ -276,7 +282,7 @@ class OwnPhoto(_Desk):
         if self.estimate is None:
             return
         fx, fy, cx, cy = _numbers(self.camera.value, "focal x, y, centre x, y")
-        joints_mm = place_hands(self.estimate, [fx, fy], [cx, cy], self.hand_mm.value)
+        joints_mm = place_hands(self.estimate, [fx, fy], [cx, cy], float(self.hand_mm.value))
         self.joints_cam_mm = self._seen(joints_mm)
         self.space.draw(figures.hand_strokes(self.joints_cam_mm))
         right, left = (f"{p:.0%}" for p in self.estimate.hand_type)

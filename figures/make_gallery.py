@@ -1,0 +1,101 @@
+"""The gallery of the README: main views of a data set and a run, as small pictures in this folder.
+
+    make gallery                                      # of data/demo and the latest run
+    make gallery ARGS="--root ROOT --run RUN --weights CKPT"
+
+The widgets are photographed in JupyterLab, in headless Chromium at 1400×900; without Chromium
+those pictures stay as they are. Only synthetic frames are shown: the real ones are not ours to
+give away.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from digit import figures, interhand, runs
+from digit.dataset import InterHandDataset
+
+HERE = Path(__file__).parent
+LARGEST = 150_000  # bytes of a picture
+VIEWS = {  # notebook → what is put at the top of the page
+    "01_data_inspection": "canvas.digit-space",
+    "06_error_analysis": ".digit",
+    "08_own_photo": "canvas.digit-space",
+}
+
+
+def keep(picture: np.ndarray, name: str) -> None:
+    """Write an RGB picture as a JPEG of at most `LARGEST` bytes."""
+    for quality in range(88, 30, -6):
+        code = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        if len(code) <= LARGEST:
+            break
+    (HERE / f"{name}.jpg").write_bytes(code)
+    print(f"{name}.jpg: {len(code) // 1000} kB, quality {quality}")
+
+
+def of_figure(figure: figures.Picture) -> np.ndarray:
+    """A figure as RGB pixels."""
+    data = np.frombuffer(figure._repr_png_(), np.uint8)
+    return cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+
+
+def families(index: interhand.Index, columns: int = 6) -> np.ndarray:
+    """A frame of each family of two hands, in colour, the hands wholly inside, as crops."""
+    two = index.take(index["hand_type"] == 2)
+    cut = two["right_hidden_by_frame"] + two["left_hidden_by_frame"]
+    names, rows = two["family"].astype(str), np.lexsort([cut, two["camera"].astype(str) >= "41"])
+    _, first = np.unique(names[rows], return_index=True)
+    each = two.take(rows[first])
+    crops = InterHandDataset(each, 192).batch(range(len(each))).image.permute(0, 2, 3, 1).numpy()
+    captions = [name.replace("_", " ") for name in each["family"]]
+    return of_figure(figures.contact_sheet(list(crops), captions, columns=columns))
+
+
+def photograph(given: dict[str, dict]) -> None:
+    """Open the notebooks in JupyterLab, run them, and take a picture of each one's widget."""
+    sys.path.insert(0, str(runs.PROJECT / "tests"))
+    import lab
+
+    if not any(map(shutil.which, lab.BROWSERS)):
+        print("no Chromium here: the pictures of the widgets stay as they are")
+        return
+    with tempfile.TemporaryDirectory() as folder, lab.open_lab(Path(folder)) as view:
+        for name, parameters in given.items():
+            view.open(name, **parameters)
+            view.run_all(900)
+            top = "element => element.closest('.jp-Cell').scrollIntoView({block: 'start'})"
+            view.page.locator(VIEWS[name]).first.evaluate(top)
+            view.page.wait_for_timeout(4000)
+            shot = np.frombuffer(view.page.screenshot(), np.uint8)
+            keep(cv2.imdecode(shot, cv2.IMREAD_COLOR_RGB), f"gallery_{name}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", type=Path, default=runs.PROJECT / "data/demo")
+    parser.add_argument(
+        "--run", default="latest", help="with its errors: digit evaluate, or make demo"
+    )
+    parser.add_argument(
+        "--weights", default="", help="a checkpoint for notebook 08; else the run's"
+    )
+    args = parser.parse_args()
+    root, run = args.root.resolve(), runs.find_run(args.run).resolve()
+    index = interhand.open_index(root, "train")
+    keep(families(index), "gallery_families")
+    weights = args.weights or str(run / "checkpoints/best.ckpt")
+    photograph({
+        "01_data_inspection": {"root": str(root), "real": "none"},
+        "06_error_analysis": {"run": str(run), "root": str(root)},
+        "08_own_photo": {"checkpoint": weights, "real": str(root)},
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
