@@ -395,6 +395,7 @@ def demo(frames: int, minutes: float) -> None:
         print(f"{datetime.now():%H:%M:%S} training for {minutes} minutes → {run}", flush=True)
         train(run)
     notebooks({"run": str(run)}, "05_evaluation", "06_error_analysis")
+    notebooks({"checkpoint": str(run)}, "08_own_photo")
     print(f"\ntest subjects the network has never seen; {(run / 'report_test.txt').read_text()}")
     print(f"executed notebooks: {out} and {run / '04_training.ipynb'}")
     print(f"figures of the worst frames, errors, checkpoints: {run}\nnext: make lab")

@@ -83,6 +83,11 @@ def test_the_chapters_on_errors_follow_one_another(tiny_run, tmp_path):
     assert len(claims) >= 3 and all(claims), claims
 
 
+def test_the_chapter_on_own_photos(tiny_root, tiny_run, tmp_path):
+    claims = execute("08_own_photo", tmp_path, checkpoint=str(tiny_run), real=str(tiny_root), n=2)
+    assert len(claims) >= 3 and all(claims), claims
+
+
 def test_real_frames_are_looked_at_where_they_lie(shared, tmp_path):
     claims = execute("01_data_inspection", tmp_path, root=str(shared / "data/InterHand2.6M_sample"))
     assert claims and all(claims), claims
