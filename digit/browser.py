@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import plotly
-from jaxtyping import Bool, Num, UInt8
+from jaxtyping import Bool, UInt8
 
 from . import figures
 from .accounts import Frames, Marks, Model, Shot, Source, sentence, write
@@ -50,9 +50,9 @@ SLICES = {  # name → what `DataFrame.eval` is asked; those of missing columns 
 TAGS = ("wrong hand", "hidden", "bad label", "look again")  # offered beside those in use
 
 
-def _plain(array: Num[np.ndarray, "..."]) -> list:
+def _plain(values: Any) -> list:
     """Tenths, as lists, NaN as None: JSON has no other."""
-    array = np.round(np.asarray(array, float), 1)
+    array = np.round(np.asarray(values, float), 1)
     return np.where(np.isfinite(array), array.astype(object), None).tolist()
 
 
@@ -354,7 +354,7 @@ class FailureBrowser(anywidget.AnyWidget):
         for model in self.models[1:]:
             found = model.row_of.get(frame["image_id"])
             errors.append(np.full(len(JOINTS), np.nan) if found is None else
-                          model.table[ERRORS].iloc[found])  # fmt: skip
+                          model.table.iloc[found][ERRORS])  # fmt: skip
         content = {"row": row, "key": self.key(row), "facts": facts, **self.marks.of(self.key(row))}
         content |= {"errors": [_plain(e) for e in errors], "fault": "", "pictures": []}
         try:
@@ -408,27 +408,30 @@ class FailureBrowser(anywidget.AnyWidget):
 
     # Out
 
-    def export(self, path: Path | str) -> Path:
-        """Write the frames that pass, in order, by the path's ending, and give the path.
+    def export(self, path: Path | str, rows: Sequence[int] | None = None) -> Path:
+        """Write the frames that pass, or these rows, by the path's ending, and give the path.
 
         .txt: file names; .csv: the rows with tags and notes; .html: up to `PAGE_LIMIT` frames as
         one page that needs no kernel and nothing from the net. ValueError for another ending.
         """
-        path = Path(path)
+        path, given = Path(path), self.state
+        if rows is not None:
+            given = given | {"query": "rows given by name", "slices": [], "ranges": []}
+        rows = [int(row) for row in (self.rows if rows is None else rows)]
         if path.suffix == ".txt":
-            return write(path, "".join(f"{self.key(int(row))}\n" for row in self.rows))
+            return write(path, "".join(f"{self.key(row)}\n" for row in rows))
         if path.suffix == ".csv":
-            return write(path, self.table.iloc[self.rows].to_csv(index=False))
+            return write(path, self.table.iloc[rows].to_csv(index=False))
         if path.suffix != ".html":
             raise ValueError(f"{path}: give a file that ends in .txt, .csv or .html")
         cards = []
-        for row in self.rows[:PAGE_LIMIT].tolist():
+        for row in rows[:PAGE_LIMIT]:
             card, pictures = self._describe(row, **self.look | {"layer": "picture"})
             for shown, picture in zip(card["pictures"], pictures):
                 shown["jpeg"] = base64.b64encode(jpeg(picture, 80)).decode()
             cards.append(card)
-        page = {"cards": cards, "passed": len(self.rows), "models": [m.name for m in self.models]}
-        page |= {"filter": self.state, "chains": figures.CHAINS, "fingers": _finger_colors()}
+        page = {"cards": cards, "passed": len(rows), "models": [m.name for m in self.models]}
+        page |= {"filter": given, "chains": figures.CHAINS, "fingers": _finger_colors()}
         data = json.dumps(page).replace("<", "\\u003c")  # no tag may end the script
         text = (ASSETS / "browser.html").read_text().replace("/*CODE*/", self._esm)
         return write(path, text.replace("/*DATA*/", data))
