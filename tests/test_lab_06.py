@@ -22,9 +22,9 @@ def two_runs(tiny_root, tiny_run, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def shown(lab, two_runs) -> Lab:  # noqa: F811
+def shown(lab, two_runs, tiny_root) -> Lab:  # noqa: F811
     """The notebook, run, its browser in view."""
-    lab.open("06_error_analysis", run=str(two_runs[0]), split="train", n=1)
+    lab.open("06_error_analysis", run=str(two_runs[0]), root=str(tiny_root), split="train", n=1)
     show(lab)
     return lab
 
