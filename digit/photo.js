@@ -67,7 +67,7 @@ function renderPicture({ model, el }) {
   const image = new Image(), ratio = window.devicePixelRatio || 1;
   let box = model.get("box"), drag = null, waiting = 0, unsent = false;
   Object.assign(canvas, { tabIndex: 0, className: "digit-picture" });
-  Object.assign(canvas.style, { maxWidth: "100%", display: "block", touchAction: "none" });
+  Object.assign(canvas.style, { display: "block", touchAction: "none" });
   el.dataset.lmSuppressShortcuts = "true"; // arrow keys move the box, not the cells
   el.style.flex = "none";
   el.append(canvas);

@@ -5,6 +5,7 @@ cannot be read or computed is said in a sentence; a widget does not die of a pic
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from functools import partial
 from html import escape
@@ -34,9 +35,9 @@ DEPTHS_MM = np.geomspace(80, 20_000, 400)
 SMALL_PX = 40  # a smaller box shows less than any the network has learnt from
 TILES, TILE_PX = 12, 170  # views of an instant beside each other, their height
 KNOWN = {"subject": ("subject", ""), "family": ("family", ""),
-         "hands_distance_mm": ("hands apart by mm", ".0f"),
-         "right_hidden_by_other": ("right hand hidden by the left", ".0%"),
-         "left_hidden_by_other": ("left by the right", ".0%")}  # fmt: skip
+         "hands_distance_mm": ("skin from skin, mm:", ".0f"),
+         "right_hidden_by_other": ("right hand hidden by the left:", ".0%"),
+         "left_hidden_by_other": ("left hand hidden by the right:", ".0%")}  # fmt: skip
 VIEW = math.atan2(figures.EYE[0], -figures.EYE[2]), -math.asin(figures.EYE[1])  # yaw, pitch
 CHOSEN = figures.LINE_COLORS[1]
 LEVELS = {"capture": "capture", "sequence": "seq_name", "instant": "frame_idx", "camera": "camera"}
@@ -133,6 +134,13 @@ def place_hands(
     return at(np.interp([hand_mm], np.maximum.accumulate(bones) / BONES_PER_LENGTH, DEPTHS_MM))[0]
 
 
+def _row(*children: widgets.Widget, kind: type = widgets.HBox) -> widgets.Box:
+    return kind(children, layout=dict(gap="4px 12px", flex="0 0 auto"))
+
+
+_column = partial(_row, kind=widgets.VBox)
+
+
 class _Desk(widgets.VBox):
     """Widgets whose doings speak in `note` when they fail, and do not set each other off."""
 
@@ -158,14 +166,6 @@ class _Desk(widgets.VBox):
         self.note.value += f"<b>⚠ {escape(text)}</b><br>"
 
 
-def _row(*children: widgets.Widget) -> widgets.HBox:
-    return widgets.HBox(children, layout=dict(gap="12px", flex="0 0 auto"))
-
-
-def _column(*children: widgets.Widget) -> widgets.VBox:
-    return widgets.VBox(children, layout=dict(flex="0 0 auto"))
-
-
 class OwnPhoto(_Desk):
     """A photo, a box to move, and what a network says of it: joints, parts, the hands in 3D.
 
@@ -189,10 +189,10 @@ class OwnPhoto(_Desk):
         self.camera = text(description="focal, centre (px)")
         self.hand_mm = widgets.IntSlider(180, 110, 240, description="hand's length (mm)", **LOOK)
         parts = widgets.HTML("parts: right hand full, left hand pale and hatched")
-        left = [self.canvas, self.box, self.example, self.path]
-        middle = [self.parts, parts, self.angle, self.camera, self.hand_mm]
-        right = [_row(_column(*middle), self.space), self.note, self.said]
-        self.children = [_row(_column(*left), _column(*right))]
+        left = _column(self.canvas, self.box, self.example, self.path)
+        middle = _column(self.parts, parts, self.angle, self.camera, self.hand_mm)
+        right = _column(_row(middle, self.space), self.note, self.said)
+        self.children = [_row(left, right)]
         self._on(self.example, "value", lambda: self._take(self.example.value))
         self._on(self.path, "value", lambda: self._take(Path(self.path.value.strip())))
         self._on(self.canvas, "asked", self._predict)
@@ -298,13 +298,10 @@ class OwnPhoto(_Desk):
 
 
 def _numbers(text: str, what: str) -> list[float]:
-    try:
-        values = [float(word) for word in text.replace(",", " ").split()]
-    except ValueError:
-        values = []
-    if len(values) != 4 or not np.isfinite(values).all():
+    words = text.replace(",", " ").split()
+    if len(words) != 4 or not all(re.fullmatch(r"[-+]?[0-9.]+", word) for word in words):
         raise ValueError(f"{text!r}: give four numbers, {what}")
-    return values
+    return [float(word) for word in words]
 
 
 class DataBrowser(_Desk):
@@ -314,16 +311,14 @@ class DataBrowser(_Desk):
     def __init__(self, index: Index):
         super().__init__()
         self.index, self.images, self.masks = index, image_store(index.root), mask_store(index.root)
-        self.canvas, self.strip = Canvas(), Canvas(room=[1200, TILE_PX])
-        self.space = Space()
+        self.canvas, self.strip, self.space = Canvas(), Canvas(room=[1200, TILE_PX]), Space()
         self.choices = [widgets.Dropdown(description=level, **LOOK) for level in LEVELS]
         self.layers = {name: widgets.Checkbox(name != "box", description=name, **LOOK)
                        for name in ("joints", "parts", "box")}  # fmt: skip
         self.steps = [widgets.Button(description=text) for text in ("◀ instant", "instant ▶")]
         self.rows = [np.arange(len(index))] * (len(LEVELS) + 1)  # of the index, after each choice
         tools = _column(*self.choices, _row(*self.steps), *self.layers.values(), self.said)
-        top = _row(self.canvas, tools, self.space)
-        self.children = [top, self.strip, self.note]
+        self.children = [_row(self.canvas, tools, self.space), self.strip, self.note]
         for level, choice in enumerate(self.choices):
             self._on(choice, "value", partial(self._choose, level))
         for layer in self.layers.values():
@@ -388,7 +383,8 @@ class DataBrowser(_Desk):
         words = [f"{label} {known[name][0]:{form}}" for name, (label, form) in KNOWN.items()
                  if name in self.index.columns() and known[name][0] == known[name][0]]  # fmt: skip
         count = f"{frame.joint_valid.sum()} of {N_JOINTS} joints annotated{masked}"
-        self.said.value = " · ".join([HAND_TYPES[frame.hand_type], count, *words])
+        lines = "<br>".join([f"<b>{HAND_TYPES[frame.hand_type]}</b>", count, *words])
+        self.said.value = f"<div style='line-height:1.4;width:300px'>{lines}</div>"
         self._show_cameras(frame)
         self._show_views(frame)
 
