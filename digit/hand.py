@@ -27,6 +27,8 @@ MANO_REGRESSOR = "J_regressor_mano_ih26m.npy"  # InterHand2.6M's, tool/MANO_worl
 MANO_TIPS = {"thumb4": 745, "index4": 317, "middle4": 444, "ring4": 556, "pinky4": 673}
 MANO_RIM = (108, 79, 78, 121, 214, 215, 279, 239, 234, 92, 38, 122, 118, 117, 119, 120)
 
+Vector = Float[Tensor, "*b 3"]
+
 
 @dataclass(frozen=True, eq=False)
 class HandModel:
@@ -63,10 +65,7 @@ class HandModel:
         return (mean + shape @ of_shape).unflatten(-1, (16, 3))
 
     def skin(
-        self,
-        pose: Float[Tensor, "*b 48"],
-        shape: Float[Tensor, "*b 10"],
-        trans: Float[Tensor, "*b 3"],
+        self, pose: Float[Tensor, "*b 48"], shape: Float[Tensor, "*b 10"], trans: Vector
     ) -> Float[Tensor, "*b v 3"]:
         """Vertices, m, of poses (axis-angle, rad; the first turns the whole hand about its wrist
         joint; `hands_mean` is added to the others), shapes and translations (m). MANO, eq. 2–4."""
@@ -115,13 +114,6 @@ class HandModel:
         )
 
 
-def part_of_faces(
-    weights: Float[np.ndarray, "v 16"], faces: Int[np.ndarray, "f 3"]
-) -> UInt8[np.ndarray, "f"]:
-    """DIGIT's part of each face: that of the joint with most of its skinning weight."""
-    return MANO_JOINT_PART[weights[faces].sum(1).argmax(1)]
-
-
 def load_hand(side: str, name: str = "generic", mano_dir: Path | str | None = None) -> HandModel:
     """The hand model of a side ("right" or "left"): "generic" (ships), or "mano" from `mano_dir`.
 
@@ -142,7 +134,7 @@ def load_hand(side: str, name: str = "generic", mano_dir: Path | str | None = No
 
 def _of_arrays(side: str, name: str, arrays: dict[str, np.ndarray]) -> HandModel:
     faces, rim = (arrays.pop(key).astype(np.int64) for key in ("faces", "rim"))
-    part = part_of_faces(arrays["weights"], faces)
+    part = MANO_JOINT_PART[arrays["weights"][faces].sum(1).argmax(1)]  # of most skinning weight
     tensors = {key: torch.from_numpy(value.astype(np.float32)) for key, value in arrays.items()}
     return HandModel(side, name, faces=faces, face_part=part, rim=rim, **tensors)
 
@@ -198,11 +190,11 @@ def _load_mano(side: str, folder: Path) -> HandModel:
         file = load_pickle(path, _MANO_ALLOWED, encoding="latin1")
         try:
             arrays = {key: _dense(file[key]) for key in shapes}
+            wrong = [f"{k} {arrays[k].shape}" for k, s in shapes.items() if arrays[k].shape != s]
+            if wrong or tuple(arrays.pop("kintree_table")[0, 1:]) != MANO_PARENTS[1:]:
+                raise ValueError(wrong or "kintree_table")
         except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
             raise ValueError(f"{path}: not a MANO model ({error!r}); get it from MANO") from None
-        wrong = [f"{k} {arrays[k].shape}" for k, s in shapes.items() if arrays[k].shape != s]
-        if wrong or tuple(arrays.pop("kintree_table")[0, 1:]) != MANO_PARENTS[1:]:
-            raise ValueError(f"{path}: {wrong or 'kintree_table'} is not MANO's; get it from MANO")
         return arrays
 
     arrays = read(folder / MANO_FILES[side])

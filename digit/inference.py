@@ -54,9 +54,9 @@ def load_network(source: Source) -> Digit:
             outline = Digit(**arguments)
     except Exception as error:
         raise ValueError(f"{name}: its network cannot be built: {error!r:.200}") from None
-    _fit(content, outline, name)
+    state = _fit(content, outline, name)
     network = Digit(**arguments)
-    load_state(network, content)
+    network.load_state_dict(state, strict=False)
     return network.eval()
 
 
@@ -118,16 +118,17 @@ def _fit(content: Mapping[str, object], network: Digit, name: str) -> dict[str, 
         expected = {key: value for key, value in expected.items() if key.startswith("backbone.")}
     missing = [k for k in expected if k not in state and not k.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in expected]
-    cure = "use a checkpoint of this network"
-    for fault, keys in (("missing", missing), ("unexpected", unexpected)):
-        if keys:
-            some = ", ".join(keys[:8]) + f" and {len(keys) - 8} more" * (len(keys) > 8)
-            network_of = f"a {network.arguments['backbone']} network"
-            raise ValueError(f"{name}: {fault} keys for {network_of}: {some}; {cure}")
-    for key, value in state.items():
-        if value.shape != expected[key].shape:
-            shapes = f"{tuple(value.shape)}, the network needs {tuple(expected[key].shape)}"
-            raise ValueError(f"{name}: {key} has shape {shapes}; {cure}")
+    wrong = [
+        f"{key} has shape {tuple(value.shape)}, the network needs {tuple(expected[key].shape)}"
+        for key, value in state.items()
+        if key in expected and value.shape != expected[key].shape
+    ]
+    keys_for = f"keys for a {network.arguments['backbone']} network: "
+    faults = {f"missing {keys_for}": missing, f"unexpected {keys_for}": unexpected, "": wrong}
+    for fault, found in faults.items():
+        if found:
+            some = ", ".join(found[:8]) + f" and {len(found) - 8} more" * (len(found) > 8)
+            raise ValueError(f"{name}: {fault}{some}; use a checkpoint of this network")
     return state
 
 
