@@ -91,7 +91,7 @@ def annotation_files(root: Path, split: str) -> dict[str, Path]:
         "data": [f"{stem}_data.json", f"{stem}_data.pkl"], "camera": [f"{stem}_camera.json"],
         "joint_3d": [f"{stem}_joint_3d.json"], "mano": [f"{stem}_MANO_NeuralAnnot.json"],
         "rootnet": [f"{rootnet}_{part}{split}.json" for part in ("", "all_", "machine_annot_")],
-        "meta_dict": [f"cache/meta_dict_{split}.pkl"],
+        "meta_dict": [f"cache/meta_dict_{split}.pkl"], "truth": [f"truth/{split}.parquet"],
     }  # fmt: skip
     found = {r: root / n for r in names for n in reversed(names[r]) if (root / n).is_file()}
     for role in ("data", "camera", "joint_3d"):

@@ -1,9 +1,9 @@
-"""The InterHand2.6M tree as a columnar, memory-mapped index; its named subsets and its health.
+"""The InterHand2.6M tree as columns, mapped from files; its named subsets and its health.
 
-A split's annotation files become three Arrow files of one record batch each, whose columns are
-numpy views of the files' pages, shared by all processes: `frames` (a row an annotated image, in
-file order), `instants` (joints and fits per capture and moment) and `cameras`, to which frames
-point by row number. Units and orders are those of `annotations`.
+A split's annotation files become three tables, each a folder with a .npy file for every column,
+whose pages all processes share: `frames` (a row an annotated image, in file order), `instants`
+(joints and fits per capture and moment) and `cameras`, to which frames point by row number. Units
+and orders are those of `annotations`.
 """
 
 import contextlib
@@ -13,14 +13,13 @@ import hashlib
 import json
 import os
 import tempfile
-from collections import namedtuple
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import torch
 from jaxtyping import Bool, Float, Integer, Shaped
 
@@ -36,17 +35,10 @@ MIN_BONE_MM, MAX_BONE_MM, MAX_PALM_MM = 3, 80, 130  # beyond human; palm: wrist 
 MAX_FIT_ERROR_MM = 10  # of a fit that speaks for wrong 3D joints
 TABLES = ("frames", "instants", "cameras")
 ROW_OF = {"instants": "instant_row", "cameras": "camera_row"}  # by which frames point to them
-INDEX_VERSION = 2  # of the files' layout: an index of another version is built anew
+JOINED = ("joints_cam_mm", "joints_px")  # columns computed when asked for
+INDEX_VERSION = 3  # of the files' layout: an index of another version is built anew
 CHUNK = 16384  # frames computed with at a time
-
-# One frame with all that is known of it: its key in the image store, and the columns of `Index`.
-Frame = namedtuple("Frame", (
-    "key", "image_id", "annot_id", "file_name", "width", "height", "capture", "subject", "seq_name",
-    "camera", "frame_idx", "bbox_xywh", "hand_type", "hand_type_valid", "joint_valid",
-    "rootnet_bbox_xywh", "rootnet_depth_mm", "fit_error_mm", "parts_valid", "fault",
-    "joints_world_mm", "joints_cam_mm", "joints_px", "camrot", "campos_mm", "focal", "princpt",
-    "mano_pose", "mano_shape", "mano_trans",
-))  # fmt: skip
+Frame = SimpleNamespace  # one frame: its key in the image store, and the columns of `Index`
 
 
 def _writable(path: Path) -> bool:
@@ -60,7 +52,7 @@ def _cache_dir(root: Path) -> Path:
     if not _writable(cache):
         cache = Path(tempfile.mkdtemp(prefix="digit-"))
         os.environ["DIGIT_CACHE"] = str(cache)  # worker processes look there too
-    return cache / f"{root.name}-{_digest([str(root).encode()])}"
+    return cache / f"{root.name}-{_digest(str(root))}"
 
 
 def prepared_dir(root: Path | str) -> Path:
@@ -76,85 +68,56 @@ def find_prepared(root: Path | str, name: str, good: Callable = Path.exists) -> 
     return next((p for p in (root / "prepared" / name, _cache_dir(root) / name) if good(p)), None)
 
 
-def _digest(blocks: Iterable[bytes]) -> str:
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _hash(path: Path) -> str:
     digest = hashlib.blake2b(digest_size=12)
-    for block in blocks:
-        digest.update(block)
+    with open(path, "rb") as file:
+        for block in iter(lambda: file.read(1 << 22), b""):
+            digest.update(block)
     return digest.hexdigest()
 
 
-def write_arrow(path: Path, columns: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
-    """Columns (numpy of any row shape) as one record batch that can be memory-mapped.
-
-    masks.arrow is written so, with metadata {"index": Index.fingerprint} and all the split's rows.
-    """
-    arrays = {}
+def write_columns(folder: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """A table, as `_read_columns` maps it into memory."""
     for name, column in columns.items():
-        column = column.view(np.uint8) if column.dtype == bool else column
-        tensor = pa.FixedShapeTensorArray.from_numpy_ndarray if column.ndim > 1 else pa.array
-        arrays[name] = tensor(np.ascontiguousarray(column))
-        if name in ("camera", "seq_name"):  # few different strings
-            arrays[name] = arrays[name].dictionary_encode()
-    batch = pa.record_batch(list(arrays.values()), list(arrays)).replace_schema_metadata(metadata)
-    with atomic(path, "wb") as file, pa.ipc.new_file(file, batch.schema) as writer:
-        writer.write_batch(batch)
+        with atomic(folder / f"{name}.npy", "wb") as file:
+            np.save(file, column.astype(str) if column.dtype == object else column)
 
 
-class _Table:
-    """An Arrow file's columns as read-only numpy views of its pages (uint8 is bool)."""
-
-    def __init__(self, path: Path):
-        try:
-            self.batch = pa.ipc.open_file(pa.memory_map(str(path))).get_batch(0)
-        except pa.ArrowInvalid as error:
-            raise ValueError(f"{path}: broken ({error}); delete it and prepare again") from None
-        self.metadata = {k.decode(): v.decode() for k, v in self.batch.schema.metadata.items()}
-        self.names = self.batch.schema.names
-
-    def take(self, name: str, rows: Integer[np.ndarray, "n"] | None) -> Shaped[np.ndarray, "n ..."]:
-        column = self.batch.column(name)
-        if pa.types.is_string(column.type) or pa.types.is_dictionary(column.type):
-            column = column if rows is None else column.take(pa.array(rows))
-            return column.to_numpy(zero_copy_only=False)
-        tensor = isinstance(column, pa.FixedShapeTensorArray)
-        values = column.to_numpy_ndarray() if tensor else column.to_numpy()
-        values = values.view(bool) if values.dtype == np.uint8 else values
-        return values if rows is None else values[rows]
+def _read_columns(folder: Path) -> dict[str, np.ndarray]:
+    """A table's columns as read-only views of the files; ValueError or EOFError for a cut one."""
+    return {p.stem: np.load(p, mmap_mode="r").view(np.ndarray) for p in folder.glob("*.npy")}
 
 
-def _open_tables(root: Path, split: str, folder: Path) -> dict[str, _Table]:
-    """A split's tables, masks.arrow before the others if it was made from the same labels."""
-    tables = {name: _Table(folder / f"{name}.arrow") for name in TABLES}
-    path = find_prepared(root, f"index/{split}/masks.arrow")
-    masks = path and _Table(path)
-    fits = masks and masks.metadata.get("index") == tables["frames"].metadata["fingerprint"]
-    return {"masks": masks} | tables if fits else tables
+def _open(root: Path, split: str, folder: Path) -> tuple[dict, dict[str, dict[str, np.ndarray]]]:
+    """What made.json says, and the tables; with masks' columns if made from the same labels."""
+    made = json.loads((folder / "made.json").read_text())
+    tables = {name: _read_columns(folder / name) for name in TABLES}
+    if masks := find_prepared(root, f"index/{split}/masks-{made['fingerprint']}"):
+        tables["frames"] |= _read_columns(masks)
+    return made, tables
 
 
 def _stamps(sources: Mapping[str, Path]) -> dict[str, list]:
     return {r: [p.name, p.stat().st_size, p.stat().st_mtime_ns] for r, p in sources.items()}
 
 
-def _hash(path: Path) -> str:
-    with open(path, "rb") as file:
-        return _digest(iter(lambda: file.read(1 << 22), b""))
-
-
 def _is_fresh(folder: Path, sources: Mapping[str, Path]) -> bool:
     """Whether the index in the folder is whole and was made from just these sources."""
     try:
-        made = json.loads((folder / "sources.json").read_text())
-        builds = {_Table(folder / f"{name}.arrow").metadata["build"] for name in TABLES}
-        stamps = _stamps(sources)
-        if builds != {made["build"]} or made["version"] != INDEX_VERSION:
-            return False
-        if stamps != made["stamps"]:  # only touched?
+        made, stamps = json.loads((folder / "made.json").read_text()), _stamps(sources)
+        for name in TABLES:
+            _read_columns(folder / name)
+        if made["stamps"] != stamps:  # only touched?
             if {role: _hash(path) for role, path in sources.items()} != made["hashes"]:
                 return False
-            with contextlib.suppress(OSError), atomic(folder / "sources.json") as file:
+            with contextlib.suppress(OSError), atomic(folder / "made.json") as file:
                 json.dump(made | {"stamps": stamps}, file)
-        return True
-    except (OSError, ValueError, KeyError):
+        return made["version"] == INDEX_VERSION
+    except (OSError, ValueError, KeyError, EOFError):
         return False
 
 
@@ -166,6 +129,7 @@ def fits_match_type(
 
 
 def _build(split: str, sources: Mapping[str, Path], folder: Path) -> None:
+    (folder / "made.json").unlink(missing_ok=True)  # what says that the rest is whole
     stamps, hashes = _stamps(sources), {role: _hash(path) for role, path in sources.items()}
     images, labels, left_out = annotations.read_frames(sources["data"])
     instants = annotations.read_instants(sources["joint_3d"], sources.get("mano"))
@@ -188,17 +152,17 @@ def _build(split: str, sources: Mapping[str, Path], folder: Path) -> None:
     if "meta_dict" in sources:
         keys = (f"{split}/{name}" for name in images["file_name"])
         frames["fit_error_mm"][:] = annotations.read_fit_errors(sources["meta_dict"], keys)
+    if "truth" in sources:
+        truth = pd.read_parquet(sources["truth"]).set_index("image_id").reindex(frames["image_id"])
+        frames |= {name: np.array(truth[name].tolist()) for name in truth}
     frames["parts_valid"] = fits_match_type(frames["fit_error_mm"], frames["hand_type"])
     frames["fault"] = _find_faults(frames, instants, cameras)
-    build = _digest([repr((INDEX_VERSION, hashes)).encode()])
-    made_of = [hashes.get(role, "") for role in ("data", "camera", "joint_3d", "mano")]
-    about = {"build": build, "left_out": json.dumps(left_out)}
-    about["fingerprint"] = _digest([repr(made_of).encode()])
     for name, columns in zip(TABLES, (frames, instants, cameras)):
-        write_arrow(folder / f"{name}.arrow", columns, about)
-    made = {"version": INDEX_VERSION, "build": build, "stamps": stamps, "hashes": hashes}
-    with atomic(folder / "sources.json") as file:
-        json.dump(made, file)
+        write_columns(folder / name, columns)
+    labels_and_fits = [hashes.get(role, "") for role in ("data", "camera", "joint_3d", "mano")]
+    made = {"version": INDEX_VERSION, "stamps": stamps, "hashes": hashes, "left_out": left_out}
+    with atomic(folder / "made.json") as file:
+        json.dump(made | {"fingerprint": _digest(repr(labels_and_fits))}, file)
 
 
 def _chunks(n: int) -> Iterator[slice]:
@@ -234,22 +198,23 @@ def _find_faults(frames: Mapping, instants: Mapping, cameras: Mapping) -> Intege
 class Index:
     """Frames of a split as columns: `index["bbox_xywh"]`, `index.frame(3)`, `index.take(rows)`.
 
-    The columns are `Frame`'s (N frames): as annotated, `joint_valid` (N, 42) before the rule that a
+    `columns()` names them (N frames): as annotated, `joint_valid` (N, 42) before the rule that a
     hand's joints need its wrist; `hand_type` counts in HAND_TYPES, `fault` in FAULTS; `rootnet_*`
-    and `fit_error_mm` (N, 2) with NaN for none; joints, cameras (float64) and fits `mano_*` (m;
-    NaN none) are joined on demand. There are also `camera_row`, `instant_row`, every column of the
-    split's masks.arrow and, for synthetic data, of `truth/<split>.parquet`. What is stored as such
-    is, for a whole split, a read-only view of the file. An Index, and what is taken from it, keeps
-    to the files it has opened (open it again after preparing). It pickles as its paths and rows.
+    and `fit_error_mm` (N, 2) with NaN for none; joints (`joints_world_mm`, `joints_cam_mm`,
+    `joints_px`), cameras (`camrot`, `campos_mm`, `focal`, `princpt`, float64) and fits
+    (`mano_pose`, `mano_shape`, `mano_trans`; m; NaN none) are joined on demand. Synthetic data have
+    those of `truth/<split>.parquet` too. What is stored as such is, for a whole split, a read-only
+    view of the file. An Index, and what is taken from it, keeps to the files it has opened (open it
+    again after preparing). It pickles as its paths and rows.
     """
 
     def __init__(
         self, root: Path, split: str, name: str, folder: Path, rows: Integer[np.ndarray, "n"],
-        tables: dict[str, _Table] | None = None,
+        opened: tuple[dict, dict[str, dict[str, np.ndarray]]] | None = None,
     ):  # fmt: skip
         self.root, self.split, self.name, self.folder, self.rows = root, split, name, folder, rows
-        self._tables = tables or _open_tables(root, split, folder)
-        self.fingerprint = self._tables["frames"].metadata["fingerprint"]  # of the labels and fits
+        self.made, self._tables = self._opened = opened or _open(root, split, folder)
+        self.fingerprint = self.made["fingerprint"]  # of the labels and fits
 
     def __reduce__(self) -> tuple:
         return Index, (self.root, self.split, self.name, self.folder, self.rows)
@@ -263,53 +228,45 @@ class Index:
     def take(self, rows: Any) -> "Index":
         """The frames at these positions (numbers, slice or mask) of this index, in their order."""
         some = self.rows[rows]
-        return Index(self.root, self.split, self.name, self.folder, some, self._tables)
-
-    def _truth(self) -> pd.DataFrame:
-        path = self.root / f"truth/{self.split}.parquet"
-        return _read_truth(path, path.stat().st_mtime_ns) if path.is_file() else pd.DataFrame()
+        return Index(self.root, self.split, self.name, self.folder, some, self._opened)
 
     def columns(self) -> list[str]:
         """The names of all columns."""
-        return list(dict.fromkeys((*Frame._fields[1:], *self._stored())))
-
-    def _stored(self) -> list[str]:
-        """Those that are stored with a row a frame."""
-        tables = (self._tables[name].names for name in ("frames", "masks") if name in self._tables)
-        return [name for names in (*tables, self._truth()) for name in names]
+        names = (name for table in self._tables.values() for name in table)
+        return [*dict.fromkeys(names), *JOINED]
 
     def __getitem__(self, column: str) -> Shaped[np.ndarray, "n ..."]:
         """A column over the index's rows; KeyError naming what there is."""
-        n = self._tables["frames"].batch.num_rows
-        whole = len(self) == n and (np.diff(self.rows) == 1).all()
         for name, table in self._tables.items():
-            if column in table.names:
-                rows = self[ROW_OF[name]] if name in ROW_OF else None if whole else self.rows
-                return table.take(column, rows)
-        if column in ("joints_cam_mm", "joints_px"):
-            which = int(column == "joints_px")
-            joints = np.empty((len(self), N_JOINTS, 3 - which), np.float32)
-            for part in _chunks(len(self)):
-                some = self.take(part)
-                joints[part] = _cam_and_px(some["joints_world_mm"], some.__getitem__)[which]
-            return joints
-        if column in self._truth():
-            return self._truth()[column].reindex(self["image_id"]).to_numpy()
-        raise KeyError(f"{column!r} is no column; there are {', '.join(self.columns())}")
+            if column in table and name in ROW_OF:
+                return table[column][self[ROW_OF[name]]]
+            if column in table:
+                n = len(table[column])
+                whole = len(self) == n and np.array_equal(self.rows, np.arange(n))
+                return table[column] if whole else table[column][self.rows]
+        if column not in JOINED:
+            raise KeyError(f"{column!r} is no column; there are {', '.join(self.columns())}")
+        which = JOINED.index(column)
+        joints = np.empty((len(self), N_JOINTS, 3 - which), np.float32)
+        for part in _chunks(len(self)):
+            some = self.take(part)
+            joints[part] = _cam_and_px(some["joints_world_mm"], some.__getitem__)[which]
+        return joints
 
     def keys(self) -> list[str]:
         """Each frame's key in the image store, "<split>/<file_name>"."""
         return [f"{self.split}/{name}" for name in self["file_name"]]
 
     def frame(self, i: int) -> Frame:
-        """One frame with all that is known of it."""
+        """One frame: its `key` in the image store, and every column."""
         one = self.take([i])
-        values = (one[name][0] for name in Frame._fields[1:])
-        return Frame(*one.keys(), *(v.item() if isinstance(v, np.generic) else v for v in values))
+        values = {name: one[name][0] for name in self.columns()}
+        values = {k: v.item() if isinstance(v, np.generic) else v for k, v in values.items()}
+        return Frame(key=one.keys()[0], **values)
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The columns as a table; by default those that are stored with one value a frame."""
-        table = {name: self[name] for name in dict.fromkeys(columns or self._stored())}
+        table = {name: self[name] for name in columns or self._tables["frames"]}
         return pd.DataFrame({k: v if v.ndim == 1 else list(v) for k, v in table.items()
                              if columns or v.ndim == 1})  # fmt: skip
 
@@ -329,11 +286,6 @@ class Index:
         return self.take(self.excluded() == "")
 
 
-@functools.lru_cache(maxsize=4)
-def _read_truth(path: Path, mtime_ns: int) -> pd.DataFrame:
-    return pd.read_parquet(path).set_index("image_id")
-
-
 def open_index(root: Path | str, name: str = "train", build: bool = True) -> Index:
     """The index of a split or of a named subset (`SPLITS`), made first where missing or stale.
 
@@ -348,23 +300,22 @@ def open_index(root: Path | str, name: str = "train", build: bool = True) -> Ind
     sources, place = annotations.annotation_files(root, split), f"index/{split}"
     folder = find_prepared(root, place, lambda path: _is_fresh(path, sources))
     if not folder:
-        target = prepared_dir(root) / place
+        folder = prepared_dir(root) / place
         if not build:
-            raise FileNotFoundError(f"{target}: index missing or stale; run digit prepare")
-        with exclusive(target.with_name(f"{split}.lock"), wait=True):
-            if not _is_fresh(target, sources):  # another process may have made it meanwhile
+            raise FileNotFoundError(f"{folder}: index missing or stale; run digit prepare")
+        with exclusive(folder.with_name(f"{split}.lock"), wait=True):
+            if not _is_fresh(folder, sources):  # another process may have made it meanwhile
                 gc.disable()  # records hold no cycles: not to look for them saves two thirds
                 try:
-                    _build(split, sources, target)
+                    _build(split, sources, folder)
                 finally:
                     gc.enable()
-            folder = target
-    tables = _open_tables(root, split, folder)
-    n = tables["frames"].batch.num_rows
-    rows = annotations.subset_rows(n, part)
-    if not len(rows):
+    index = Index(root, split, name, folder, np.arange(0))
+    n = len(index._tables["frames"]["image_id"])
+    index.rows = annotations.subset_rows(n, part)
+    if not len(index):
         raise ValueError(f"{root}: {name} is an empty split, {part} of {n} frames; take {split}")
-    return Index(root, split, name, folder, rows, tables)
+    return index
 
 
 def check(
@@ -384,7 +335,7 @@ def check(
         n, keys, camera = len(index), np.array(index.keys(), object), index["camera"]
         known = "v1.0, by its" if n == FRAMES_OF_V1[split] else "unknown: v1.0 has another"
         counts = {f"label version {known} number of frames": n}
-        counts |= json.loads(index._tables["frames"].metadata["left_out"])
+        counts |= index.made["left_out"]
         report += [(split, what, k, k / n, False, "", "") for what, k in counts.items() if k]
         reasons = np.full(n, "", object)
         for what, wrong, exclude in _findings(index, examine):
@@ -423,7 +374,7 @@ def _findings(index: Index, examine: Callable | None) -> Iterator[tuple[str, np.
     inside = ((px > low - 0.2 * extent) & (px < high + 0.2 * extent)).all(2).T & valid
     misfit = sound & (inside.sum(1) < valid.sum(1) / 2)
     yield "camera does not fit: most joints project outside the box", misfit, True
-    world = index._tables["instants"].take("joints_world_mm", None)
+    world = index._tables["instants"]["joints_world_mm"]
     bones = np.linalg.norm(world[:, BONES[:, 0]] - world[:, BONES[:, 1]], axis=2)
     limit = np.where(np.isin(BONES[:, 1], WRISTS), MAX_PALM_MM, MAX_BONE_MM)
     wrong = ((bones > limit) | (bones < MIN_BONE_MM))[index["instant_row"]]

@@ -1,8 +1,8 @@
 """MANO fits → part masks and fitting errors, for a frame or for whole data sets (spec section 4).
 
-A mask holds labels 0–32 (`skeleton.LABELS`), the image's size, PNG-coded in masks.lmdb. Beside the
-index, masks.arrow holds one row a frame: `fit_error_mm` (right, left; NaN none), `parts_valid`, and
-`mask_status`, which counts in `MASK_STATUS`.
+A mask holds labels 0–32 (`skeleton.LABELS`), the image's size, PNG-coded in masks.lmdb. The index
+takes one `ROW` a frame: `fit_error_mm` (right, left; NaN none), `parts_valid`, and `mask_status`,
+which counts in `MASK_STATUS`.
 """
 
 import contextlib
@@ -137,64 +137,52 @@ def render_masks(
 
 
 def prepare_masks(root: Path | str, split: str, executor: Executor | None = None) -> dict[str, int]:
-    """Render a split's masks into masks.lmdb and masks.arrow; how many frames have each status.
+    """Render a split's masks into masks.lmdb and the index; how many frames have each status.
 
     Shards of 256 frames go to any executor (default: threads on all cores) and come back to be
-    written here. It may be killed and run again: shards that are whole are kept. Masks made from
-    other annotations or another hand model are made anew. Every frame that has no mask, or a
-    doubtful one, stands with its reason in `prepared/index/<split>/masks.tsv`.
+    written here, each with its rows as a last entry. It may be killed and run again: shards that
+    are whole are kept. Masks made from other annotations or another hand model are made anew. Every
+    frame that has no mask, or a doubtful one, stands with its reason in
+    `prepared/index/<split>/masks.tsv`.
 
     Raises FileNotFoundError without the files of the hand model, ValueError while another
     preparation of this data set is at work.
     """
-    prepared = interhand.prepared_dir(root)
+    prepared, index = interhand.prepared_dir(root), open_index(root, split)
     folder, target = prepared / "index" / split, prepared / "masks.lmdb"
+    packed = store.Store(target)
+    keys = [f"{split}/{name[:-4]}.png" for name in index["file_name"]]
+    note = f"__{split}/{_digest(index.fingerprint, load_hands(root))}/"
+    shards = dict.fromkeys(range(0, len(index), SHARD))
+    for start in shards:
+        if f"{note}{start}" in packed:
+            shards[start] = np.frombuffer(packed.read(f"{note}{start}"), ROW)
+    missing = [start for start, rows in shards.items() if rows is None]
+    if len(missing) == len(shards):
+        store.forget(target, f"{split}/", f"__{split}/")
+        for old in folder.glob("masks-*"):
+            shutil.rmtree(old)
+    task = functools.partial(_render_shard, index.root, split, index.fingerprint)
+
+    def rendered(pool: Executor) -> Iterator[tuple[str, bytes]]:
+        for some in (missing[i : i + WINDOW] for i in range(0, len(missing), WINDOW)):
+            for start, (images, shards[start]) in zip(some, pool.map(task, some)):
+                yield from ((key, image) for key, image in zip(keys[start:], images) if image)
+                yield f"{note}{start}", shards[start].tobytes()
+
     with contextlib.ExitStack() as stack:
-        stack.enter_context(interhand.exclusive(folder / "masks.lock", wait=False))
-        index = open_index(root, split)
-        keys = [f"{split}/{name[:-4]}.png" for name in index["file_name"]]
-        made_of = _digest(index.fingerprint, load_hands(root))
-        table, shards = folder / "masks.arrow", folder / f"masks-{made_of}"
-        if not shards.is_dir():
-            store.forget(target, f"{split}/")
-            table.unlink(missing_ok=True)
-            for old in folder.glob("masks-*"):
-                shutil.rmtree(old)
-            shards.mkdir()
-
-        rows, known = np.zeros(len(index), ROW), np.full(len(index), table.exists())
-        for name in ROW.names if table.exists() else ():
-            rows[name] = index[name]
-        for file in shards.glob("*.npy"):
-            part = np.load(file)
-            here = slice(int(file.stem), int(file.stem) + len(part))
-            rows[here], known[here] = part, True
-        packed = store.Store(*[target] if target.exists() else [])
-        known &= [not valid or key in packed for valid, key in zip(rows["parts_valid"], keys)]
-        starts = [i for i in range(0, len(index), SHARD) if not known[i : i + SHARD].all()]
-        task = functools.partial(_render_shard, index.root, split, index.fingerprint)
-
-        def rendered(pool: Executor) -> Iterator[tuple[str, bytes]]:
-            for some in (starts[i : i + WINDOW] for i in range(0, len(starts), WINDOW)):
-                for start, (images, part) in zip(some, pool.map(task, some)):
-                    with interhand.atomic(shards / f"{start}.npy", "wb") as file:
-                        np.save(file, part)
-                    rows[start : start + len(part)] = part
-                    yield from ((keys[start + i], image) for i, image in enumerate(images) if image)
-
-        if starts or not table.exists():
+        if missing:
             stack.callback(torch.set_num_threads, torch.get_num_threads())
             one = {"initializer": torch.set_num_threads, "initargs": (1,)}  # a core is one task's
             pool = executor or stack.enter_context(ThreadPoolExecutor(os.cpu_count(), **one))
-            total = int((~known).sum())
+            total = SHARD * len(missing)
             store.pack(target, tqdm(rendered(pool), f"masks of {split}", total, unit="frame"))
-            columns = {name: rows[name] for name in ROW.names}
-            interhand.write_arrow(table, columns, {"index": index.fingerprint})
-            with interhand.atomic(folder / "masks.tsv") as file:
-                for i in np.flatnonzero(rows["mask_status"]):
-                    file.write(f"{keys[i]}\t{MASK_STATUS[rows['mask_status'][i]]}\n")
-            for file in shards.glob("*.npy"):
-                file.unlink()
+    rows = np.concatenate(list(shards.values()))
+    columns = {name: rows[name] for name in ROW.names}
+    interhand.write_columns(folder / f"masks-{index.fingerprint}", columns)
+    with interhand.atomic(folder / "masks.tsv") as file:
+        for i in np.flatnonzero(rows["mask_status"]):
+            file.write(f"{keys[i]}\t{MASK_STATUS[rows['mask_status'][i]]}\n")
     counts = np.bincount(rows["mask_status"], minlength=len(MASK_STATUS)).tolist()
     return {status: n for status, n in zip(MASK_STATUS, counts) if n}
 
@@ -202,7 +190,7 @@ def prepare_masks(root: Path | str, split: str, executor: Executor | None = None
 def _render_shard(
     root: Path, split: str, fingerprint: str, start: int
 ) -> tuple[list[bytes], np.ndarray]:
-    """PNGs (empty where there is no mask) and rows of masks.arrow of the frames from `start`."""
+    """PNGs (empty where there is no mask) and rows for the index of the frames from `start`."""
     index, hands = _open_in_worker(root, split, fingerprint)
     images, rows = [], []
     for mask, error, status in render_masks(hands, index.take(slice(start, start + SHARD))):
@@ -220,7 +208,7 @@ def _open_in_worker(root: Path, split: str, fingerprint: str) -> tuple[Index, Ha
 
 def _digest(fingerprint: str, hands: Hands) -> str:
     """Of all that masks depend on."""
-    digest = hashlib.blake2b(repr((fingerprint, MASK_STATUS, PNG)).encode(), digest_size=6)
+    digest = hashlib.blake2b(repr((fingerprint, MASK_STATUS, PNG, SHARD)).encode(), digest_size=6)
     for value in (value for hand in hands for value in vars(hand).values()):
         if isinstance(value, Tensor | np.ndarray):
             digest.update(np.ascontiguousarray(value).tobytes())

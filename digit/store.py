@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 from . import interhand
 from .interhand import Index, exclusive, find_prepared, prepared_dir
 
-FOREIGN = (b"__keys__", b"__len__")  # entries of the original's LMDBs that are no frames
+NO_FRAME = b"__"  # how entries begin that are no frames: the original's, and notes of `masks`
 BATCH_BYTES = 1 << 26  # written in one transaction
 READ_AHEAD, READERS = 256, 4  # items that threads fetch at a time
 MAP_BYTES = 1 << 30  # of address space at first; doubled when full
@@ -85,7 +85,7 @@ def _keys(place: Path) -> Iterator[str]:
     if env := _reader(place):
         with env.begin() as transaction:
             found = transaction.cursor().iternext(values=False)
-            yield from (key.decode() for key in found if key not in FOREIGN)
+            yield from (key.decode() for key in found if not key.startswith(NO_FRAME))
     else:
         files = sorted(file for file in place.rglob("image*.*") if file.is_file())
         yield from (file.relative_to(place).as_posix() for file in files)
@@ -198,11 +198,10 @@ def pack(
     return Packed(added, kept, unusable)
 
 
-def forget(path: Path, prefix: str) -> None:
-    """Delete what the LMDB, if it is there, holds under a prefix; raises as `pack` does."""
-    if path.exists():
-        start = prefix.encode()
-        with _writing(path) as env:
+def forget(path: Path, *prefixes: str) -> None:
+    """Delete what the LMDB, if it is there, holds under some prefixes; raises as `pack` does."""
+    with _writing(path) if path.exists() else contextlib.nullcontext() as env:
+        for start in (prefix.encode() for prefix in prefixes if env):
             env.set_mapsize(2 * env.info()["map_size"])  # pages are copied before they are freed
             with env.begin(write=True) as transaction, transaction.cursor() as cursor:
                 while cursor.set_range(start) and cursor.key().startswith(start):
