@@ -29,7 +29,7 @@ gallery: .venv/test.done    ## the README's pictures, of data/demo and the lates
 	@touch $@
 
 .venv/test.done: .venv/lab.done
-	$(INSTALL) -e '.[test,dev]'
+	$(INSTALL) -e '.[test,dev,export]'
 	@touch $@
 
 clean:                      ## remove the environment; data and runs stay

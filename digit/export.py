@@ -1,10 +1,6 @@
-"""A network as ONNX, for programs without torch, and back: `digit export`, `digit predict x.onnx`.
-
-onnx, onnxscript and onnxruntime come with the extra `export`.
-"""
+"""A network as ONNX, for programs without torch, and back (the extra `export`)."""
 
 import importlib
-import json
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -19,48 +15,43 @@ from .network import Digit, Prediction
 
 OPSET, CONTROL_FLOW = 18, ("If", "Loop", "Scan")
 MAX_DIFFERENCE = 1e-3  # between torch and onnxruntime: heat-map units, logits
-BATCHES = (1, 3)  # on which they are compared
 
 
-def _module(name: str) -> ModuleType:
+def _modules(*names: str) -> list[ModuleType]:
     try:
-        return importlib.import_module(name)
-    except ImportError:
-        cure = "pip install -e '.[export]'"
-        raise ValueError(f"{name} is not installed; ONNX needs the extra export: {cure}") from None
+        return [importlib.import_module(name) for name in names]
+    except ImportError as error:
+        cure = "ONNX needs the extra export: pip install -e '.[export]'"
+        raise ValueError(f"{error.name} is not installed; {cure}") from None
 
 
 class OnnxNetwork(torch.nn.Module):
     """An exported network, run by onnxruntime on the CPU; called as the torch one is.
 
-    Raises FileNotFoundError, and ValueError for a file that is no ONNX of ours: damaged, of other
-    inputs and outputs, with weights in other files, or with control flow and foreign operators.
+    Raises FileNotFoundError, and ValueError for a file that is not of ours: damaged, with other
+    outputs, weights in other files, control flow or foreign operators.
     """
 
     def __init__(self, path: Path | str):
         super().__init__()
+        cure = "make it by digit export CHECKPOINT --out x.onnx"
         if not Path(path).is_file():
-            raise FileNotFoundError(f"{path}: no such file; write it with digit export")
-        onnx, runtime = _module("onnx"), _module("onnxruntime")
-        cure = "export the checkpoint again: digit export CHECKPOINT --out x.onnx"
+            raise FileNotFoundError(f"{path}: no such file; {cure}")
+        onnx, runtime = _modules("onnx", "onnxruntime")
         try:
             model = onnx.load(path, load_external_data=False)
             onnx.checker.check_model(model)
-            notes = {entry.key: entry.value for entry in model.metadata_props}
-            self.arguments = json.loads(notes["digit"])
-            self.image_size = int(self.arguments["image_size"])
-            names = [output.name for output in model.graph.output]
-            nodes, weights = model.graph.node, model.graph.initializer
-            plain = all(not n.domain and n.op_type not in CONTROL_FLOW for n in nodes)
-            inside = all(tensor.data_location != tensor.EXTERNAL for tensor in weights)
-            if names != list(Prediction._fields) or not (plain and inside) or model.functions:
+            graph, fields = model.graph, list(Prediction._fields)
+            self.image_size = graph.input[0].type.tensor_type.shape.dim[-1].dim_value
+            plain = all(not n.domain and n.op_type not in CONTROL_FLOW for n in graph.node)
+            plain &= all(tensor.data_location != tensor.EXTERNAL for tensor in graph.initializer)
+            plain &= self.image_size > 0 and not model.functions
+            if [output.name for output in graph.output] != fields or not plain:
                 raise ValueError("not what digit export writes")
-            options = runtime.SessionOptions()
-            options.intra_op_num_threads = torch.get_num_threads()
-            provider = ["CPUExecutionProvider"]
-            self.session = runtime.InferenceSession(model.SerializeToString(), options, provider)
+            content, provider = model.SerializeToString(), ["CPUExecutionProvider"]
+            self.session = runtime.InferenceSession(content, providers=provider)
         except Exception as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+            reason = (str(error).strip() or repr(error)).splitlines()[0]
             raise ValueError(f"{path}: refused ({reason:.200}); {cure}") from None
 
     def forward(self, image: Float[Tensor, "b 3 s s"]) -> Prediction:
@@ -72,29 +63,25 @@ class OnnxNetwork(torch.nn.Module):
 def export(checkpoint: Path | str, out: Path | str) -> float:
     """Write a checkpoint's network as ONNX, pictures (b, 3, s, s) in [0, 1] → `Prediction`.
 
-    The file is there only if onnxruntime gives what torch gives, for several batch sizes; returned
-    is the largest difference. Raises as `load_network`; ValueError where one of the packages or
-    the parity is missing, and for a network that needs the true parts.
+    The file is there only if onnxruntime gives what torch gives; returned is the largest
+    difference. Raises as `load_network` does, and ValueError where a package is missing.
     """
-    onnx, _ = _module("onnx"), (_module("onnxscript"), _module("onnxruntime"))
+    _modules("onnx", "onnxscript", "onnxruntime")
     network, out = load_network(checkpoint), Path(out)
     if network.parts == "true":
         raise ValueError(f"{checkpoint}: needs the true parts of each picture: nothing to export")
-    size = network.image_size
-    example = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    names = {"input_names": ["image"], "output_names": list(Prediction._fields)}
+    example = torch.rand(2, 3, network.image_size, network.image_size)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            network, (example,), dynamo=True, opset_version=OPSET, verbose=False, **names,
+            network, (example,), dynamo=True, opset_version=OPSET, verbose=False,
+            input_names=["image"], output_names=list(Prediction._fields),
             dynamic_shapes={"image": {0: "batch"}},
         )  # fmt: skip
-    model = program.model_proto
-    onnx.helper.set_model_props(model, {"digit": json.dumps(network.arguments)})
     temporary = out.with_name(f".{out.name}.part")
     try:
-        temporary.write_bytes(model.SerializeToString())
-        difference = parity(network, OnnxNetwork(temporary))
+        temporary.write_bytes(program.model_proto.SerializeToString())
+        difference = max(parity(network, OnnxNetwork(temporary), batch) for batch in (1, 3))
         if not difference < MAX_DIFFERENCE:
             raise ValueError(f"{out}: onnxruntime differs from torch by {difference:.2g}")
         temporary.replace(out)
@@ -103,12 +90,8 @@ def export(checkpoint: Path | str, out: Path | str) -> float:
     return difference
 
 
-def parity(network: Digit, exported: OnnxNetwork) -> float:
-    """The largest difference of any output on random pictures, for each of the batch sizes."""
-    largest, generator = 0.0, torch.Generator().manual_seed(1)
-    for batch in BATCHES:
-        image = torch.rand(batch, 3, network.image_size, network.image_size, generator=generator)
-        for ours, theirs in zip(network(image), exported(image)):
-            assert ours.shape == theirs.shape
-            largest = max(largest, float((ours - theirs).abs().max()))
-    return largest
+def parity(network: Digit, exported: OnnxNetwork, batch: int) -> float:
+    """The largest difference of any output on so many random pictures."""
+    image = torch.rand(batch, 3, network.image_size, network.image_size)
+    pairs = zip(network(image), exported(image), strict=True)
+    return max(float((ours - theirs).abs().max()) for ours, theirs in pairs)

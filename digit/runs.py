@@ -241,10 +241,11 @@ def wait(process: subprocess.Popen | None, run: Path, show=print, every_s: float
         stop(run)
     show(progress_line(run))
     if not (run / "result.json").exists():
-        last = (run / "log.txt").read_text().strip().splitlines()[-1:] or ["no output"]
+        log = (run / "log.txt").read_text().strip().splitlines()[-50:] or ["no output"]
+        said = [line for line in log if line.startswith("digit: ")]  # torchrun has its say after
         status = "" if process is None else f" with status {process.wait()}"
         raise RuntimeError(
-            f"training ended{status}: {last[0]}\n"
+            f"training ended{status}: {(said or log)[-1]}\n"
             f"see {run / 'log.txt'}; continue with: digit train --resume {run.name}"
         )
 

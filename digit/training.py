@@ -103,10 +103,8 @@ class HandTraining(pl.LightningModule):
             self.ema.requires_grad_(False)
         self.start = self.step = self.saved = 0  # optimiser steps: of the session, done, on disk
         self.steps, self.steps_per_epoch = 0, 1.0
-        self.resume_state: dict | None = None
-        self.best: dict = {}
+        self.resume_state, self.best = {}, {}
         self.state: dict = {}  # what progress.json says
-        self.latest: dict = {}  # what was last measured, by name
         self.sums: dict[str, Tensor] = {}
         self.stop_signal, self.signal_time, self.stopping, self.done = 0, 0.0, 0, False
         self.elapsed = self.clock = 0.0  # seconds of training: of earlier sessions, of all
@@ -201,8 +199,7 @@ class HandTraining(pl.LightningModule):
         self.amid = self.updating = False
         if self.trainer.world_size == 1 or step % 5 == 0:
             self._agree()
-        out_of_time = settings.minutes and self.clock > settings.minutes * 60
-        self.done = step >= self.steps or bool(out_of_time)
+        self.done = step >= self.steps or 0 < settings.minutes * 60 < self.clock
         leave = self.done or self.stopping
         save = leave or step % settings.checkpoint_every == 0
         every = max(1, round(settings.evaluate_every * self.steps_per_epoch))
@@ -239,29 +236,27 @@ class HandTraining(pl.LightningModule):
             raise FloatingPointError(f"not finite: {bad}, since step {self.logged_step}")
         rate = count * self.settings.batch_size / (now - self.last_log)
         self.sums, self.last_log, self.logged_step = {}, now, self.step
-        row |= {"learning_rate": self.learning_rate(self.step), "samples_per_s": rate}
-        self._record(row)
+        self._record(row | {"learning_rate": self.learning_rate(self.step), "samples_per_s": rate})
 
     def _record(self, row: dict[str, float]) -> None:
         """One row of metrics.csv (long format), TensorBoard, and the state others can watch."""
         if not self.trainer.is_global_zero:
             return
-        epoch = self.step / self.steps_per_epoch
-        self.latest |= row
+        epoch, seconds = self.step / self.steps_per_epoch, self.seconds()
         with (self.run / "metrics.csv").open("a", newline="") as file:
-            csv.writer(file).writerows(
-                [self.step, f"{epoch:.4f}", f"{self.seconds():.1f}", name, f"{value:.6g}"]
-                for name, value in row.items()
-            )
+            head = [self.step, f"{epoch:.4f}", f"{seconds:.1f}"]
+            csv.writer(file).writerows([*head, name, f"{v:.6g}"] for name, v in row.items())
         self.logger.log_metrics(row, self.step)
-        left = (self.steps - self.step) * self.seconds() / max(1, self.step)
+        left = (self.steps - self.step) * seconds / max(1, self.step)
         if self.settings.minutes:
-            left = min(left, self.settings.minutes * 60 - self.seconds())
-        self.state = {
-            "state": "running", "step": self.step, "steps": self.steps, "epoch": epoch,
-            "seconds": self.seconds(), "seconds_left": max(0.0, left), "best": self.best,
-            **self.latest,
-        }  # fmt: skip
+            left = min(left, self.settings.minutes * 60 - seconds)
+        state = {"state": "running", "step": self.step, "steps": self.steps, "epoch": epoch}
+        times = {"seconds": seconds, "seconds_left": max(0.0, left)}
+        self.tell(**state, **times, best=self.best, **row)
+
+    def tell(self, **news: object) -> None:
+        """Bring progress.json up to date."""
+        self.state |= news
         write_json(self.run / "progress.json", self.state)
 
     @torch.no_grad()
@@ -273,10 +268,9 @@ class HandTraining(pl.LightningModule):
         size = max(8, self.settings.batch_size // world)
         if len(mine):
             network = self.network if self.ema is None else self.ema.module
+            options = {"batch_size": size, "workers": workers, "device": self.device}
             with trainer.precision_plugin.forward_context():
-                found = predict_dataset(
-                    network, data.val_frames, mine, size, workers, device=self.device
-                )
+                found = predict_dataset(network, data.val_frames, mine, **options)
         self.network.train()
         everyone = [found] * world
         if world > 1:
@@ -297,10 +291,8 @@ class HandTraining(pl.LightningModule):
         """Checkpoint `name`, replaced in one move: what it held before survives any failure."""
         if not self.trainer.is_global_zero:
             return
-        extra = {
-            "step": self.step, "best": self.best, "settings": dataclasses.asdict(self.settings),
-            "seconds": self.seconds(),
-        }  # fmt: skip
+        extra = {"step": self.step, "best": self.best, "seconds": self.seconds()}
+        extra["settings"] = dataclasses.asdict(self.settings)
         if name == "last":
             extra["optimizer"] = self.optimizers(use_pl_optimizer=False).state_dict()
             extra["scaler"] = self.trainer.precision_plugin.state_dict()
@@ -325,8 +317,7 @@ class HandTraining(pl.LightningModule):
         line += f"{kept}; continue with: digit train --resume {self.run.name}{change}"
         if self.trainer.is_global_zero:
             with contextlib.suppress(OSError):
-                state = self.state | {"state": "failed", "error": line}
-                write_json(self.run / "progress.json", state)
+                self.tell(state="failed", error=line)
         return RuntimeError(line)
 
 
@@ -360,7 +351,7 @@ def fit(run: Path) -> dict:
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     parameters = yaml.safe_load((run / "parameters.yaml").read_text())
-    settings = Settings(**parameters["settings"])
+    settings, last = Settings(**parameters["settings"]), run / "checkpoints" / "last.ckpt"
     cuda, world = torch.cuda.is_available(), settings.devices * settings.nodes
     if cuda and settings.devices > torch.cuda.device_count():
         there = f"this machine has {torch.cuda.device_count()} GPUs"
@@ -380,7 +371,6 @@ def fit(run: Path) -> dict:
     module.steps_per_epoch = n / settings.batch_size
     steps = settings.steps or max(1, round(settings.epochs * module.steps_per_epoch))
     module.steps = data.steps = steps
-    last = run / "checkpoints" / "last.ckpt"
     last.parent.mkdir(exist_ok=True)
     if last.exists():
         state = torch.load(last, weights_only=True, map_location="cpu")
@@ -413,11 +403,11 @@ def fit(run: Path) -> dict:
                 raise module.failure(error) from error
         if not module.done:
             if trainer.is_global_zero:
-                write_json(run / "progress.json", module.state | {"state": "stopped"})
+                module.tell(state="stopped")
             raise KeyboardInterrupt(f"stopped at step {module.step} of {steps}")
     result = {**module.best, "steps": module.step, "frames": n, "network": settings.network}
     result |= {"precision": trainer.precision, "processes": world}
-    result |= {"seconds": module.seconds() if module.step > module.start else module.elapsed}
+    result["seconds"] = module.seconds() if module.step > module.start else module.elapsed
     if trainer.is_global_zero:
         write_json(run / "result.json", result)
     return result

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from digit import runs
-from digit.processes import StreamSampler
+from digit.processes import StreamSampler, launch_command
 from digit.settings import HEADLINE, change_run, make_settings
 from digit.training import fit
 
@@ -79,14 +79,14 @@ def distance(run, other):
 
 def assert_same_training(run, alone, reordered):
     """The first step's losses are the same; then no farther apart than reordering brings about."""
-    np.testing.assert_allclose(curve(run)[0], curve(alone)[0], rtol=5e-6)
+    np.testing.assert_allclose(curve(run)[0], curve(alone)[0], rtol=2e-5)
     for found, allowed in zip(distance(run, alone), distance(reordered, alone)):
         assert found <= 4 * allowed + 1e-6
 
 
 def test_two_devices_train_as_one(alone, tiny_root):
     run = new_run(tiny_root, "devices", devices=2)
-    assert start(run).wait(400) == 0, (run / "log.txt").read_text()
+    assert start(run).wait(900) == 0, (run / "log.txt").read_text()
     print("two processes:", distance(run, alone[0]), "reversed:", distance(alone[1], alone[0]))
     assert_same_training(run, *alone)
 
@@ -102,11 +102,11 @@ def test_two_nodes_lose_and_evaluate_as_one(tiny_root, folder):
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     nodes = [start(run, MASTER_ADDR="127.0.0.1", MASTER_PORT=port) for _ in range(2)]
-    assert [node.wait(400) for node in nodes] == [0, 0], (run / "log.txt").read_text()
-    np.testing.assert_allclose(curve(run), curve(one), rtol=5e-6)
+    assert [node.wait(900) for node in nodes] == [0, 0], (run / "log.txt").read_text()
+    np.testing.assert_allclose(curve(run), curve(one), rtol=2e-5)
     found = json.loads((run / "result.json").read_text())
     errors = [key for key in HEADLINE if key in expected]
-    print({key: found[key] / expected[key] - 1 for key in errors})
+    print({key: (expected[key], found[key] - expected[key]) for key in errors})
     assert len(errors) >= 3 and found["processes"] == 2
     for key in errors:
         assert found[key] == pytest.approx(expected[key], rel=1e-6), key
@@ -115,7 +115,7 @@ def test_two_nodes_lose_and_evaluate_as_one(tiny_root, folder):
 def test_a_lost_process_ends_the_run_with_a_checkpoint(tiny_root, folder):
     """SIGKILL to the second of two: the first saves the last whole step, and one alone goes on."""
     run = new_run(tiny_root, "lost", devices=2, steps=1000, checkpoint_every=10000)
-    launcher, end = start(run), time.monotonic() + 400
+    launcher, end = start(run), time.monotonic() + 900
     while runs.progress(run).get("step", 0) < 2:
         assert launcher.poll() is None and time.monotonic() < end, (run / "log.txt").read_text()
         time.sleep(0.1)
@@ -123,10 +123,30 @@ def test_a_lost_process_ends_the_run_with_a_checkpoint(tiny_root, folder):
     processes = " ".join(path.read_text() for path in tasks).split()
     [second] = [p for p in processes if b"\0RANK=1\0" in Path(f"/proc/{p}/environ").read_bytes()]
     os.kill(int(second), signal.SIGKILL)
-    assert launcher.wait(120) != 0
+    assert launcher.wait(300) != 0
     log, step = (run / "log.txt").read_text(), weights(run)["step"]
     assert f"digit: {run.name}: another process of the run is lost" in log and step >= 2
     assert f"checkpoint of step {step}; continue with: digit train --resume {run.name}" in log
     assert "another process" in runs.progress(run)["error"]
     change_run(run, {"devices": 1, "steps": step + 1})
     assert fit(run)["steps"] == step + 1
+
+
+def test_who_starts_the_processes(tmp_path, monkeypatch):
+    for name in ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MASTER_ADDR", "first")
+    one, four, many = (
+        make_settings("full", {"devices": d, "nodes": n}) for d, n in ((1, 1), (4, 1), (4, 2))
+    )
+    assert launch_command(tmp_path, one) is None
+    assert launch_command(tmp_path, four)[2:5] == [
+        "torch.distributed.run", "--nproc-per-node=4", "--standalone",
+    ]  # fmt: skip
+    assert "--rdzv-endpoint=first:29400" in launch_command(tmp_path, many)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    command = launch_command(tmp_path, many)
+    assert command[:3] == ["srun", "--ntasks-per-node=1", "--ntasks=2"]
+    assert command[-4:] == ["-m", "digit", "fit", str(tmp_path)]
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "7")
+    assert launch_command(tmp_path, many) is None

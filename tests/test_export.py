@@ -1,6 +1,7 @@
 """A checkpoint as ONNX: torch's answers for any batch, and nothing else is taken for one."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -51,6 +52,8 @@ def test_predict_by_command(exported, tiny_root, tmp_path):
 
 
 def test_a_difference_leaves_no_file(exported, tmp_path, monkeypatch):
+    made = SimpleNamespace(model_proto=onnx.load(exported[1]))
+    monkeypatch.setattr("torch.onnx.export", lambda *_, **__: made)
     monkeypatch.setattr("digit.export.MAX_DIFFERENCE", 0.0)
     with pytest.raises(ValueError, match=r"y\.onnx: onnxruntime differs from torch by"):
         export(exported[0], tmp_path / "y.onnx")
@@ -81,6 +84,9 @@ def faulty(content: bytes) -> dict[str, bytes]:
         tensor.data_location = tensor.EXTERNAL
         tensor.external_data.add(key="location", value="../../../etc/passwd")
 
+    def no_size(model):
+        model.graph.input[0].type.tensor_type.shape.dim[3].dim_param = "s"
+
     def other_network(model):
         del model.graph.output[1:]
 
@@ -90,16 +96,13 @@ def faulty(content: bytes) -> dict[str, bytes]:
         "cut short": content[: len(content) // 2],
         "weights of another file": changed(elsewhere),
         "other outputs": changed(other_network),
-        "no note of ours": changed(lambda model: model.ClearField("metadata_props")),
         "a foreign operator": changed(lambda model: setattr(model.graph.node[0], "domain", "evil")),
         "control flow": changed(lambda model: setattr(model.graph.node[3], "op_type", "Loop")),
-        "a size that is none": changed(
-            lambda model: setattr(model.metadata_props[0], "value", "3")
-        ),
+        "a size that is none": changed(no_size),
     }
 
 
-@pytest.mark.parametrize("name", [*map(str, range(9))])
+@pytest.mark.parametrize("name", [*map(str, range(8))])
 def test_other_and_hostile_files_are_refused_in_a_sentence(name, exported, tmp_path, capsys):
     kind, content = list(faulty(exported[1].read_bytes()).items())[int(name)]
     path = tmp_path / "bad.onnx"
