@@ -54,11 +54,8 @@ def test_frames_come_worst_first_and_filters_join(shown):
     assert (found["mpjpe"] > middle).all() and (found["hand_type"] == "interacting").all()
     found = shown.filter(query="", slices=[], ranges=[["mpjpe", 0, middle], ["hand_type", "left"]])
     assert set(found["hand_type"]) <= {"left"} and (found["mpjpe"] <= middle).all()
-    chosen = [3, 5, 8]
-    rows = shown.filter(ranges=[], chosen=chosen, sort="image_id", descending=False).index
-    assert sorted(rows) == chosen and list(shown.table["image_id"][rows]) == sorted(
-        shown.table["image_id"][chosen]
-    )
+    rows = shown.filter(ranges=[], chosen=[8, 3, 5], sort="image_id", descending=False).index
+    assert sorted(rows) == [3, 5, 8] and shown.table["image_id"][rows].is_monotonic_increasing
 
 
 @pytest.mark.parametrize("query", ["speed > 3", "mpjpe >", "mpjpe", "mpjpe + 1", "1", "@x > 2"])
@@ -148,10 +145,9 @@ def test_a_broken_file_of_marks_is_said_and_kept(evaluated, tiny_root, tmp_path,
     shown = browser.FailureBrowser(
         evaluated, tiny_root, split="train", notes=tmp_path / "notes.json"
     )
-    assert ("cannot be read as tags" in shown.said) == (text != "[]") or text == "[]"
-    if text != "[]":
-        assert "nothing is saved" in ask(shown, "tag", tag="x")["say"]["text"]
-        assert (tmp_path / "notes.json").read_text() == text
+    assert "cannot be read as tags" in shown.said
+    assert "nothing is saved" in ask(shown, "tag", tag="x")["say"]["text"]
+    assert (tmp_path / "notes.json").read_text() == text
 
 
 def test_two_models_are_compared_frame_by_frame(shown, evaluated, tiny_root, tmp_path):
@@ -202,7 +198,7 @@ def test_exports_hold_the_frames_that_pass(shown, tmp_path):
         shown.export(tmp_path / "frames.pdf")
 
 
-def test_a_table_of_another_data_set_is_said_and_listed(evaluated, tiny_root, shared):
+def test_a_table_of_another_data_set_is_said_and_listed(evaluated, tiny_root):
     table = pd.read_parquet(evaluated / "errors_train.parquet")
     table.attrs = {}
     table.loc[3:, "file_name"] = "Capture9/other/cam1/image1.jpg"
