@@ -1,6 +1,8 @@
 """Run folders: found, listed, recorded; notebook 04 executed through `digit train`."""
 
 import json
+import subprocess
+import sys
 
 import nbformat
 import pandas as pd
@@ -9,6 +11,7 @@ import yaml
 
 from digit import runs
 from digit.__main__ import main
+from digit.settings import make_settings
 
 
 def test_a_run_is_found_by_the_end_of_its_name(tmp_path, monkeypatch):
@@ -36,19 +39,69 @@ def test_record_of_a_run(tiny_run):
     assert runs.progress_line(tiny_run).startswith("epoch ")
 
 
-def test_digit_train_keeps_the_executed_notebook(tiny_root, tmp_path, monkeypatch, capsys):
+HOLD = """
+import sys, time
+from pathlib import Path
+from digit.runs import claimed
+with claimed(Path(sys.argv[1])):
+    print("held", flush=True)
+    {what}
+"""
+
+
+def hold(run, what="time.sleep(600)"):
+    """A process that has claimed a run, as its training does."""
+    command = [sys.executable, "-c", HOLD.format(what=what), str(run)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout.read(4) == b"held"
+    return process
+
+
+def test_the_state_of_a_run_is_what_became_of_its_process(tiny_root, tmp_path, monkeypatch):
     monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
-    status = main([
-        "train", "--root", str(tiny_root), "--set", "steps=3", "batch_size=8", "workers=0",
-        "val_frames=4", "log_every=1", "--name", "short",
-    ])  # fmt: skip
-    assert status == 0, capsys.readouterr().err
-    run = runs.find_run("-short-????")
-    assert json.loads((run / "result.json").read_text())["steps"] == 3
-    notebook = nbformat.read(run / "04_training.ipynb", 4)
-    outputs = [o for cell in notebook.cells if cell.cell_type == "code" for o in cell.outputs]
-    assert not [o for o in outputs if o.output_type == "error"]
-    assert sum(len(json.dumps(o)) for o in outputs if o.output_type == "stream") < 5000
+    settings = make_settings("quick", {"seed": 5})
+    run = runs.create_run(tiny_root, "quick", settings, "states")
+    assert runs.state(run) == "new" and runs.trainer(run) is None
+    process = hold(run)
+    assert runs.state(run) == "running" and runs.trainer(run) == process.pid
+    with pytest.raises(ValueError, match="being trained already"), runs.claimed(run):
+        pass
+    with pytest.raises(ValueError, match=f"already, by process {process.pid}"):
+        runs.train(run)
+    assert runs.launch(run) is None, "a restarted kernel watches on and starts nothing"
+    assert runs.state(run) == "running", "asking leaves the training its lock"
+    runs.stop(run)
+    assert process.wait() != 0 and runs.state(run) == "stopped"
+    process = hold(run)
+    process.kill()
+    process.wait()
+    assert runs.state(run) == "failed" and runs.trainer(run) is None
+    assert hold(run, "raise ValueError").wait() == 1 and runs.state(run) == "failed"
+    assert hold(run, "pass").wait() == 0
+    (run / "result.json").write_text("{}")
+    assert runs.list_runs()["state"].tolist() == ["finished"]
+
+
+def test_a_run_does_not_go_on_with_other_labels(tiny_root, tmp_path, monkeypatch):
+    monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
+    run = runs.create_run(tiny_root, "quick", make_settings("quick", {}), "labels")
+    record = json.loads((run / "environment.json").read_text())
+    assert record["seed"] == 1 and set(record["data"]) == {"train", "val"}
+    record["data"]["val"] = "another"
+    (run / "environment.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=f"val has changed since {run.name} began"):
+        runs.train(run)
+
+
+def test_the_view_of_runs_leaves_figures_without_a_front_end(tiny_run, tmp_path):
+    values = {"names": [str(tiny_run)], "every_s": 0.1}
+    notebook = runs.NOTEBOOKS / "09_runs.ipynb"
+    read = nbformat.read(runs.execute_notebook(notebook, tmp_path / "09.ipynb", values), 4)
+    outputs = [o for cell in read.cells if cell.cell_type == "code" for o in cell.outputs]
+    assert sum("image/png" in o.get("data", {}) for o in outputs) == 1
+    closing = outputs[-1]["data"]["text/plain"]
+    assert closing.count("True") == 3, closing
+    assert sum(len(o.get("data", {}).get("text/plain", "")) for o in outputs) < 5000
 
 
 def test_a_failed_training_keeps_its_notebook_and_says_how_to_go_on(
