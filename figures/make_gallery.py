@@ -85,16 +85,18 @@ def main() -> None:
     parser.add_argument(
         "--weights", default="", help="a checkpoint for notebook 08; else the run's"
     )
+    parser.add_argument("--only", default="01,06,08", help="these notebooks' widgets")
     args = parser.parse_args()
     root, run = args.root.resolve(), runs.find_run(args.run).resolve()
     index = interhand.open_index(root, "train")
     keep(families(index), "gallery_families")
     weights = args.weights or str(run / "checkpoints/best.ckpt")
-    photograph({
+    given = {
         "01_data_inspection": {"root": str(root), "real": "none"},
         "06_error_analysis": {"run": str(run), "root": str(root)},
         "08_own_photo": {"checkpoint": weights, "real": str(root)},
-    })  # fmt: skip
+    }
+    photograph({name: v for name, v in given.items() if name[:2] in args.only.split(",")})
 
 
 if __name__ == "__main__":
