@@ -184,8 +184,8 @@ function renderPicture({ model, el }) {
     const label = document.createElement("label"), input = document.createElement("input");
     Object.assign(input, { type: "file", accept: "image/*" });
     input.onchange = () => upload(input.files[0]).then(() => (input.value = ""));
-    label.append("Open a photo, or drop one on the picture: ", input);
-    Object.assign(label.style, { display: "block", margin: "4px 0" });
+    label.append("Open or drop a photo: ", input);
+    Object.assign(label.style, { display: "block", margin: "4px 0", width: "470px" });
     el.prepend(label);
     canvas.ondragover = (event) => event.preventDefault();
     canvas.ondrop = (event) => {

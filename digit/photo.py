@@ -41,7 +41,8 @@ KNOWN = {"subject": ("subject", ""), "family": ("family", ""),
 VIEW = math.atan2(figures.EYE[0], -figures.EYE[2]), -math.asin(figures.EYE[1])  # yaw, pitch
 CHOSEN = figures.LINE_COLORS[1]
 LEVELS = {"capture": "capture", "sequence": "seq_name", "instant": "frame_idx", "camera": "camera"}
-LOOK = dict(style=dict(description_width="125px"), layout=dict(width="310px"))
+LOOK = dict(style=dict(description_width="135px"), layout=dict(width="310px"))
+WIDE = LOOK | dict(layout=dict(width="470px"))
 DISTANCE = (
     "<b>The third dimension.</b> One picture does not tell how far away a hand is: one twice as "
     "large at twice the distance looks the same, and through a lens twice as long so does anything "
@@ -100,7 +101,7 @@ class Space(anywidget.AnyWidget):
 
     _esm = Path(__file__).with_name("photo.js")
     strokes, clicked = List().tag(sync=True), Unicode().tag(sync=True)
-    room, view = List([430, 390]).tag(sync=True), List(list(VIEW)).tag(sync=True)
+    room, view = List([400, 390]).tag(sync=True), List(list(VIEW)).tag(sync=True)
     first = List(list(VIEW)).tag(sync=True)
 
     def draw(self, strokes: Sequence[Stroke]) -> None:
@@ -179,14 +180,14 @@ class OwnPhoto(_Desk):
         self.image = np.full((3, 4, 3), 128, np.uint8)  # until there is one
         self.estimate = self.joints_cam_mm = None
         names = frames["file_name"].tolist() if frames else []
-        text = partial(widgets.Text, continuous_update=False, **LOOK)
+        text = partial(widgets.Text, continuous_update=False)
         self.canvas, self.parts = Canvas(opens=True), Canvas(room=[270, 270])
         self.space, options = Space(), [("–", -1), *((k, i) for i, k in enumerate(names))]
-        self.example = widgets.Dropdown(options=options, description="or an example", **LOOK)
-        self.path = text(description="or a path", placeholder="photo.jpg")
-        self.box = text(description="box x, y, w, h (px)")
+        self.example = widgets.Dropdown(options=options, description="or an example", **WIDE)
+        self.path = text(description="or a path", placeholder="photo.jpg", **WIDE)
+        self.box = text(description="box x, y, w, h (px)", **WIDE)
         self.angle = widgets.IntSlider(60, 15, 120, description="field of view (°)", **LOOK)
-        self.camera = text(description="focal, centre (px)")
+        self.camera = text(description="focal, centre (px)", **LOOK)
         self.hand_mm = widgets.IntSlider(180, 110, 240, description="hand's length (mm)", **LOOK)
         parts = widgets.HTML("parts: right hand full, left hand pale and hatched")
         left = _column(self.canvas, self.box, self.example, self.path)
@@ -244,7 +245,7 @@ class OwnPhoto(_Desk):
         self._move(box)
 
     def _set_camera(self, lens: str, *numbers: float) -> None:
-        self.lens, self.camera.value = lens, ", ".join(f"{v:.1f}" for v in numbers)
+        self.lens, self.camera.value = lens, ", ".join(f"{v:.0f}" for v in numbers)
         self._place()
 
     def _assume(self) -> None:
@@ -290,7 +291,7 @@ class OwnPhoto(_Desk):
         far = " and ".join(f"the {side} wrist {z:.0f} mm" for side, z, p in wrists if p > 0.5)
         hands = " and ".join(self.estimate.hands()) or "no"
         self.said.value = (
-            f"<div style='line-height:1.4;width:740px'><b>The network sees {hands} hand</b> (right "
+            f"<div style='line-height:1.4;width:715px'><b>The network sees {hands} hand</b> (right "
             f"{right}, left {left}).<br>{DISTANCE}Focal length: {self.lens}. With a hand "
             f"{self.hand_mm.value} mm long that puts {far or 'nothing'} before the camera. The "
             "shape of each hand in depth and the depth between the wrists are the network's.</div>"
