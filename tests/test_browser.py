@@ -187,7 +187,7 @@ def test_exports_hold_the_frames_that_pass(shown, tmp_path):
     rows = shown.filter(slices=["interacting"]).head(3).index
     shown.filter(slices=[], chosen=[*rows])
     names = shown.export(tmp_path / "frames.txt").read_text().split()
-    assert names == [shown.key(row) for row in shown.rows]
+    assert names == [shown.key(int(row)) for row in shown.rows]
     assert list(pd.read_csv(shown.export(tmp_path / "a" / "frames.csv"))["image_id"]) == list(
         shown.table["image_id"][shown.rows]
     )
@@ -267,8 +267,8 @@ def test_frames_without_an_error_are_listed_last_and_shown(evaluated, tiny_root)
 
 def test_a_frame_with_one_hand_has_one_hand_in_3d(shown):
     for hand, absent in (("right", slice(21, 42)), ("left", slice(0, 21))):
-        shown.filter(query=f"hand_type == '{hand}'")
-        for camera in (False, True):
+        there = shown.filter(query=f"hand_type == '{hand}'")
+        for camera in (False, True) if len(there) else ():  # the small set may lack one
             frame = ask(shown, "look", camera=camera)["frame"]
             assert frame["true_mm"][absent] == [[None] * 3] * 21
             assert frame["fault"] == "" and np.isfinite(frame["true_mm"][WRISTS[hand == "left"]][0])
