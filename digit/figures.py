@@ -341,7 +341,8 @@ def learning_curves(panels: Mapping[str, Mapping[str, pd.Series]], xlabel: str =
                 line = line.dropna()
                 window = max(1, len(line) // 20)
                 mean = axes.plot(line.rolling(window, center=True).mean(), label=name)[0]
-                axes.plot(line, color=mean.get_color(), linestyle="-", alpha=0.2, zorder=1)
+                mark = "o" if len(line) == 1 else ""  # one point makes no line
+                axes.plot(line, mark, color=mean.get_color(), ls="-", alpha=0.2 + 0.8 * bool(mark))
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set(xlabel=xlabel, ylabel=ylabel)
             axes.legend()
