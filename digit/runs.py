@@ -97,7 +97,7 @@ def fingerprints(root: Path, settings: Settings) -> dict[str, str]:
 
 
 def environment(root: Path, settings: Settings) -> dict:
-    """Versions, git state, machine, seed, protocol and the fingerprint of the annotations."""
+    """Versions, git state, machine, seed, and the fingerprint of the annotations."""
     packages = ("torch", "torchvision", "pytorch-lightning", "timm", "numpy", "numba", "lmdb")
     git = {}
     for name, words in (("commit", "rev-parse HEAD"), ("changes", "status --porcelain")):

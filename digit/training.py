@@ -282,7 +282,7 @@ class HandTraining(pl.LightningModule):
         result = protocol(table, intervals=False)
         row = {k: v for k, v in result.items() if k in HEADLINE and v is not None}
         if row["mpjpe_all"] < self.best.get("mpjpe_all", math.inf):
-            self.best = {"step": self.step, **row}
+            self.best = {"step": self.step, **row, "protocol": result["protocol"]}
             self.save("best")
         self._record({f"val_{k}": float(v) for k, v in row.items()})
         self.last_log = time.monotonic()
