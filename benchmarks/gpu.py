@@ -132,7 +132,7 @@ def speeds(network: str, batches: list[int], device: str, repeats: int, compiled
 
 def table(rows: list[dict]) -> str:
     """The speeds in Markdown."""
-    head = "| `full` | way | precision | batch | images/s | peak memory, GiB | of bf16 peak |"
+    head = "| job | way | precision | batch | images/s | peak memory, GiB | of bf16 peak |"
     lines = [head, "| --- " * 7 + "|"]
     for row in rows:
         share = row.get("share_of_bf16_peak")
@@ -232,7 +232,7 @@ def run(args) -> None:
             result[f"{name}_failed"] = f"{type(error).__name__}: {error}"
         (out / "result.json").write_text(json.dumps(result, indent=1))
         rest = {k: v for k, v in result.items() if k not in ("speeds", "device")}
-        lines = [f"# {result['device']}", table(result.get("speeds") or [])]
+        lines = [f"# `{network}` on {result['device']}", table(result.get("speeds") or [])]
         lines += ["```json", json.dumps(rest, indent=1), "```"]
         (out / "gpu.md").write_text("\n\n".join(lines) + "\n")
     print((out / "gpu.md").read_text())

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from .annotations import atomic
+
 FIXED = ("network", "parts", "train_split", "seed", "batch_size", "ema")  # what a run goes on with
 HEADLINE = ("mpjpe_all", "mpjpe_sh", "mpjpe_ih", "mrrpe", "handedness_accuracy", "part_miou")
 
@@ -89,12 +91,10 @@ def make_settings(preset: str, overrides: dict[str, object] | None = None) -> Se
     """
     if preset not in PRESETS:
         raise ValueError(f"preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
-    return changed_settings(PRESETS[preset], overrides or {})
+    return changed(PRESETS[preset], overrides or {})
 
 
-def changed_settings(
-    settings: Settings, overrides: dict[str, object], fixed: tuple[str, ...] = ()
-) -> Settings:
+def changed(settings: Settings, overrides: dict, fixed: tuple[str, ...] = ()) -> Settings:
     """Settings with fields replaced; errors as `make_settings`'s, and for what is `fixed`."""
     types = {field.name: field.type for field in dataclasses.fields(Settings)}
     changes: dict[str, object] = {}
@@ -110,20 +110,18 @@ def changed_settings(
 def change_run(run: Path, overrides: dict[str, object]) -> None:
     """Change settings of a run to be resumed; `parameters.yaml` keeps the former ones in order."""
     content = yaml.safe_load((run / "parameters.yaml").read_text())
-    new = dataclasses.asdict(changed_settings(Settings(**content["settings"]), overrides, FIXED))
+    new = dataclasses.asdict(changed(Settings(**content["settings"]), overrides, FIXED))
     content["former_settings"] = [*content.get("former_settings", []), content["settings"]]
-    temporary = run / ".parameters.yaml"
-    temporary.write_text(yaml.safe_dump(content | {"settings": new}, sort_keys=False))
-    temporary.replace(run / "parameters.yaml")
+    with atomic(run / "parameters.yaml") as file:
+        yaml.safe_dump(content | {"settings": new}, file, sort_keys=False)
 
 
 def _convert(key: str, value: object, kind: type) -> object:
     try:
         if kind is bool:
             return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
-        return (
-            kind(float(value)) if kind is int and float(value) == int(float(value)) else kind(value)
-        )
+        whole = kind is int and float(value) == int(float(value))
+        return kind(float(value)) if whole else kind(value)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"--set {key}={value}: needs a value of type {kind.__name__}") from error
 
@@ -144,8 +142,6 @@ def _validated(settings: Settings) -> Settings:
             raise ValueError(f"--set {key}={getattr(settings, key)}: must be above 0")
     parts = settings.accumulate * settings.devices * settings.nodes
     if settings.batch_size % parts:
-        raise ValueError(
-            f"--set batch_size={settings.batch_size}: must be a multiple of accumulate × devices "
-            f"× nodes = {parts}"
-        )
+        what = f"must be a multiple of accumulate × devices × nodes = {parts}"
+        raise ValueError(f"--set batch_size={settings.batch_size}: {what}")
     return settings

@@ -103,8 +103,7 @@ class HandTraining(pl.LightningModule):
             self.ema.requires_grad_(False)
         self.start = self.step = self.saved = 0  # optimiser steps: of the session, done, on disk
         self.steps, self.steps_per_epoch = 0, 1.0
-        self.resume_state, self.best = {}, {}
-        self.state: dict = {}  # what progress.json says
+        self.resume_state, self.best, self.state = {}, {}, {}  # the last is what progress.json says
         self.sums: dict[str, Tensor] = {}
         self.stop_signal, self.signal_time, self.stopping, self.done = 0, 0.0, 0, False
         self.elapsed = self.clock = 0.0  # seconds of training: of earlier sessions, of all
@@ -121,11 +120,11 @@ class HandTraining(pl.LightningModule):
         return total
 
     def configure_optimizers(self):
-        settings = self.settings
         # a fused step unscales fp16's gradients by itself, too late for clipping
-        fused = not (settings.clip_norm and self.trainer.precision == "16-mixed")
-        options = {"weight_decay": settings.weight_decay, "fused": fused}
-        optimizer = torch.optim.Adam(self.network.parameters(), settings.learning_rate, **options)
+        fused = not (self.settings.clip_norm and self.trainer.precision == "16-mixed")
+        options = {"weight_decay": self.settings.weight_decay, "fused": fused}
+        rate = self.settings.learning_rate
+        optimizer = torch.optim.Adam(self.network.parameters(), rate, **options)
         if self.resume_state:
             for group in self.resume_state["optimizer"]["param_groups"]:
                 group.update(options)
@@ -263,14 +262,14 @@ class HandTraining(pl.LightningModule):
     def _evaluate(self) -> None:
         """Errors of the val frames, each predicted once whatever the number of processes."""
         trainer, data, found = self.trainer, self.trainer.datamodule, None
-        rank, world, workers = trainer.global_rank, trainer.world_size, self.settings.workers
-        mine = np.arange(len(data.val_index))[rank::world]
+        rank, world = trainer.global_rank, trainer.world_size
+        mine = np.arange(rank, len(data.val_index), world)
         size = max(8, self.settings.batch_size // world)
         if len(mine):
             network = self.network if self.ema is None else self.ema.module
-            options = {"batch_size": size, "workers": workers, "device": self.device}
+            options = {"workers": self.settings.workers, "device": self.device}
             with trainer.precision_plugin.forward_context():
-                found = predict_dataset(network, data.val_frames, mine, **options)
+                found = predict_dataset(network, data.val_frames, mine, size, **options)
         self.network.train()
         everyone = [found] * world
         if world > 1:
@@ -282,7 +281,7 @@ class HandTraining(pl.LightningModule):
         result = protocol(table, intervals=False)
         row = {k: v for k, v in result.items() if k in HEADLINE and v is not None}
         if row["mpjpe_all"] < self.best.get("mpjpe_all", math.inf):
-            self.best = {"step": self.step, **row, "protocol": result["protocol"]}
+            self.best = {"step": self.step, **row}
             self.save("best")
         self._record({f"val_{k}": float(v) for k, v in row.items()})
         self.last_log = time.monotonic()
@@ -323,9 +322,8 @@ class HandTraining(pl.LightningModule):
 
 def write_json(path: Path, content: dict) -> None:
     """JSON written aside and moved into place, NaN as null."""
-    clean = {
-        k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in content.items()
-    }
+    finite = [not isinstance(v, float) or math.isfinite(v) for v in content.values()]
+    clean = {k: v if ok else None for (k, v), ok in zip(content.items(), finite)}
     with atomic(path) as file:
         json.dump(clean, file, indent=1)
 
@@ -354,8 +352,7 @@ def fit(run: Path) -> dict:
     settings, last = Settings(**parameters["settings"]), run / "checkpoints" / "last.ckpt"
     cuda, world = torch.cuda.is_available(), settings.devices * settings.nodes
     if cuda and settings.devices > torch.cuda.device_count():
-        there = f"this machine has {torch.cuda.device_count()} GPUs"
-        raise ValueError(f"--set devices={settings.devices}: {there}; ask for so many at most")
+        raise ValueError(f"--set devices={settings.devices}: here are {torch.cuda.device_count()}")
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     network = build_network(settings.network, parts=settings.parts)
     weights = settings.weights or (IMAGENET if settings.network == "full" else "")
@@ -367,8 +364,7 @@ def fit(run: Path) -> dict:
     network = share_norms(network, cuda) if world > 1 else network
     data = open_data(Path(parameters["root"]), settings)
     module = HandTraining(network, settings, run)
-    n = len(data.train_frames)
-    module.steps_per_epoch = n / settings.batch_size
+    module.steps_per_epoch = len(data.train_frames) / settings.batch_size
     steps = settings.steps or max(1, round(settings.epochs * module.steps_per_epoch))
     module.steps = data.steps = steps
     last.parent.mkdir(exist_ok=True)
@@ -405,9 +401,10 @@ def fit(run: Path) -> dict:
             if trainer.is_global_zero:
                 module.tell(state="stopped")
             raise KeyboardInterrupt(f"stopped at step {module.step} of {steps}")
-    result = {**module.best, "steps": module.step, "frames": n, "network": settings.network}
-    result |= {"precision": trainer.precision, "processes": world}
-    result["seconds"] = module.seconds() if module.step > module.start else module.elapsed
+    result = {**module.best, "steps": module.step, "network": settings.network}
+    seconds = module.seconds() if module.step > module.start else module.elapsed
+    result |= {"frames": len(data.train_frames), "precision": trainer.precision}
+    result |= {"processes": world, "seconds": seconds}
     if trainer.is_global_zero:
         write_json(run / "result.json", result)
     return result
