@@ -342,7 +342,8 @@ def learning_curves(panels: Mapping[str, Mapping[str, pd.Series]], xlabel: str =
                 window = max(1, len(line) // 20)
                 mean = axes.plot(line.rolling(window, center=True).mean(), label=name)[0]
                 mark = "o" if len(line) == 1 else ""  # one point makes no line
-                axes.plot(line, mark, color=mean.get_color(), ls="-", alpha=0.2 + 0.8 * bool(mark))
+                look = dict(color=mean.get_color(), ls="-", marker=mark, markersize=5)
+                axes.plot(line, **look, alpha=1.0 if mark else 0.2)
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set(xlabel=xlabel, ylabel=ylabel)
             axes.legend()
