@@ -123,12 +123,7 @@ class HandTraining(pl.LightningModule):
         # a fused step unscales fp16's gradients by itself, too late for clipping
         fused = not (self.settings.clip_norm and self.trainer.precision == "16-mixed")
         options = {"weight_decay": self.settings.weight_decay, "fused": fused}
-<<<<<<< HEAD
         optimizer = torch.optim.Adam(self.network.parameters(), **options)  # a step sets its rate
-=======
-        rate = self.settings.learning_rate
-        optimizer = torch.optim.Adam(self.network.parameters(), rate, **options)
->>>>>>> a736b5a92c6d59e64d14082d15f6735dd7bb3735
         if self.resume_state:
             for group in self.resume_state["optimizer"]["param_groups"]:
                 group.update(options)
@@ -356,11 +351,7 @@ def fit(run: Path) -> dict:
     settings, last = Settings(**parameters["settings"]), run / "checkpoints" / "last.ckpt"
     cuda, world = torch.cuda.is_available(), settings.devices * settings.nodes
     if cuda and settings.devices > torch.cuda.device_count():
-<<<<<<< HEAD
         raise ValueError(f"--set devices={settings.devices}: {torch.cuda.device_count()} GPUs here")
-=======
-        raise ValueError(f"--set devices={settings.devices}: here are {torch.cuda.device_count()}")
->>>>>>> a736b5a92c6d59e64d14082d15f6735dd7bb3735
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     network = build_network(settings.network, parts=settings.parts)
     weights = settings.weights or (IMAGENET if settings.network == "full" else "")
