@@ -109,7 +109,7 @@ def test_two_nodes_lose_and_evaluate_as_one(tiny_root, folder):
     print({key: (expected[key], found[key] - expected[key]) for key in errors})
     assert len(errors) >= 3 and found["processes"] == 2
     for key in errors:
-        assert found[key] == pytest.approx(expected[key], rel=1e-6), key
+        assert found[key] == pytest.approx(expected[key], rel=1e-6, abs=1e-6), key
 
 
 def test_a_lost_process_ends_the_run_with_a_checkpoint(tiny_root, folder):
