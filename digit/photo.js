@@ -222,7 +222,7 @@ function renderSpace({ model, el }) {
     const [sy, cy, sp, cp] = [Math.sin(yaw), Math.cos(yaw), Math.sin(pitch), Math.cos(pitch)];
     const middle = low.map((v, k) => (v + high[k]) / 2);
     const reach = Math.hypot(...low.map((v, k) => high[k] - v)) / 2;
-    const s = (0.82 * zoom * Math.min(width, height)) / 2 / reach;
+    const s = (0.78 * zoom * Math.min(width, height)) / 2 / reach;
     return (point) => {
       const [x, y, z] = point.map((v, k) => v - middle[k]);
       const [u, w] = [cy * x + sy * z, cy * z - sy * x];
@@ -272,7 +272,7 @@ function renderSpace({ model, el }) {
         context.fillText(text, x + ((x - centre[0]) / d) * away, y + ((y - centre[1]) / d) * away);
       };
       for (const tick of ticks[k]) write(`${tick}`, tick, 14, "11px sans-serif");
-      write(`${"xyz"[k]} (mm)`, (low[k] + high[k]) / 2, k == 1 ? 56 : 40, "12px sans-serif");
+      write(`${"xyz"[k]} (mm)`, (low[k] + high[k]) / 2, k == 1 ? 46 : 44, "12px sans-serif");
     }
   }
 

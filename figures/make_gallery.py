@@ -70,8 +70,9 @@ def photograph(given: dict[str, dict]) -> None:
             view.open(name, **parameters)
             view.run_all(900)
             top = "element => element.closest('.jp-Cell').scrollIntoView({block: 'start'})"
-            view.page.locator(VIEWS[name]).first.evaluate(top)
-            view.page.wait_for_timeout(4000)
+            for _ in range(3):  # cells above take their height while the page moves
+                view.page.locator(VIEWS[name]).first.evaluate(top)
+                view.page.wait_for_timeout(2000)
             shot = np.frombuffer(view.page.screenshot(), np.uint8)
             keep(cv2.imdecode(shot, cv2.IMREAD_COLOR_RGB), f"gallery_{name}")
 
