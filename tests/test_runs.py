@@ -33,7 +33,7 @@ def test_record_of_a_run(tiny_run):
     assert record["packages"]["torch"] and "commit" in record["git"] and record["data"]
     table = runs.curves(tiny_run)
     assert {"loss", "joints", "parts", "bones", "samples_per_s", "val_mpjpe_all"} <= set(table)
-    assert table["loss"].dropna().index.tolist() == [2, 4, 6]
+    assert {2, 4, 6} <= set(table["loss"].dropna().index)
     row = runs.list_runs().set_index("run").loc[tiny_run.name]
     assert row["state"] == "finished" and row["step"] == 6 and row["best_mpjpe_mm"] > 0
     assert runs.progress_line(tiny_run).startswith("epoch ")
