@@ -165,7 +165,7 @@ function render({ model, el }) {
       button("list", "file names, .txt", () => send("export", { ending: ".txt" })),
       button("CSV", "rows with tags and notes", () => send("export", { ending: ".csv" })),
       button("page", "one HTML file that opens without a kernel", () => send("export", { ending: ".html" })),
-      part("second", "input", { type: "text", placeholder: "second model: a run's folder or a table" }),
+      part("second", "input", { type: "text", placeholder: "second model: run or table" }),
       button("compare", "load it as model B", () => send("compare", { path: $.second.value })),
       make("span", { className: "digit-hint", textContent:
         "keys: ← → frames · t first tag · 1–9 tags · n note · u undo" })),
@@ -173,7 +173,7 @@ function render({ model, el }) {
   root.dataset.lmSuppressShortcuts = "true";
   el.append(root);
   $.said.textContent = "Waiting for the kernel. If nothing comes, run this cell again.";
-  options($.camera, ["wrists aligned", "camera, with the wrists' vector"]);
+  options($.camera, ["wrists aligned", "camera space"]);
 
   root.addEventListener("keydown", (event) => {
     event.stopPropagation();
@@ -236,7 +236,7 @@ function render({ model, el }) {
         shows[name] = e.target.checked;
         drawFrame();
       } }), name)));
-    $.second.placeholder = `second model: a run's folder or a table`;
+    $.second.placeholder = `second model: run or table`;
   }
 
   function drawTags() {
@@ -360,7 +360,7 @@ function render({ model, el }) {
     if (!window.digitPlotly || !frame || frame.row === null) return;
     const width = $.errors.clientWidth, two = state.models.length > 1, count = frame.pictures.length;
     const traces = [], scenes = {}, annotations = [];
-    const scene = { aspectmode: "data", uirevision: "kept", camera: { eye: { x: 0.95, y: -0.7, z: -2.5 }, up: { x: 0, y: -1, z: 0 } } };
+    const scene = { aspectmode: "data", uirevision: "kept", camera: { eye: { x: 1.08, y: -0.78, z: -2.85 }, up: { x: 0, y: -1, z: 0 } } };
     for (const name of "xyz") scene[`${name}axis`] = { title: { text: `${name} (mm)` }, nticks: 5, gridcolor: "#D0D0D0", backgroundcolor: "#F7F7F7", showbackground: true };
     frame.pictures.forEach((picture, i) => {
       const id = i ? "scene2" : "scene";
