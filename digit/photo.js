@@ -272,7 +272,8 @@ function renderSpace({ model, el }) {
         context.fillText(text, x + ((x - centre[0]) / d) * away, y + ((y - centre[1]) / d) * away);
       };
       for (const tick of ticks[k]) write(`${tick}`, tick, 14, "11px sans-serif");
-      write(`${"xyz"[k]} (mm)`, (low[k] + high[k]) / 2, k == 1 ? 46 : 44, "12px sans-serif");
+      const middle = (low[k] + high[k]) / 2; // y's name stands above its axis
+      write(`${"xyz"[k]} (mm)`, k == 1 ? low[k] : middle, k == 1 ? 14 : 44, "12px sans-serif");
     }
   }
 

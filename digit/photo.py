@@ -136,7 +136,7 @@ def place_hands(
 
 
 def _row(*children: widgets.Widget, kind: type = widgets.HBox) -> widgets.Box:
-    return kind(children, layout=dict(gap="4px 12px", flex="0 0 auto"))
+    return kind(children, layout=dict(grid_gap="4px 8px", flex="0 0 auto"))
 
 
 _column = partial(_row, kind=widgets.VBox)
