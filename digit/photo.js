@@ -265,15 +265,15 @@ function renderSpace({ model, el }) {
       const outer = edges.filter(([b, c]) => (b == back[j]) != (c == back[i])); // of the outline
       const place = ([b, c]) => point(k, (low[k] + high[k]) / 2, j, b, i, c);
       const edge = outer.sort((p, q) => k == 1 ? place(p)[0] - place(q)[0] : place(q)[1] - place(p)[1])[0];
-      const write = (text, value, away, font) => {
-        const [x, y] = point(k, value, j, edge[0], i, edge[1]);
+      const write = (text, value, away, font, lift = 0) => {
+        const [x, low_y] = point(k, value, j, edge[0], i, edge[1]), y = low_y - lift;
         const d = Math.hypot(x - centre[0], y - centre[1]) || 1;
         Object.assign(context, { font, fillStyle: "#222" });
         context.fillText(text, x + ((x - centre[0]) / d) * away, y + ((y - centre[1]) / d) * away);
       };
       for (const tick of ticks[k]) write(`${tick}`, tick, 14, "11px sans-serif");
       const middle = (low[k] + high[k]) / 2; // y's name stands above its axis
-      write(`${"xyz"[k]} (mm)`, k == 1 ? low[k] : middle, k == 1 ? 14 : 44, "12px sans-serif");
+      write(`${"xyz"[k]} (mm)`, k == 1 ? low[k] : middle, k == 1 ? 14 : 44, "12px sans-serif", k == 1 ? 18 : 0);
     }
   }
 
