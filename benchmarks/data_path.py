@@ -24,12 +24,12 @@ import cv2
 import numpy as np
 import torch
 
-from digit import geometry, store
-from digit.dataset import Augmentation, InterHandDataset, evaluation_targets, loader
-from digit.hand import load_hand
-from digit.interhand import FRAMES_OF_V1, open_index, prepared_dir
-from digit.masks import fit_vertices_mm, prepare_masks, render_part_mask
 from digit.metrics import Predictions, error_table, protocol
+from digit_data import geometry, store
+from digit_data.dataset import Augmentation, InterHandDataset, evaluation_targets, loader
+from digit_data.hand import load_hand
+from digit_data.interhand import FRAMES_OF_V1, open_index, prepared_dir
+from digit_data.masks import fit_vertices_mm, prepare_masks, render_part_mask
 
 HERE = Path(__file__).resolve().parents[1]
 sys.path.append(str(HERE / "tests"))
@@ -187,7 +187,7 @@ def worker_memory(root: Path, image: bytes, step: int) -> float:
 
 def measure_index(root: Path, images: list[bytes], rounds: int) -> None:
     load = "x = [json.loads(p.read_text()) for p in root.glob('annotations/train/*.json')]"
-    build, imports = "open_index(root)", "from digit.interhand import open_index"
+    build, imports = "open_index(root)", "from digit_data.interhand import open_index"
     turns = []
     for _ in range(rounds):
         shutil.rmtree(root / "prepared", ignore_errors=True)

@@ -8,7 +8,7 @@ import lmdb
 import numpy as np
 import torch
 
-from digit.skeleton import JOINT_WRIST, SWAP_JOINTS, SWAP_LABELS
+from digit_data.skeleton import JOINT_WRIST, SWAP_JOINTS, SWAP_LABELS
 
 
 def recode(path: Path, files: list[Path], keys: list[str]) -> None:

@@ -31,11 +31,11 @@ from digit.network import build_network  # before Lightning: it makes torchvisio
 # isort: split
 import pytorch_lightning as pl
 
-from digit.dataset import loader
 from digit.losses import losses
 from digit.processes import StreamSampler
 from digit.settings import Settings, make_settings
 from digit.training import open_data, precision_here
+from digit_data.dataset import loader
 
 EVERY = 4  # steps a sample
 

@@ -21,7 +21,7 @@ def synth(args) -> None:
 
 
 def prepare(args) -> None:
-    from .masks import prepare as prepare_root
+    from digit_data.masks import prepare as prepare_root
 
     prepare_root(args.root)
 
@@ -29,7 +29,7 @@ def prepare(args) -> None:
 def check(args) -> None:
     from functools import partial
 
-    from . import interhand, store
+    from digit_data import interhand, store
 
     found = interhand.check(args.root, examine=partial(store.verify, reduce=8))
     print(found.to_string(index=False))

@@ -11,13 +11,14 @@ import pandas as pd
 import torch
 from jaxtyping import Float, UInt8
 
-from . import figures, geometry
-from .dataset import InterHandDataset
+from digit_data import figures, geometry
+from digit_data.dataset import InterHandDataset
+from digit_data.interhand import Index
+from digit_data.skeleton import HEATMAP_CELLS, JOINT_SIDE, JOINT_WRIST, WRISTS
+
 from .inference import load_network
-from .interhand import Index
 from .metrics import BBOX_OF, ERRORS, Predictions, RootDepth
 from .network import Digit, optimized_for_inference
-from .skeleton import HEATMAP_CELLS, JOINT_SIDE, JOINT_WRIST, WRISTS
 
 DISPLAY_PX, THUMBNAIL_PX = 384, 84
 Source = pd.DataFrame | Path | str

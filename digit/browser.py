@@ -22,11 +22,12 @@ import pandas as pd
 import plotly
 from jaxtyping import Bool, UInt8
 
-from . import figures
+from digit_data import figures
+from digit_data.interhand import open_index
+from digit_data.skeleton import JOINTS, LABELS, SIDES
+
 from .accounts import Frames, Marks, Model, Shot, Source, sentence, write
-from .interhand import open_index
 from .metrics import ERRORS, paired_difference
-from .skeleton import JOINTS, LABELS, SIDES
 
 ASSETS = Path(__file__).parent
 PER_PAGE, PAGE_LIMIT = 18, 200

@@ -17,13 +17,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from . import figures, geometry
-from .annotations import atomic
-from .dataset import InterHandDataset, loader
-from .interhand import open_index
+from digit_data import figures, geometry
+from digit_data.annotations import atomic
+from digit_data.dataset import InterHandDataset, loader
+from digit_data.interhand import open_index
+from digit_data.skeleton import HEATMAP_CELLS, JOINTS, JOINTS_PER_HAND, SIDES
+
 from .metrics import BBOX_OF, Predictions, error_table, part_statistics, protocol
 from .network import NETWORKS, Digit, optimized_for_inference
-from .skeleton import HEATMAP_CELLS, JOINTS, JOINTS_PER_HAND, SIDES
 
 PREFIXES = re.compile(r"^((model|module|network|pose_reg|_orig_mod)\.)+")
 CLASSIFIER = re.compile(  # of the official HRNet file; the pose network has none of it

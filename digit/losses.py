@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from .dataset import Batch
+from digit_data.dataset import Batch
+from digit_data.skeleton import BONES, HEATMAP_CELLS
+
 from .network import Prediction
-from .skeleton import BONES, HEATMAP_CELLS
 
 PAPER_WEIGHTS = {
     "joints": 1.0, "relative_root_depth": 1.0, "hand_type": 1.0, "parts": 10.0, "bones": 0.1,

@@ -14,11 +14,11 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int, Integer, Num
 from torch import Tensor
 
-from . import geometry, skeleton
-from .annotations import hand_model_name
-from .dataset import crop_boxes
-from .interhand import FRAMES_OF_V1, Index, open_index
-from .skeleton import HAND_TYPES, HEATMAP_CELLS, JOINT_SIDE, JOINT_WRIST, JOINTS, N_JOINTS, WRISTS
+from digit_data import geometry, skeleton
+from digit_data.annotations import hand_model_name
+from digit_data.dataset import crop_boxes
+from digit_data.interhand import FRAMES_OF_V1, Index, open_index
+from digit_data.skeleton import HAND_TYPES, HEATMAP_CELLS, JOINT_SIDE, JOINTS, N_JOINTS, WRISTS
 
 RootDepth = Literal["gt", "rootnet"]
 BBOX_OF = {"gt": "truth", "rootnet": "rootnet"}  # the crop that goes with a source of depth
@@ -158,7 +158,7 @@ def _truth(index: Index) -> tuple[Float[Tensor, "b 42 3"], Bool[Tensor, "b 42"],
     """Camera-frame joints; which count (their wrist does too); frames that have a wrist vector."""
     true = _column(index, "joints_cam_mm")
     valid = torch.tensor(index["joint_valid"]).bool() & true.isfinite().all(-1)
-    valid &= valid[:, JOINT_WRIST]
+    valid &= valid[:, skeleton.JOINT_WRIST]
     return true, valid, valid[:, WRISTS].all(-1) & torch.tensor(index["hand_type"] == 2)
 
 

@@ -19,7 +19,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .skeleton import HEATMAP_CELLS, N_JOINTS, N_LABELS
+from digit_data.skeleton import HEATMAP_CELLS, N_JOINTS, N_LABELS
 
 try:
     import torchvision  # noqa: F401

@@ -21,13 +21,14 @@ from traitlets import Bool as Flag
 from traitlets import Bytes, List, Unicode
 from traitlets import Int as Number
 
-from . import figures, geometry
-from .figures import Stroke
+from digit_data import figures, geometry
+from digit_data.figures import Stroke
+from digit_data.interhand import Frame, Index
+from digit_data.skeleton import BONES, HAND_TYPES, JOINTS_PER_HAND, N_JOINTS, SIDES, WRISTS
+from digit_data.store import Store, image_store, mask_store, read_image, read_mask
+
 from .inference import Estimate, predict, read_photo
-from .interhand import Frame, Index
 from .network import Digit
-from .skeleton import BONES, HAND_TYPES, JOINTS_PER_HAND, N_JOINTS, SIDES, WRISTS
-from .store import Store, image_store, mask_store, read_image, read_mask
 
 LONGEST_PX = 1200  # of a picture as a widget shows it
 BONES_PER_LENGTH = 4.5  # a hand's 20 bones together by its length; so in InterHand2.6M, too

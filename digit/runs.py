@@ -90,7 +90,7 @@ def parameters(run: Path) -> tuple[Path, Settings]:
 
 def fingerprints(root: Path, settings: Settings) -> dict[str, str]:
     """Of the labels and fits of the splits that a run learns from and is judged by."""
-    from .interhand import open_index
+    from digit_data.interhand import open_index
 
     splits = (settings.train_split, settings.val_split)
     return {split: open_index(root, split).fingerprint for split in splits}
@@ -372,9 +372,8 @@ def demo(frames: int, minutes: float) -> None:
 
     Writes data/demo, one run, and figures and executed notebooks into runs/demo/.
     """
+    from digit_data.masks import prepare
     from digit_synth import synthesize
-
-    from .masks import prepare
 
     root, out = PROJECT / "data" / "demo", runs_dir() / "demo"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from .annotations import atomic
+from digit_data.annotations import atomic
 
 FIXED = ("network", "parts", "train_split", "seed", "batch_size", "ema")  # what a run goes on with
 HEADLINE = ("mpjpe_all", "mpjpe_sh", "mpjpe_ih", "mrrpe", "handedness_accuracy", "part_miou")

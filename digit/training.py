@@ -30,10 +30,11 @@ from .network import NETWORKS, build_network  # first: it makes torchvision load
 import pytorch_lightning as pl
 from pytorch_lightning.strategies import DDPStrategy
 
-from .annotations import atomic
-from .dataset import Augmentation, Batch, InterHandDataset, single_threaded
+from digit_data.annotations import atomic
+from digit_data.dataset import Augmentation, Batch, InterHandDataset, single_threaded
+from digit_data.interhand import Index, open_index
+
 from .inference import load_state, predict_dataset, save_checkpoint
-from .interhand import Index, open_index
 from .losses import losses
 from .metrics import BBOX_OF, Predictions, error_table, protocol
 from .processes import StreamSampler, explained, mean_over_processes, share_norms

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int
 
-from digit.hand import HandModel, load_hand
+from digit_data.hand import HandModel, load_hand
 
 from . import poses, shading
 from .poses import unit

@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int
 from torch import Tensor
 
-from digit.geometry import axis_angle_to_matrix
-from digit.hand import ASSET, HandModel
-from digit.raster import COMPILED
+from digit_data.geometry import axis_angle_to_matrix
+from digit_data.hand import ASSET, HandModel
+from digit_data.raster import COMPILED
 
 # Degrees; after Kapandji's Physiology of the Joints, shifted by the rest pose's own spread.
 _FANS = {"index": (-18, 22), "middle": (-15, 18), "pinky": (-18, 30), "ring": (-12, 22)}

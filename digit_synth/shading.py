@@ -13,8 +13,8 @@ import numba
 import numpy as np
 from jaxtyping import Float, Float32, Int, UInt8
 
-from digit.hand import ASSET, load_hand
-from digit.raster import COMPILED, rasterize
+from digit_data.hand import ASSET, load_hand
+from digit_data.raster import COMPILED, rasterize
 
 FAST = numba.njit(nogil=True, cache=True, fastmath=True)
 INLINE = numba.njit(nogil=True, cache=True, inline="always")

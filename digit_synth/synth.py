@@ -21,9 +21,9 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from tqdm import tqdm
 
-from digit.annotations import atomic
-from digit.hand import HandModel
-from digit.skeleton import HAND_TYPE_FLAGS, JOINT_SIDE, JOINTS_PER_HAND, SIDES, WRISTS
+from digit_data.annotations import atomic
+from digit_data.hand import HandModel
+from digit_data.skeleton import HAND_TYPE_FLAGS, JOINT_SIDE, JOINTS_PER_HAND, SIDES, WRISTS
 
 from . import poses, shading
 from .people import build_body, build_mesh

@@ -1,6 +1,6 @@
 """The annotation files of an InterHand2.6M tree (spec section 3), written from columns.
 
-The inverse of what `digit.annotations` reads; lengths mm, boxes (x, y, width, height) in px.
+The inverse of what `digit_data.annotations` reads; lengths mm, boxes (x, y, width, height) in px.
 """
 
 import json
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from digit.annotations import ANNOTATION, CAMERA, FIT, IMAGE, MOMENT, ROOTNET, atomic
-from digit.skeleton import HAND_TYPES, JOINTS, PARENTS, SIDES
+from digit_data.annotations import ANNOTATION, CAMERA, FIT, IMAGE, MOMENT, ROOTNET, atomic
+from digit_data.skeleton import HAND_TYPES, JOINTS, PARENTS, SIDES
 
 
 def write_tree(

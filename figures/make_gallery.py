@@ -17,8 +17,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from digit import figures, interhand, runs
-from digit.dataset import InterHandDataset
+from digit import runs
+from digit_data import figures, interhand
+from digit_data.dataset import InterHandDataset
 
 HERE = Path(__file__).parent
 LARGEST = 150_000  # bytes of a picture

@@ -8,7 +8,7 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-install_import_hook(["digit", "digit_synth"], "beartype.beartype")
+install_import_hook(["digit", "digit_data", "digit_synth"], "beartype.beartype")
 
 os.environ["DIGIT_CACHE"] = tempfile.mkdtemp(prefix="digit-cache-")  # never the user's
 torch.set_num_threads(1)  # two workers share two cores
@@ -27,7 +27,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def tiny_root(tmp_path_factory) -> Path:
     """A small synthetic data set, prepared: 40 frames or so, all splits, both hand counts."""
-    from digit.masks import prepare
+    from digit_data.masks import prepare
     from digit_synth import synthesize
 
     root = tmp_path_factory.mktemp("data") / "tiny"

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from digit.hand import MANO_FILES, MANO_RIM, MANO_TIPS, load_hand
-from digit.skeleton import HAND_JOINTS, MANO_PARENTS
+from digit_data.hand import MANO_FILES, MANO_RIM, MANO_TIPS, load_hand
+from digit_data.skeleton import HAND_JOINTS, MANO_PARENTS
 
 ROOT = np.uint32(4294967295)  # MANO's parent of the wrist
 

@@ -8,12 +8,12 @@ import pytest
 
 from digit import __main__ as commands
 from digit import runs
-from digit.dataset import InterHandDataset
 from digit.inference import predict_dataset
-from digit.interhand import open_index
 from digit.metrics import error_table
 from digit.network import build_network
 from digit.settings import make_settings
+from digit_data.dataset import InterHandDataset
+from digit_data.interhand import open_index
 
 QUICK = {"steps": 2, "batch_size": 4, "workers": 0, "val_frames": 2, "log_every": 1}
 

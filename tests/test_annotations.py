@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digit import annotations
-from digit.annotations import mersenne_words, subset_rows, walk_json
+from digit_data import annotations
+from digit_data.annotations import mersenne_words, subset_rows, walk_json
 
 numbers = st.integers(-(10**9), 10**9) | st.floats(allow_nan=False)
 values = st.recursive(

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 import torch
 
-from digit import accounts, browser, figures, inference
-from digit.interhand import open_index
+from digit import accounts, browser, inference
 from digit.metrics import ERRORS, Predictions, error_table, paired_difference
-from digit.skeleton import SWAP_JOINTS, WRISTS
+from digit_data import figures
+from digit_data.interhand import open_index
+from digit_data.skeleton import SWAP_JOINTS, WRISTS
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digit import geometry
-from digit.dataset import Augmentation, InterHandDataset, crop_boxes, evaluation_targets, loader
-from digit.interhand import open_index
-from digit.skeleton import HAND_TYPE_FLAGS, SWAP_JOINTS, SWAP_LABELS
+from digit_data import geometry
+from digit_data.dataset import (
+    Augmentation,
+    InterHandDataset,
+    crop_boxes,
+    evaluation_targets,
+    loader,
+)
+from digit_data.interhand import open_index
+from digit_data.skeleton import HAND_TYPE_FLAGS, SWAP_JOINTS, SWAP_LABELS
 from digit_synth.tree import write_tree
 
 FOCAL, PRINCPT = np.array([1000.0, 1100.0]), np.array([167.0, 256.0])

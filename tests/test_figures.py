@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from digit import figures, skeleton
+from digit_data import figures, skeleton
 
 
 @pytest.fixture

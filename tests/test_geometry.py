@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digit import geometry, skeleton
+from digit_data import geometry, skeleton
 
 seeds = st.integers(0, 2**32 - 1)
 settings.register_profile("digit", deadline=None, max_examples=40)

@@ -8,8 +8,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from digit.hand import ASSET, MANO_REGRESSOR, MANO_RIM, MANO_TIPS, HandModel, find_mano, load_hand
-from digit.skeleton import HAND_JOINTS, MANO_JOINT_PART, MANO_JOINTS, MANO_PARENTS, PARTS, SIDES
+from digit_data.hand import (
+    ASSET,
+    MANO_REGRESSOR,
+    MANO_RIM,
+    MANO_TIPS,
+    HandModel,
+    find_mano,
+    load_hand,
+)
+from digit_data.skeleton import (
+    HAND_JOINTS,
+    MANO_JOINT_PART,
+    MANO_JOINTS,
+    MANO_PARENTS,
+    PARTS,
+    SIDES,
+)
 
 MIRROR = torch.tensor([-1.0, 1.0, 1.0])
 MIRROR_POSE = torch.tensor([1.0, -1.0, -1.0]).repeat(16)
@@ -327,7 +342,7 @@ def test_a_mano_file_runs_nothing(tmp_path):
 
 def test_mano_is_found_where_users_put_it(mano_dir, tmp_path, monkeypatch):
     monkeypatch.delenv("DIGIT_MANO", raising=False)
-    monkeypatch.setattr("digit.hand.DATA", tmp_path / "no data")
+    monkeypatch.setattr("digit_data.hand.DATA", tmp_path / "no data")
     assert find_mano(tmp_path) is None
     with pytest.raises(FileNotFoundError, match=r"MANO_RIGHT\.pkl"):
         load_hand("right", "mano")

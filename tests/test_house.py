@@ -1,16 +1,29 @@
 """The house keeps its order: imports point upwards, rooms stay small, one module is one evening."""
 
 import ast
+import re
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
+DATA = (
+    "skeleton",
+    "geometry",
+    "pickles",
+    "annotations",
+    "interhand",
+    "store",
+    "hand",
+    "raster",
+    "masks",
+    "dataset",
+    "figures",
+)
 ORDER = (
-    "skeleton", "geometry", "pickles", "annotations", "interhand", "store", "hand", "raster",
-    "masks", "dataset", "network", "losses", "figures", "metrics", "inference", "export",
-    "photo", "accounts", "browser", "settings", "processes",
-    "training", "runs", "__main__",
+    "network", "losses", "metrics", "inference", "export", "photo", "accounts", "browser",
+    "settings", "processes", "training", "runs", "__main__",
 )  # fmt: skip
 GENERATOR = ("tree", "poses", "shading", "people", "synth")
+PACKAGES = (("digit_data", DATA), ("digit_synth", GENERATOR), ("digit", ORDER))
 
 
 def imports(path: Path) -> set[str]:
@@ -23,7 +36,7 @@ def imports(path: Path) -> set[str]:
 
 
 def test_imports_point_upwards():
-    for package, order in (("digit", ORDER), ("digit_synth", GENERATOR)):
+    for package, order in PACKAGES:
         modules = {path.stem for path in (PROJECT / package).glob("*.py")} - {"__init__"}
         assert modules == set(order), f"{package}: name the rooms in their order"
         for name in order:
@@ -31,13 +44,24 @@ def test_imports_point_upwards():
             assert not below & modules, f"{package}/{name}.py imports {below & modules}"
 
 
-def test_the_method_does_not_know_the_generator():
-    for name in set(ORDER) - {"runs", "__main__"}:  # the demo and the command
-        assert "digit_synth" not in (PROJECT / "digit" / f"{name}.py").read_text()
+def test_packages_know_only_what_they_stand_on():
+    below = {"digit_data": set(), "digit_synth": {"digit_data"}, "digit": {"digit_data"}}
+    for package, order in PACKAGES:
+        for name in order:
+            text = (PROJECT / package / f"{name}.py").read_text()
+            found = set(re.findall(r"^ *(?:from|import) (digit\w*)", text, re.MULTILINE))
+            extra = {"digit_synth"} if name in ("runs", "__main__") else set()  # demo and command
+            assert found <= below[package] | extra, f"{package}/{name}.py imports {found}"
+
+
+def test_the_module_is_small():
+    for package, _ in PACKAGES:
+        paths = (PROJECT / package).glob("*.py")
+        assert sum(len(path.read_text().splitlines()) for path in paths) < 4000, package
 
 
 def test_rooms_stay_small():
-    for path in [*PROJECT.glob("digit/*.py"), *PROJECT.glob("digit_synth/*.py")]:
+    for path in PROJECT.glob("digit*/*.py"):
         lines = path.read_text().splitlines()
         assert len(lines) <= 450, f"{path.name}: {len(lines)} lines"
         assert max(map(len, lines), default=0) <= 100, path.name

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from digit import interhand
-from digit.interhand import check, open_index, prepared_dir, splits_of
-from digit.skeleton import BONES, N_JOINTS
+from digit_data import interhand
+from digit_data.interhand import check, open_index, prepared_dir, splits_of
+from digit_data.skeleton import BONES, N_JOINTS
 from digit_synth.tree import write_tree
 
 CAMERAS, MOMENTS = 3, 5

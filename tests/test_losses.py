@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digit.dataset import Batch
 from digit.losses import PAPER_WEIGHTS, bone_error, heatmap_error, losses
 from digit.network import Prediction
+from digit_data.dataset import Batch
 
 
 def make_batch(n: int = 3, h: int = 16, **changes) -> Batch:

@@ -16,16 +16,16 @@ import pytest
 import torch
 from fake_mano import write_mano
 
-from digit import masks, store
-from digit.hand import load_hand
-from digit.interhand import exclusive, open_index, prepared_dir
-from digit.masks import MASK_STATUS, Hands, fit_vertices_mm, load_hands, prepare, prepare_masks
-from digit.skeleton import HAND_TYPE_FLAGS
+from digit_data import masks, store
+from digit_data.hand import load_hand
+from digit_data.interhand import exclusive, open_index, prepared_dir
+from digit_data.masks import MASK_STATUS, Hands, fit_vertices_mm, load_hands, prepare, prepare_masks
+from digit_data.skeleton import HAND_TYPE_FLAGS
 from digit_synth.tree import write_tree
 
 WIDTH, HEIGHT, CAMERAS = 256, 192, 2
 SPAWN = multiprocessing.get_context("forkserver")
-SPAWN.set_forkserver_preload(["digit.masks", "pytest", "hypothesis.extra.numpy"])
+SPAWN.set_forkserver_preload(["digit_data.masks", "pytest", "hypothesis.extra.numpy"])
 
 
 def make_tree(
@@ -183,7 +183,7 @@ def test_validity_follows_the_fits_and_everything_odd_is_listed(tmp_path, generi
 
 def test_mano_fits_through_to_masks(tmp_path, generic, monkeypatch, capsys):
     monkeypatch.delenv("DIGIT_MANO", raising=False)
-    monkeypatch.setattr("digit.hand.DATA", tmp_path / "no data")
+    monkeypatch.setattr("digit_data.hand.DATA", tmp_path / "no data")
     folder = write_mano(tmp_path / "elsewhere")
     hands = tuple(load_hand(side, "mano", folder) for side in ("right", "left"))
     root = make_tree(tmp_path / "tree", hands, name="mano")

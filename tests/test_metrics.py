@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_dataset import FOCAL, PRINCPT, make_tree
 
-from digit import geometry, metrics
-from digit.dataset import evaluation_targets
-from digit.interhand import open_index
+from digit import metrics
 from digit.metrics import Predictions, error_table, mean_pose_predictions, protocol
-from digit.skeleton import JOINTS, WRISTS
+from digit_data import geometry
+from digit_data.dataset import evaluation_targets
+from digit_data.interhand import open_index
+from digit_data.skeleton import JOINTS, WRISTS
 
 
 def perfect(index, bbox="truth") -> Predictions:

@@ -9,9 +9,9 @@ import lmdb
 import numpy as np
 import torch
 
-from digit.dataset import Augmentation, InterHandDataset
-from digit.interhand import open_index
-from digit.store import image_store, mask_store, read_image, read_mask
+from digit_data.dataset import Augmentation, InterHandDataset
+from digit_data.interhand import open_index
+from digit_data.store import image_store, mask_store, read_image, read_mask
 
 
 def write_lmdb(path, values):

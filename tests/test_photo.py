@@ -9,11 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from digit import figures, geometry, photo
+from digit import photo
 from digit.inference import Estimate, predict, read_photo
-from digit.interhand import open_index
 from digit.network import NETWORKS, Digit
-from digit.skeleton import BONES
+from digit_data import figures, geometry
+from digit_data.interhand import open_index
+from digit_data.skeleton import BONES
 
 
 @pytest.fixture(scope="module")

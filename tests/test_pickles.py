@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from digit.pickles import NUMPY_ALLOWED, OBJECT_ALLOWED, load_pickle
+from digit_data.pickles import NUMPY_ALLOWED, OBJECT_ALLOWED, load_pickle
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 PLAIN = st.recursive(

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digit.hand import load_hand
+from digit_data.hand import load_hand
 from digit_synth import poses
 
 MODELS = [load_hand("right"), load_hand("left")]

@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digit.hand import load_hand
-from digit.masks import Hands, fit_vertices_mm, render_part_mask
-from digit.raster import rasterize
+from digit_data.hand import load_hand
+from digit_data.masks import Hands, fit_vertices_mm, render_part_mask
+from digit_data.raster import rasterize
 
 WIDTH, HEIGHT = 334, 512
 FOCAL, PRINCPT = np.array([1250.0, 1270.0]), np.array([160.0, 250.0])

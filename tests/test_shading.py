@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from digit.hand import load_hand
+from digit_data.hand import load_hand
 from digit_synth import shading
 
 

@@ -1,6 +1,6 @@
 import numpy as np
 
-from digit import skeleton as sk
+from digit_data import skeleton as sk
 
 
 def test_joints_stand_in_the_order_of_the_data_set(shared):

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from test_interhand import columns, write_tree
 
-from digit import store
-from digit.interhand import check, exclusive, open_index, prepared_dir
-from digit.store import (
+from digit_data import store
+from digit_data.interhand import check, exclusive, open_index, prepared_dir
+from digit_data.store import (
     Store,
     image_store,
     mask_store,

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from digit import masks
-from digit.hand import load_hand
-from digit.interhand import open_index
-from digit.skeleton import JOINTS_PER_HAND
+from digit_data import masks
+from digit_data.hand import load_hand
+from digit_data.interhand import open_index
+from digit_data.skeleton import JOINTS_PER_HAND
 from digit_synth import poses, synth
 
 FRAMES, SEED = 24, 3

@@ -1,0 +1,1 @@
+"""InterHand2.6M and what has its layout: files, index, pictures, masks, batches."""
