@@ -83,10 +83,10 @@ def measure(lab, root: str, table: Path, checkpoint: str) -> dict[str, list[tupl
             KEY.format("j"),
             f"{NEXT} && d.dataset.drawn == d.dataset.row",
         )
-    for low in range(20, 80, 10):
+    for low in np.quantile(pd.read_parquet(table)["mpjpe"], np.linspace(0.1, 0.8, 6)):
         clock(
             "filter: count and thumbnails",
-            QUERY.format(f"mpjpe > {low}.5"),
+            QUERY.format(f"mpjpe > {low}"),
             "d.dataset.shown != before.shown",
         )
     lab.command("notebook:run-cell-and-select-next")

@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,15 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the reference data is not beside this checkout")
     return SHARED
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> Iterator:
+    """JupyterLab in a browser, of one module: playwright's event loop must end with its tests."""
+    from lab import open_lab
+
+    with open_lab(tmp_path_factory.mktemp("lab")) as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """JupyterLab in headless Chromium: open a notebook, run it, use its widgets, see every error.
 
-A test module says `from lab import lab` and asks for the session's `lab`. Where Chromium or
-playwright is missing, its tests are skipped and say so.
+Tests ask for the fixture `lab` of conftest. Where Chromium or playwright is missing, they are
+skipped and say so.
 """
 
 import os
@@ -159,10 +159,3 @@ def open_lab(folder: Path) -> Iterator[Lab]:
     finally:
         server.terminate()
         server.wait()
-
-
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory) -> Iterator[Lab]:
-    """`open_lab` on an empty folder."""
-    with open_lab(tmp_path_factory.mktemp("lab")) as found:
-        yield found

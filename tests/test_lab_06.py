@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from lab import Lab, lab  # noqa: F401
+from lab import Lab
 
 from digit import inference
 
@@ -22,24 +22,24 @@ def two_runs(tiny_root, tiny_run, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def shown(lab, two_runs, tiny_root) -> Lab:  # noqa: F811
+def shown(lab, two_runs, tiny_root) -> Lab:
     """The notebook, run, its browser in view."""
     lab.open("06_error_analysis", run=str(two_runs[0]), root=str(tiny_root), split="train", n=1)
     show(lab)
     return lab
 
 
-def show(lab: Lab) -> None:  # noqa: F811
+def show(lab: Lab) -> None:
     lab.run_all(600)
     lab.page.locator(".digit").scroll_into_view_if_needed()
     lab.page.wait_for_selector(SHOWN)
 
 
-def number(lab: Lab, name: str) -> int:  # noqa: F811
+def number(lab: Lab, name: str) -> int:
     return int(lab.page.locator(".digit").get_attribute(f"data-{name}") or -1)
 
 
-def until(lab: Lab, condition: str) -> None:  # noqa: F811
+def until(lab: Lab, condition: str) -> None:
     """Wait until a condition on the widget's element `d` holds."""
     lab.page.wait_for_function(
         f"() => {{ const d = document.querySelector('.digit'); return {condition} }}"

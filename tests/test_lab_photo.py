@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from lab import Lab, lab  # noqa: F401
+from lab import Lab
 from PIL import Image
 
 pytestmark = pytest.mark.browser
@@ -14,7 +14,7 @@ def drawn(canvas) -> str:
     return canvas.evaluate("canvas => canvas.toDataURL()")
 
 
-def changes(lab: Lab, canvas, act) -> str:  # noqa: F811
+def changes(lab: Lab, canvas, act) -> str:
     """Act and wait until the canvas shows something else, which is returned."""
     before = drawn(canvas)
     act()
@@ -22,7 +22,7 @@ def changes(lab: Lab, canvas, act) -> str:  # noqa: F811
     return drawn(canvas)
 
 
-def drag(lab: Lab, canvas, start, end) -> None:  # noqa: F811
+def drag(lab: Lab, canvas, start, end) -> None:
     """Draw with the mouse from one place to another, in shares of the canvas."""
     canvas.scroll_into_view_if_needed()
     at = canvas.bounding_box()
@@ -36,7 +36,7 @@ def drag(lab: Lab, canvas, start, end) -> None:  # noqa: F811
     lab.page.mouse.up()
 
 
-def test_notebook_01_is_run_and_the_data_set_looked_through(lab, tiny_root):  # noqa: F811
+def test_notebook_01_is_run_and_the_data_set_looked_through(lab, tiny_root):
     lab.open("01_data_inspection", root=str(tiny_root), real="none", n=4)
     lab.run_all(600)
     page, out = lab.page, lab.page.locator(".jp-OutputArea-output")
@@ -63,7 +63,7 @@ def test_notebook_01_is_run_and_the_data_set_looked_through(lab, tiny_root):  # 
 
 
 @pytest.fixture(scope="module")
-def desk(lab, tiny_root, tiny_run) -> Lab:  # noqa: F811
+def desk(lab, tiny_root, tiny_run) -> Lab:
     """Notebook 08, run."""
     checkpoint = str(tiny_run / "checkpoints/best.ckpt")
     lab.open("08_own_photo", checkpoint=checkpoint, real=str(tiny_root), n=2)
@@ -71,7 +71,7 @@ def desk(lab, tiny_root, tiny_run) -> Lab:  # noqa: F811
     return lab
 
 
-def box_of(lab: Lab) -> str:  # noqa: F811
+def box_of(lab: Lab) -> str:
     return lab.page.locator(".widget-text:has-text('box') input").input_value()
 
 
