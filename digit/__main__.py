@@ -13,6 +13,8 @@ ARMS = {  # of the ablation: what the part features see, all else equal
     "untaught": {"parts": "predicted", "weight_parts": 0},  # DIGIT's size without a part loss
 }
 
+SHIPPED = Path(__file__).resolve().parents[1] / "data" / "weights" / "small.ckpt"
+
 
 def synth(args) -> None:
     from digit_synth import synthesize
@@ -203,7 +205,7 @@ def parser() -> argparse.ArgumentParser:
     sub = command("predict", predict, "joints and parts of one image")
     sub.add_argument("image", type=Path)
     sub.add_argument("--bbox", required=True, metavar="X,Y,W,H")
-    sub.add_argument("--checkpoint", type=Path, required=True)
+    sub.add_argument("--checkpoint", type=Path, default=SHIPPED, help="default: what ships")
     sub.add_argument("--focal", metavar="FX,FY")
     sub.add_argument("--princpt", metavar="CX,CY")
     sub.add_argument("--wrist-depth", type=float, metavar="MM")

@@ -1,0 +1,39 @@
+"""The weights that ship: small enough to ship, and good for what their card says."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from digit.__main__ import SHIPPED, main
+from digit.inference import evaluate
+
+
+def test_the_weights_that_ship_know_hands_they_never_saw(tiny_root, tmp_path):
+    assert SHIPPED.stat().st_size <= 15e6
+    result = evaluate(tiny_root, "train", "gt", SHIPPED)
+    assert result["mpjpe_all"] < 50  # the mean pose is off by about 90 mm
+    assert result["handedness_accuracy"] > 0.8
+
+
+def test_real_hands_are_found(shared, tmp_path):
+    """4 of 6 by the model card: a mean 2D error under a tenth of the box's longer side."""
+    evaluate(
+        Path(shared) / "data/InterHand2.6M_sample", "test", "gt", SHIPPED,
+        errors=tmp_path / "errors.parquet",
+    )  # fmt: skip
+    errors = pd.read_parquet(tmp_path / "errors.parquet")[["error_2d_right", "error_2d_left"]]
+    assert (errors < 0.1).to_numpy().sum() >= 4
+
+
+def test_predict_needs_no_checkpoint(tiny_root, capsys):
+    picture = next((tiny_root / "images").rglob("*.jpg"))
+    assert main(["predict", str(picture), "--bbox", "60,60,200,200"]) == 0
+    assert "joints" in capsys.readouterr().out
+
+
+def test_a_card_lies_beside_them():
+    text = (SHIPPED.parent / "README.md").read_text()
+    for word in ("seed 7", "recipe", "mean pose", "Limits", "digit train"):
+        assert word in text
+    assert pytest.approx(14, abs=1) == SHIPPED.stat().st_size / 1e6
