@@ -396,10 +396,12 @@ def fit(run: Path) -> dict:
             try:
                 trainer.fit(module, data)
             except Exception as error:
-                raise module.failure(error) from error
+                failure = module.failure(error)
+                if not module.stop_signal:  # else a loader worker may have heard it, too
+                    raise failure from error
         if not module.done:
             if trainer.is_global_zero:
-                module.tell(state="stopped")
+                module.tell(state="stopped", error=None)
             raise KeyboardInterrupt(f"stopped at step {module.step} of {steps}")
     result = {**module.best, "steps": module.step, "network": settings.network}
     seconds = module.seconds() if module.step > module.start else module.elapsed

@@ -201,16 +201,33 @@ def main_fit(run):
     return fit(run)
 
 
+def worker_of(process) -> int:
+    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
+    [worker] = " ".join(path.read_text() for path in tasks).split()
+    return int(worker)
+
+
 def test_a_dead_loader_worker_is_named(calm, tiny_root):
     run = new_run(tiny_root, "worker", workers=1, checkpoint_every=1000, log_every=1)
     process = start(run)
     wait_for_step(run, process, 3)
-    tasks = Path(f"/proc/{process.pid}/task").glob("*/children")
-    [worker] = " ".join(path.read_text() for path in tasks).split()
-    os.kill(int(worker), signal.SIGKILL)
+    os.kill(worker_of(process), signal.SIGKILL)
     assert status(process) == 1
     assert "a loader worker died" in last_line(run) and "--set workers=0" in last_line(run)
     assert weights(run)["step"] >= 3
+    assert status(start(run)) == 0 and same_weights(run, calm)
+
+
+def test_a_worker_that_the_signal_killed_is_no_failure(calm, tiny_root):
+    """One that starts in that moment cannot leave the signal to the main process yet."""
+    run = new_run(tiny_root, "both", workers=1, checkpoint_every=1000, log_every=1)
+    process = start(run)
+    wait_for_step(run, process, 2)
+    worker = worker_of(process)
+    os.kill(process.pid, signal.SIGTERM)
+    os.kill(worker, signal.SIGKILL)
+    assert status(process) == 130
+    assert runs.progress(run)["state"] == "stopped" and "stopped at step" in last_line(run)
     assert status(start(run)) == 0 and same_weights(run, calm)
 
 
