@@ -92,7 +92,7 @@ def main() -> None:
     root, run = args.root.resolve(), runs.find_run(args.run).resolve()
     index = interhand.open_index(root, "train")
     keep(families(index), "gallery_families")
-    weights = args.weights or str(run / "checkpoints/best.ckpt")
+    weights = str(Path(args.weights or run / "checkpoints/best.ckpt").resolve())
     given = {
         "01_data_inspection": {"root": str(root), "real": "none"},
         "06_error_analysis": {"run": str(run), "root": str(root)},
