@@ -397,7 +397,8 @@ def fit(run: Path) -> dict:
                 trainer.fit(module, data)
             except Exception as error:
                 failure = module.failure(error)
-                if not module.stop_signal:  # else a loader worker may have heard it, too
+                # a loader worker that heard the stop signal too is no failure
+                if not (module.stop_signal and "DataLoader worker" in str(error)):
                     raise failure from error
         if not module.done:
             if trainer.is_global_zero:

@@ -121,8 +121,11 @@ def test_a_lost_process_ends_the_run_with_a_checkpoint(tiny_root, folder):
         time.sleep(0.1)
     tasks = Path(f"/proc/{launcher.pid}/task").glob("*/children")
     processes = " ".join(path.read_text() for path in tasks).split()
-    [second] = [p for p in processes if b"\0RANK=1\0" in Path(f"/proc/{p}/environ").read_bytes()]
-    os.kill(int(second), signal.SIGKILL)
+    ranks = {
+        Path(f"/proc/{p}/environ").read_bytes().split(b"\0RANK=")[-1][:1]: p for p in processes
+    }
+    os.kill(int(ranks[b"1"]), signal.SIGKILL)
+    os.kill(int(ranks[b"0"]), signal.SIGTERM)  # torchrun sends one too, at a time of its own
     assert launcher.wait(300) != 0
     log, step = (run / "log.txt").read_text(), weights(run)["step"]
     assert f"digit: {run.name}: another process of the run is lost" in log and step >= 2
