@@ -50,7 +50,8 @@ class Bare(pl.LightningModule):
         self.times = []
 
     def training_step(self, batch, _batch_idx):
-        terms = losses(self.network(batch.images()), batch, self.settings.loss_weights())
+        weights, hand_pixels = self.settings.loss_weights(), self.settings.weight_hand_pixels
+        terms = losses(self.network(batch.images()), batch, weights, hand_pixels)
         return torch.stack(list(terms.values())).sum()
 
     def configure_optimizers(self):
@@ -93,10 +94,11 @@ def plain(root: Path, settings: Settings) -> dict:
     stream = StreamSampler(len(data.train_frames), settings, settings.steps, 0, 0, 1)
     positions = [p for batch in stream for p in batch]
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate)
-    times = []
+    times, weights, hand_pixels = [], settings.loss_weights(), settings.weight_hand_pixels
     batches = loader(data.train_frames, settings.batch_size, sampler=positions)
     for step, batch in enumerate(batches, 1):
-        terms = losses(network(batch.images().contiguous()), batch, settings.loss_weights())
+        prediction = network(batch.images().contiguous())
+        terms = losses(prediction, batch, weights, hand_pixels)
         optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)

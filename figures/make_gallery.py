@@ -16,13 +16,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
-from digit import runs
+from digit import inference, runs
 from digit_data import figures, interhand
 from digit_data.dataset import InterHandDataset
 
 HERE = Path(__file__).parent
 LARGEST = 150_000  # bytes of a picture
+HANDS = ("right", "left")
 VIEWS = {  # notebook → what is put at the top of the page
     "01_data_inspection": "canvas.digit-space",
     "06_error_analysis": ".digit",
@@ -58,6 +60,29 @@ def families(index: interhand.Index, columns: int = 6) -> np.ndarray:
     return of_figure(figures.contact_sheet(list(crops), captions, columns=columns))
 
 
+def real_hands(root: Path, weights: str) -> np.ndarray:
+    """Real frames without the frames: true and predicted joints, predicted parts, on white."""
+    network, frames = inference.load_network(weights), interhand.open_index(root, "test")
+    batch = InterHandDataset(frames, network.image_size).batch(range(len(frames)))
+    with torch.no_grad():
+        found = network(batch.images())
+    valid = batch.joint_valid.numpy() > 0
+    joints = [x[..., :2].numpy() * 256 / 64 for x in (batch.joints_25d, found.joints_25d)]
+    apart = np.linalg.norm(joints[1] - joints[0], axis=-1) * 1.25 / 256  # of the box's longer side
+    apart = np.where(valid, apart, np.nan).reshape(-1, 2, 21)
+    captions = []
+    for both in apart:
+        shares = [f"{h} {100 * np.nanmean(e):.0f} %" for h, e in zip(HANDS, both) if np.any(e >= 0)]
+        captions.append("off: " + ", ".join(shares))
+    labels = found.part_logits.argmax(1).byte().numpy().repeat(4, 1).repeat(4, 2)
+    white = np.full((256, 256, 3), 255, np.uint8)
+    sheet = [white] * (2 * len(frames)) + [figures.paint_parts(white, a, 0.95) for a in labels]
+    words = [f"true joints, {sequence[5:25]}" for sequence in frames["seq_name"].astype(str)]
+    drawn = [*(figures.masked(x, valid) for x in joints), np.full_like(joints[0], np.nan)]
+    captions = [*words, *captions, *["parts"] * len(frames)]
+    return of_figure(figures.contact_sheet(sheet, captions, np.concatenate(drawn), len(frames)))
+
+
 def photograph(given: dict[str, dict]) -> None:
     """Open the notebooks in JupyterLab, run them, and take a picture of each one's widget."""
     sys.path.insert(0, str(runs.PROJECT / "tests"))
@@ -87,12 +112,15 @@ def main() -> None:
     parser.add_argument(
         "--weights", default="", help="a checkpoint for notebook 08; else the run's"
     )
+    parser.add_argument("--real", type=Path, help="real frames, InterHand2.6M's layout, for 08")
     parser.add_argument("--only", default="01,06,08", help="these notebooks' widgets")
     args = parser.parse_args()
     root, run = args.root.resolve(), runs.find_run(args.run).resolve()
     index = interhand.open_index(root, "train")
     keep(families(index), "gallery_families")
     weights = str(Path(args.weights or run / "checkpoints/best.ckpt").resolve())
+    if args.real:
+        keep(real_hands(args.real.resolve(), weights), "gallery_real")
     given = {
         "01_data_inspection": {"root": str(root), "real": "none"},
         "06_error_analysis": {"run": str(run), "root": str(root)},

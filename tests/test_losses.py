@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digit.losses import PAPER_WEIGHTS, bone_error, heatmap_error, losses
+from digit.losses import PAPER_WEIGHTS, bone_error, heatmap_error, losses, part_error
 from digit.network import Prediction
 from digit_data.dataset import Batch
 
@@ -96,6 +96,20 @@ def test_truth_costs_nothing_and_what_is_invalid_neither():
     assert all(float(term) < 1e-6 for term in losses(perfect, batch).values())
     nothing = {k: torch.zeros_like(v) for k, v in batch._asdict().items() if k.endswith("_valid")}
     assert not any(losses(make_prediction(), batch._replace(**nothing)).values())
+
+
+def test_a_hand_pixel_weighs_as_asked():
+    """Three pixels of background at an error of log 33, one of a hand at one of log 2."""
+    batch = make_batch(1, 2, parts=torch.tensor([[[0, 0], [0, 7]]], dtype=torch.uint8))
+    logits = torch.zeros(1, 33, 2, 2)
+    logits[0, 7, 1, 1] = np.log(32)  # as likely as all others together
+    prediction = make_prediction(1, 2)._replace(part_logits=logits)
+    for weight in (1.0, 3.0):
+        want = (3 * np.log(33) + weight * np.log(2)) / (3 + weight)
+        assert float(part_error(prediction, batch, weight)) == pytest.approx(want, rel=1e-6)
+    weighted = losses(prediction, batch, {"parts": 10.0}, hand_pixels=3.0)["parts"]
+    assert float(weighted) == pytest.approx(10 * want, rel=1e-6)
+    assert not part_error(prediction, batch._replace(parts_valid=torch.zeros(1)), 3.0)
 
 
 def test_an_invalid_frame_changes_nothing_but_the_mean():

@@ -71,7 +71,7 @@ def execute(name: str, folder: Path, **parameters) -> list[bool]:
 
 @pytest.mark.parametrize("name", ["01_data_inspection", "02_mask_rendering", "03_model_building"])
 def test_the_chapters_on_data_and_model_hold_what_they_expect(name, tiny_root, tmp_path):
-    few = {"steps": 25, "batch_size": 4} if name.startswith("03") else {"n": 4}
+    few = {"steps": 40, "batch_size": 4} if name.startswith("03") else {"n": 4}
     claims = execute(name, tmp_path, root=str(tiny_root), **few)
     assert len(claims) >= 3 and all(claims), claims
 

@@ -12,18 +12,19 @@ from digit.inference import evaluate
 def test_the_weights_that_ship_know_hands_they_never_saw(tiny_root, tmp_path):
     assert SHIPPED.stat().st_size <= 15e6
     result = evaluate(tiny_root, "train", "gt", SHIPPED)
-    assert result["mpjpe_all"] < 50  # the mean pose is off by about 90 mm
-    assert result["handedness_accuracy"] > 0.8
+    assert result["mpjpe_all"] < 40  # the mean pose is off by about 90 mm
+    assert result["handedness_accuracy"] > 0.9
+    assert result["part_miou"] > 0.25 and result["wrong_hand_share"] < 0.1
 
 
 def test_real_hands_are_found(shared, tmp_path):
-    """4 of 6 by the model card: a mean 2D error under a tenth of the box's longer side."""
+    """3 of 6 by the model card: a mean 2D error under a tenth of the box's longer side."""
     evaluate(
         Path(shared) / "data/InterHand2.6M_sample", "test", "gt", SHIPPED,
         errors=tmp_path / "errors.parquet",
     )  # fmt: skip
     errors = pd.read_parquet(tmp_path / "errors.parquet")[["error_2d_right", "error_2d_left"]]
-    assert (errors < 0.1).to_numpy().sum() >= 4
+    assert (errors < 0.1).to_numpy().sum() >= 3
 
 
 def test_predict_needs_no_checkpoint(tiny_root, capsys):
