@@ -28,7 +28,7 @@ class Account(NamedTuple):
     """What one model says of one frame; the last three only where its network is at hand."""
 
     joints_px: Float[np.ndarray, "42 2"]  # on the crop shown; NaN: of a hand that it does not name
-    aligned_mm: Float[np.ndarray, "42 3"]  # camera axes, each hand's wrist put on the true one
+    aligned_mm: Float[np.ndarray, "42 3"]  # camera axes, each wrist on the true (or only) one
     camera_mm: Float[np.ndarray, "42 3"]  # the left wrist by the predicted relative depth
     labels: UInt8[np.ndarray, "s s"] | None = None
     part_probability: Float[np.ndarray, "33 h h"] | None = None
@@ -149,6 +149,10 @@ class Frames:
         depth_mm = true_mm[:, WRISTS, 2]
         if self.depth == "rootnet":
             depth_mm = torch.tensor(frame["rootnet_depth_mm"]).double()
+        both = valid[list(WRISTS)]
+        beside = [side if both[side] else 1 - side for side in (0, 1)]  # the hand there, if one is
+        depth_mm, known = depth_mm[:, beside], valid.reshape(2, -1)[beside].ravel()
+        wrists_mm = true_mm[:, WRISTS][:, beside]
         camera = [torch.tensor(frame[name]).double() for name in ("focal", "princpt")]
         accounts = []
         for model in models:
@@ -160,13 +164,13 @@ class Frames:
                 continue
             joints, to_image = torch.tensor(said[0])[None].double(), batch.crop_to_image
             in_mm = [geometry.from_25d(joints, to_image, depth_mm, *camera, DISPLAY_PX)] * 2
-            in_mm[0] = geometry.root_relative(in_mm[0]) + true_mm[:, WRISTS][:, JOINT_SIDE]
-            if valid[list(WRISTS)].all():
+            in_mm[0] = geometry.root_relative(in_mm[0]) + wrists_mm[:, JOINT_SIDE]
+            if both.all():
                 left_mm = depth_mm[:, 0] + geometry.cells_to_depth(torch.tensor([said[1]]))
                 linked = torch.stack([depth_mm[:, 0], left_mm], 1)
                 in_mm[1] = geometry.from_25d(joints, to_image, linked, *camera, DISPLAY_PX)
             seen = (np.asarray(said[2]) > 0.5)[JOINT_SIDE]
-            in_mm = [figures.masked(points[0].numpy(), seen & valid) for points in in_mm]
+            in_mm = [figures.masked(points[0].numpy(), seen & known) for points in in_mm]
             joints_px = figures.masked(joints[0, :, :2].numpy() * cell_px, seen)
             accounts.append(Account(joints_px, *in_mm, *extra))
         labels = batch.parts[0].numpy().repeat(2, 0).repeat(2, 1) if batch.parts_valid[0] else None

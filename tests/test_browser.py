@@ -96,6 +96,21 @@ def test_stored_predictions_stand_in_for_a_network(evaluated, tiny_root, shown):
     assert "needs a network" in answer["pictures"][0]["caption"]
 
 
+def test_a_hand_called_the_other_stands_where_the_true_one_does(evaluated, tiny_root, tmp_path):
+    said = dict(np.load(evaluated / "errors_train.npz"))
+    index = open_index(tiny_root, "train")
+    row = int(np.flatnonzero(index["hand_type"] == 0)[0])  # a right hand
+    said["hand_type"][:] = 0, 1  # everything is called left
+    np.savez(tmp_path / "left.npz", **said)
+    shutil.copy(evaluated / "errors_train.parquet", tmp_path / "left.parquet")
+    shown = browser.FailureBrowser(tmp_path / "left.parquet", tiny_root)
+    shot = shown.shot(int(np.flatnonzero(shown.table["image_id"] == index["image_id"][row])[0]))
+    right, left = shot.accounts[0].aligned_mm.reshape(2, 21, 3)
+    assert np.isnan(right).all() and np.isfinite(left).any()
+    np.testing.assert_allclose(left[-1], shot.camera_mm[WRISTS[0]], atol=1e-6)
+    assert np.isfinite(shot.accounts[0].camera_mm[WRISTS[1]]).all()
+
+
 def test_each_layer_paints_something_else(shown):
     ask(shown, "look", layer="picture")
     pictures = {layer: ask(shown, "look", layer=layer)["frame"] for layer in figures.LAYERS}
