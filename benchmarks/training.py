@@ -50,8 +50,7 @@ class Bare(pl.LightningModule):
         self.times = []
 
     def training_step(self, batch, _batch_idx):
-        weights, hand_pixels = self.settings.loss_weights(), self.settings.weight_hand_pixels
-        terms = losses(self.network(batch.images()), batch, weights, hand_pixels)
+        terms = losses(self.network(batch.images()), batch, **self.settings.loss_options())
         return torch.stack(list(terms.values())).sum()
 
     def configure_optimizers(self):
@@ -94,11 +93,11 @@ def plain(root: Path, settings: Settings) -> dict:
     stream = StreamSampler(len(data.train_frames), settings, settings.steps, 0, 0, 1)
     positions = [p for batch in stream for p in batch]
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate)
-    times, weights, hand_pixels = [], settings.loss_weights(), settings.weight_hand_pixels
+    times = []
     batches = loader(data.train_frames, settings.batch_size, sampler=positions)
     for step, batch in enumerate(batches, 1):
         prediction = network(batch.images().contiguous())
-        terms = losses(prediction, batch, weights, hand_pixels)
+        terms = losses(prediction, batch, **settings.loss_options())
         optimizer.zero_grad()
         torch.stack(list(terms.values())).sum().backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)

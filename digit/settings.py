@@ -64,6 +64,10 @@ class Settings:
         fields = ("joints", "root", "hand_type", "parts", "bones", "heatmaps")
         return {name: getattr(self, f"weight_{field}") for name, field in zip(names, fields)}
 
+    def loss_options(self) -> dict[str, object]:
+        """What `losses.losses` takes besides prediction and batch."""
+        return {"weights": self.loss_weights(), "hand_pixels": self.weight_hand_pixels}
+
 
 LIGHT = Settings(  # what small networks learn most from in minutes and hours
     batch_size=16, learning_rate=1e-3, schedule="cosine", clip_norm=10.0, precision="auto",

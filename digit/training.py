@@ -114,8 +114,7 @@ class HandTraining(pl.LightningModule):
 
     def training_step(self, batch, _batch_idx: int) -> torch.Tensor:
         prediction = self.forward_network(batch.images(), batch.parts)
-        weights, hand_pixels = self.settings.loss_weights(), self.settings.weight_hand_pixels
-        terms = losses(prediction, batch, weights, hand_pixels)
+        terms = losses(prediction, batch, **self.settings.loss_options())
         total = torch.stack(list(terms.values())).sum()
         for name, value in (*terms.items(), ("loss", total)):
             self.sums[name] = self.sums.get(name, 0) + value.detach()

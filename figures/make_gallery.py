@@ -18,13 +18,13 @@ import cv2
 import numpy as np
 import torch
 
-from digit import inference, runs
+from digit import inference, metrics, runs
 from digit_data import figures, interhand
 from digit_data.dataset import InterHandDataset
+from digit_data.skeleton import SIDES
 
 HERE = Path(__file__).parent
 LARGEST = 150_000  # bytes of a picture
-HANDS = ("right", "left")
 VIEWS = {  # notebook → what is put at the top of the page
     "01_data_inspection": "canvas.digit-space",
     "06_error_analysis": ".digit",
@@ -68,12 +68,13 @@ def real_hands(root: Path, weights: str) -> np.ndarray:
         found = network(batch.images())
     valid = batch.joint_valid.numpy() > 0
     joints = [x[..., :2].numpy() * 256 / 64 for x in (batch.joints_25d, found.joints_25d)]
-    apart = np.linalg.norm(joints[1] - joints[0], axis=-1) * 1.25 / 256  # of the box's longer side
-    apart = np.where(valid, apart, np.nan).reshape(-1, 2, 21)
+    said = found.joints_25d, found.relative_root_depth, found.hand_type_logits.sigmoid()
+    said = metrics.Predictions(frames["image_id"], *(x.numpy() for x in said))
+    apart = metrics.error_table(frames, said, "gt")[[f"error_2d_{hand}" for hand in SIDES]]
     captions = []
-    for both in apart:
-        shares = [f"{h} {100 * np.nanmean(e):.0f} %" for h, e in zip(HANDS, both) if np.any(e >= 0)]
-        captions.append("off: " + ", ".join(shares))
+    for shares in apart.to_numpy():  # of the box's longer side
+        words = [f"{hand} {s:.0%}" for hand, s in zip(SIDES, shares) if np.isfinite(s)]
+        captions.append("off: " + ", ".join(words).replace("%", " %"))
     labels = found.part_logits.argmax(1).byte().numpy().repeat(4, 1).repeat(4, 2)
     white = np.full((256, 256, 3), 255, np.uint8)
     sheet = [white] * (2 * len(frames)) + [figures.paint_parts(white, a, 0.95) for a in labels]

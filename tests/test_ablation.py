@@ -109,3 +109,8 @@ def test_an_unknown_kind_is_refused(tiny_root, capsys):
         commands.main(["ablation", "--root", str(tiny_root), "--arms", "half"])
     assert "choose from" in capsys.readouterr().err
     assert np.all([set(arm) <= {"parts", "weight_parts"} for arm in commands.ARMS.values()])
+
+
+def test_the_readme_shows_the_outcome_as_it_came_out():
+    outcome = (runs.PROJECT / "figures" / "ablation.md").read_text().strip()
+    assert outcome in (runs.PROJECT / "README.md").read_text()
