@@ -99,22 +99,22 @@ def evaluate(args) -> None:
     from .inference import evaluate as evaluate_root
     from .metrics import format_report
 
-    result = evaluate_root(
-        args.root, args.split, args.root_depth, args.checkpoint, args.predictions, args.errors
-    )
+    files = args.checkpoint, args.predictions, args.errors
+    result = evaluate_root(args.root, args.split, args.root_depth, *files, args.flip_test)
     print(format_report(result))
     if args.json:
         write(args.json, json.dumps(result, indent=1))
 
 
 def predict(args) -> None:
-    from .inference import load_network, predict_file
+    from .inference import FlipTest, load_network, predict_file
 
     camera = [_numbers(args.focal, 2, "--focal"), _numbers(args.princpt, 2, "--princpt")]
     bbox = _numbers(args.bbox, 4, "--bbox")
     if args.checkpoint.suffix == ".onnx":
         from .export import OnnxNetwork as load_network
     network = load_network(args.checkpoint)
+    network = FlipTest(network) if args.flip_test else network
     result = predict_file(network, args.image, bbox, *camera, args.wrist_depth, args.figure)
     text = json.dumps(result, indent=1)
     if args.json:
@@ -202,6 +202,8 @@ def parser() -> argparse.ArgumentParser:
     source.add_argument("--predictions", type=Path)
     sub.add_argument("--json", type=Path, metavar="OUT")
     sub.add_argument("--errors", type=Path, metavar="OUT.parquet", help="the table, a row a frame")
+    twice = "look twice, once in the mirror, and take the mean: better, twice the time"
+    sub.add_argument("--flip-test", action="store_true", help=twice + "; not in the paper")
     sub = command("predict", predict, "joints and parts of one image")
     sub.add_argument("image", type=Path)
     sub.add_argument("--bbox", required=True, metavar="X,Y,W,H")
@@ -209,6 +211,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--focal", metavar="FX,FY")
     sub.add_argument("--princpt", metavar="CX,CY")
     sub.add_argument("--wrist-depth", type=float, metavar="MM")
+    sub.add_argument("--flip-test", action="store_true", help=twice)
     sub.add_argument("--json", type=Path, metavar="OUT")
     sub.add_argument("--figure", type=Path, metavar="OUT.png")
     sub = command("export", export, "a checkpoint as ONNX, for digit predict and other programs")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped, UInt8
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
@@ -21,10 +21,17 @@ from digit_data import figures, geometry
 from digit_data.annotations import atomic
 from digit_data.dataset import InterHandDataset, loader
 from digit_data.interhand import open_index
-from digit_data.skeleton import HEATMAP_CELLS, JOINTS, JOINTS_PER_HAND, SIDES
+from digit_data.skeleton import (
+    HEATMAP_CELLS,
+    JOINTS,
+    JOINTS_PER_HAND,
+    SIDES,
+    SWAP_JOINTS,
+    SWAP_LABELS,
+)
 
 from .metrics import BBOX_OF, Predictions, error_table, part_statistics, protocol
-from .network import NETWORKS, Digit, optimized_for_inference
+from .network import NETWORKS, Digit, Prediction, optimized_for_inference
 
 PREFIXES = re.compile(r"^((model|module|network|pose_reg|_orig_mod)\.)+")
 CLASSIFIER = re.compile(  # of the official HRNet file; the pose network has none of it
@@ -160,6 +167,45 @@ def read_photo(source: Path | bytes) -> tuple[UInt8[np.ndarray, "height width 3"
         cure = "give a whole JPEG or PNG file"
         raise ValueError(f"{name}: cannot be decoded as an image: {reason}; {cure}") from None
     return image, mm35 / 43.27 * float(np.hypot(*image.shape[:2])) or None  # by the diagonal
+
+
+def mirrored(values: Shaped[Tensor, "*b s"]) -> Shaped[Tensor, "*b s"]:
+    """A crop, or labels on it, in the mirror about column s/2: column x → s − x, as training crops
+    are mirrored. Column 0, whose image lies outside, stays."""
+    return torch.cat([values[..., :1], values[..., 1:].flip(-1)], -1)
+
+
+class FlipTest(torch.nn.Module):
+    """A network that looks twice, the second time in the mirror; the mean of what it says.
+
+    Known as flip test; not in the paper's protocol. It takes twice the time.
+    """
+
+    def __init__(self, network: torch.nn.Module):
+        super().__init__()
+        self.network, self.image_size = network, network.image_size
+
+    def forward(
+        self, image: Float[Tensor, "b 3 s s"], true_parts: UInt8[Tensor, "b h h"] | None = None
+    ) -> Prediction:
+        given = [] if true_parts is None else [true_parts]
+        labels = torch.as_tensor(SWAP_LABELS, device=image.device)
+        swapped = [labels[mirrored(parts).long()] for parts in given]
+        looks = self.network(image, *given), unmirrored(self.network(mirrored(image), *swapped))
+        return Prediction(*((first + second) / 2 for first, second in zip(*looks)))
+
+
+def unmirrored(prediction: Prediction) -> Prediction:
+    """What a prediction for a mirrored crop says of the crop itself."""
+    joints = prediction.joints_25d[:, SWAP_JOINTS]
+    x = HEATMAP_CELLS - joints[..., :1]
+    return Prediction(
+        torch.cat([x, joints[..., 1:]], -1),
+        HEATMAP_CELLS - prediction.relative_root_depth,  # the middle cell is depth zero
+        prediction.hand_type_logits.flip(-1),
+        mirrored(prediction.part_logits)[:, SWAP_LABELS.astype(int)],
+        prediction.heatmaps.flip(-1)[:, SWAP_JOINTS],
+    )
 
 
 class Estimate(NamedTuple):
@@ -320,12 +366,17 @@ def evaluate(
     checkpoint: Path | None = None,
     predictions: Path | None = None,
     errors: Path | None = None,
+    flip_test: bool = False,
 ) -> dict:
     """`metrics.protocol` of a checkpoint or of a file of predictions; `errors`: its table, Parquet.
+
+    `flip_test` has the checkpoint's network look twice, see `FlipTest`.
 
     Beside the table goes `<errors>.npz`, the predictions themselves. Frames on an exclude list are
     left out. Raises ValueError and FileNotFoundError for what is missing or does not fit.
     """
+    if flip_test and checkpoint is None:
+        raise ValueError(f"{predictions}: predictions cannot look twice; leave out --flip-test")
     network = None if checkpoint is None else load_network(checkpoint)
     index = open_index(root, split)
     if left_out := len(index) - len(index.usable()):
@@ -337,9 +388,12 @@ def evaluate(
         frames = InterHandDataset(index, network.image_size, bbox=BBOX_OF[root_depth])
         device = "cuda" if torch.cuda.is_available() else "cpu"
         network = optimized_for_inference(network).to(device)
+        network = FlipTest(network) if flip_test else network
         found = predict_dataset(network, frames, workers=2, device=device, progress=True)
     table = error_table(index, found, root_depth)
     if errors is not None:
         table.to_parquet(errors)
         found.save(errors.with_suffix(".npz"))
-    return protocol(table)
+    result = protocol(table)
+    result["protocol"] += "; flip test" if flip_test else ""
+    return result
