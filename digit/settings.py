@@ -28,7 +28,7 @@ class Settings:
     rotation_deg: float = 45.0
     translate: float = 0.15  # of a crop, ± share of its side
     scale: float = 0.25  # of a crop, deviation
-    image_size: int = 0  # px of training crops, a multiple of 32; 0 is the network's own
+    image_size: int = 0  # px of crops, a multiple of 32, which checkpoints keep; 0: the network's
     epochs: float = 50.0
     steps: int = 0  # optimiser steps; overrides epochs when positive
     minutes: float = 0.0  # stop after this much training time, learning rate following the clock
@@ -146,6 +146,9 @@ def _validated(settings: Settings) -> Settings:
     for key in ("batch_size", "accumulate", "learning_rate", "log_every", "devices", "nodes"):
         if getattr(settings, key) <= 0:
             raise ValueError(f"--set {key}={getattr(settings, key)}: must be above 0")
+    if settings.image_size % 32 or settings.image_size < 0:
+        what = "must be a multiple of 32, or 0 for the network's own size"
+        raise ValueError(f"--set image_size={settings.image_size}: {what}")
     parts = settings.accumulate * settings.devices * settings.nodes
     if settings.batch_size % parts:
         what = f"must be a multiple of accumulate × devices × nodes = {parts}"

@@ -83,7 +83,12 @@ class HandData(pl.LightningDataModule):
 
 def open_data(root: Path, settings: Settings) -> HandData:
     """The data of a run, with crops of the size its network wants."""
-    return HandData(root, settings, settings.image_size or NETWORKS[settings.network]["image_size"])
+    return HandData(root, settings, crop_size(settings))
+
+
+def crop_size(settings: Settings) -> int:
+    """Pixels of the run's crops, in training and whenever its checkpoints are used."""
+    return settings.image_size or NETWORKS[settings.network]["image_size"]
 
 
 class HandTraining(pl.LightningModule):
@@ -354,7 +359,8 @@ def fit(run: Path) -> dict:
     if cuda and settings.devices > torch.cuda.device_count():
         raise ValueError(f"--set devices={settings.devices}: {torch.cuda.device_count()} GPUs here")
     pl.seed_everything(settings.seed, workers=True, verbose=False)
-    network = build_network(settings.network, parts=settings.parts)
+    size = crop_size(settings)
+    network = build_network(settings.network, parts=settings.parts, image_size=size)
     weights = settings.weights or (IMAGENET if settings.network == "full" else "")
     if weights and (settings.weights or IMAGENET.exists()):
         load_state(network, weights)

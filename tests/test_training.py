@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from digit import runs
+from digit.inference import evaluate, load_network
 from digit.processes import StreamSampler
 from digit.settings import PRESETS, Settings, make_settings
 from digit.training import fit, precision_here, trim_metrics, write_json
@@ -50,6 +51,8 @@ def test_presets_hold_the_papers_recipe():
         ("quick", "batch_size", "8.5", "--set batch_size=8.5: needs a value of type int"),
         ("quick", "batch_size", "0", "must be above 0"),
         ("quick", "precision", "8", "choose one of 32-true"),
+        ("quick", "image_size", "100", "image_size=100: must be a multiple of 32"),
+        ("quick", "image_size", "-32", "image_size=-32: must be a multiple of 32"),
         ("paper", "batch_size", "33", "must be a multiple"),
         ("quick", "augment", "maybe", "needs a value of type bool"),
     ],
@@ -114,6 +117,18 @@ def test_four_real_frames_are_learnt_by_heart(shared, tmp_path, monkeypatch):
     result = fit(run)
     assert result["mpjpe_all"] < 5
     assert result["handedness_accuracy"] == 1
+
+
+def test_a_checkpoint_keeps_the_size_its_run_was_trained_at(tiny_root, tmp_path, monkeypatch):
+    monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
+    overrides = {"steps": 2, "batch_size": 4, "workers": 0, "precision": "32-true"}
+    settings = make_settings("quick", overrides | {"image_size": 64})
+    run = runs.create_run(tiny_root, "quick", settings, "size")
+    found = fit(run)
+    checkpoint = run / "checkpoints" / "best.ckpt"
+    assert load_network(checkpoint).image_size == 64
+    again = evaluate(tiny_root, "val", "gt", checkpoint)
+    assert again["mpjpe_all"] == pytest.approx(found["mpjpe_all"], rel=1e-4)
 
 
 @pytest.mark.parametrize("clip_norm", [0.0, 1e-3])
