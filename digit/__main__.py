@@ -6,11 +6,12 @@ import os
 import sys
 from pathlib import Path
 
+UNTAUGHT = {"weight_parts": 0, "weight_part_iou": 0}
 ARMS = {  # of the ablation: what the part features see, all else equal
-    "none": {"parts": "none", "weight_parts": 0},  # there are none: the image's features alone
+    "none": {"parts": "none", **UNTAUGHT},  # there are none: the image's features alone
     "predicted": {"parts": "predicted"},  # DIGIT
-    "true": {"parts": "true", "weight_parts": 0},  # the truth, in evaluation too: a bound
-    "untaught": {"parts": "predicted", "weight_parts": 0},  # DIGIT's size without a part loss
+    "true": {"parts": "true", **UNTAUGHT},  # the truth, in evaluation too: a bound
+    "untaught": {"parts": "predicted", **UNTAUGHT},  # DIGIT's size without a part loss
 }
 
 SHIPPED = Path(__file__).resolve().parents[1] / "data" / "weights" / "small.ckpt"

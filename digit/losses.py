@@ -24,8 +24,8 @@ def losses(
     """The terms by name, times their weights; the loss is their sum. Lengths in heat-map units.
 
     What is invalid counts as zero in the means over the batch, as in the original. A term without
-    a weight, or of weight 0, is left out: "heatmaps", which the paper has not, by default.
-    `hand_pixels`: see `part_error`.
+    a weight, or of weight 0, is left out: by default "heatmaps" and "part_iou", which the paper has
+    not. `hand_pixels`: see `part_error`.
     """
     joints, depth = prediction.joints_25d, prediction.relative_root_depth
     hand_type = F.binary_cross_entropy_with_logits(
@@ -43,6 +43,8 @@ def losses(
     if weights.get("heatmaps"):
         truth = batch.joints_25d, batch.joint_valid
         terms["heatmaps"] = heatmap_error(prediction.heatmaps, *truth)
+    if weights.get("part_iou"):
+        terms["part_iou"] = part_iou_error(prediction, batch)
     return {name: weights[name] * term for name, term in terms.items() if weights.get(name)}
 
 
@@ -55,6 +57,24 @@ def part_error(prediction: Prediction, batch: Batch, hand_pixels: float = 1.0) -
     weight = torch.where(batch.parts > 0, hand_pixels, 1.0)
     error = (error * weight).sum((1, 2)) / weight.sum((1, 2))
     return (error * batch.parts_valid).mean()
+
+
+def part_iou_error(prediction: Prediction, batch: Batch) -> Float[Tensor, ""]:
+    """1 − the soft Jaccard index of a label over the batch, mean over the labels that are there.
+
+    The index is the IoU with probabilities for pixels (Rahman and Wang 2016). A small part counts
+    as much as the palm, as in the part mIoU.
+    """
+    labels = batch.parts.long()
+    valid = batch.parts_valid[:, None, None].expand(labels.shape)
+    probability = prediction.part_logits.float().softmax(1)
+    hit = probability.gather(1, labels[:, None])[:, 0] * valid
+    zero = hit.new_zeros(probability.shape[1])
+    both = zero.index_add(0, labels.flatten(), hit.flatten())
+    true = zero.index_add(0, labels.flatten(), valid.flatten())
+    either = (probability * valid[:, None]).sum((0, 2, 3)) + true - both
+    there = true > 0
+    return ((1 - both / either.clamp_min(1e-6)) * there).sum() / there.sum().clamp_min(1)
 
 
 def bone_error(

@@ -46,6 +46,7 @@ class Settings:
     weight_hand_type: float = 1.0
     weight_parts: float = 10.0
     weight_hand_pixels: float = 1.0  # in the part loss, against 1 of the background
+    weight_part_iou: float = 0.0  # not in the paper: the parts' overlap, see losses.part_iou_error
     weight_bones: float = 0.1
     weight_heatmaps: float = 0.0  # not in the paper: the heat maps' shape, see losses.heatmap_error
     precision: str = "32-true"  # or bf16-mixed, 16-mixed; auto: as the machine computes fastest
@@ -60,8 +61,8 @@ class Settings:
 
     def loss_weights(self) -> dict[str, float]:
         """Weight of each loss term by its name."""
-        names = ("joints", "relative_root_depth", "hand_type", "parts", "bones", "heatmaps")
-        fields = ("joints", "root", "hand_type", "parts", "bones", "heatmaps")
+        fields = ("joints", "root", "hand_type", "parts", "part_iou", "bones", "heatmaps")
+        names = ("joints", "relative_root_depth", *fields[2:])
         return {name: getattr(self, f"weight_{field}") for name, field in zip(names, fields)}
 
     def loss_options(self) -> dict[str, object]:

@@ -6,7 +6,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digit.losses import PAPER_WEIGHTS, bone_error, heatmap_error, losses, part_error
+from digit.losses import (
+    PAPER_WEIGHTS,
+    bone_error,
+    heatmap_error,
+    losses,
+    part_error,
+    part_iou_error,
+)
 from digit.network import Prediction
 from digit_data.dataset import Batch
 
@@ -110,6 +117,33 @@ def test_a_hand_pixel_weighs_as_asked():
     weighted = losses(prediction, batch, {"parts": 10.0}, hand_pixels=3.0)["parts"]
     assert float(weighted) == pytest.approx(10 * want, rel=1e-6)
     assert not part_error(prediction, batch._replace(parts_valid=torch.zeros(1)), 3.0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 4), st.integers(0, 1000), st.booleans())
+def test_part_iou_of_certain_pixels_is_the_iou(n, seed, invalid):
+    """Where every pixel is certain, the soft index is the counted one, of labels that are there."""
+    rng = np.random.default_rng(seed)
+    true, said = rng.integers(0, 33, (2, n, 6, 6)) * (rng.random((2, n, 6, 6)) < 0.5)
+    valid = np.ones(n, np.float32)
+    valid[0] = not invalid
+    logits = torch.nn.functional.one_hot(torch.tensor(said), 33).movedim(-1, 1) * 80.0
+    batch = make_batch(n, 6, parts=torch.tensor(true).byte(), parts_valid=torch.tensor(valid))
+    error = part_iou_error(make_prediction(n, 6)._replace(part_logits=logits), batch)
+    true, said = true[valid > 0], said[valid > 0]
+    there = np.unique(true)
+    iou = [((true == v) & (said == v)).sum() / ((true == v) | (said == v)).sum() for v in there]
+    assert float(error) == pytest.approx(1 - np.mean(iou) if len(there) else 0, abs=1e-5)
+
+
+def test_part_iou_is_ours_and_off_by_default():
+    batch, prediction = make_batch(), make_prediction()
+    assert "part_iou" not in losses(prediction, batch)
+    logits = prediction.part_logits.bfloat16().requires_grad_()
+    prediction = prediction._replace(part_logits=logits)
+    term = losses(prediction, batch, {"part_iou": 3.0})["part_iou"]
+    term.backward()
+    assert 0 < float(term) < 3 and logits.grad.isfinite().all() and logits.grad.any()
 
 
 def test_an_invalid_frame_changes_nothing_but_the_mean():
