@@ -35,7 +35,7 @@ DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 DENSE_BF16_TFLOPS = {  # data sheets, without sparsity; of other GPUs no share is told
     "H200": 989, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "RTX 4090": 165, "A10": 125,
 }  # fmt: skip
-GFLOP_FORWARD = {"full": 47.7}  # spec; training costs three times that
+GFLOP_FORWARD = {"full": 47.7}  # of 256 × 256 pixels; training costs three times that
 
 
 def synchronize(device: str) -> None:

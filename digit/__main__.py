@@ -14,6 +14,12 @@ ARMS = {  # of the ablation: what the part features see, all else equal
     "untaught": {"parts": "predicted", **UNTAUGHT},  # DIGIT's size without a part loss
 }
 
+PRESETS = "quick, small, full or paper; default: quick"
+SETTINGS = {"nargs": "+", "action": "extend", "default": [], "metavar": "KEY=VALUE",
+            "help": "change settings of the preset; digit presets lists them"}  # fmt: skip
+PREDICTIONS = "any method's: image_id (N), joints_25d (N, 42, 3) in heat-map units of the crop, "
+PREDICTIONS += "relative_root_depth (N), hand_type (N, 2)"
+DEPTH = "of the right wrist, or of the only one, from the camera; with --focal and --princpt"
 SHIPPED = Path(__file__).resolve().parents[1] / "data" / "weights" / "small.ckpt"
 
 
@@ -73,8 +79,17 @@ def fit(args) -> None:
 
 def list_runs(_args) -> None:
     from .runs import list_runs as table
+    from .runs import runs_dir
 
-    print(table().to_string(index=False))
+    found = table()
+    none = f"no runs yet in {runs_dir()}: start one with digit train"
+    print(found.to_string(index=False) if len(found) else none)
+
+
+def presets(_args) -> None:
+    from .settings import table
+
+    print(table().to_string(formatters={"what": "  {:<72}".format}))
 
 
 def ablation(args) -> None:
@@ -88,7 +103,7 @@ def ablation(args) -> None:
         for arm in args.arms
     }
     found = runs.sweep(args.root, args.preset, members)
-    out = (args.out or runs.PROJECT / "figures").resolve()
+    out = (args.out or runs.runs_dir() / "ablation").resolve()
     out.mkdir(parents=True, exist_ok=True)
     values = {"members": {name: str(run.resolve()) for name, run in found.items()}, "out": str(out)}
     name = "07_ablation.ipynb"
@@ -100,6 +115,7 @@ def evaluate(args) -> None:
     from .inference import evaluate as evaluate_root
     from .metrics import format_report
 
+    _folders(args.json, args.errors)
     files = args.checkpoint, args.predictions, args.errors
     result = evaluate_root(args.root, args.split, args.root_depth, *files, args.flip_test)
     print(format_report(result))
@@ -110,7 +126,10 @@ def evaluate(args) -> None:
 def predict(args) -> None:
     from .inference import FlipTest, load_network, predict_file
 
+    _folders(args.json, args.figure)
     camera = [_numbers(args.focal, 2, "--focal"), _numbers(args.princpt, 2, "--princpt")]
+    if len({value is None for value in (*camera, args.wrist_depth)}) > 1:
+        raise ValueError("--focal, --princpt and --wrist-depth: give all three of them, or none")
     bbox = _numbers(args.bbox, 4, "--bbox")
     if args.checkpoint.suffix == ".onnx":
         from .export import OnnxNetwork as load_network
@@ -120,13 +139,15 @@ def predict(args) -> None:
     text = json.dumps(result, indent=1)
     if args.json:
         write(args.json, text)
-    else:
-        print(text)
+    if written := [str(path) for path in (args.json, args.figure) if path]:
+        text = f"{' and '.join(result['hands']) or 'no'} hand → {', '.join(written)}"
+    print(text)
 
 
 def export(args) -> None:
     from .export import export as export_checkpoint
 
+    _folders(args.out)
     difference = export_checkpoint(args.checkpoint, args.out)
     print(f"{args.out}: as torch to within {difference:.1g}")
 
@@ -144,6 +165,13 @@ def write(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+def _folders(*paths: Path | None) -> None:
+    """Before hours of work: FileNotFoundError where a result could not be written."""
+    for path in paths:
+        if path and not path.parent.is_dir():
+            raise FileNotFoundError(f"{path}: there is no folder {path.parent}; make it first")
+
+
 def _numbers(text: str | None, count: int, option: str) -> list[float] | None:
     if text is None:
         return None
@@ -157,7 +185,7 @@ def _numbers(text: str | None, count: int, option: str) -> list[float] | None:
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line of spec section 8."""
+    """The command line."""
     top = argparse.ArgumentParser(prog="digit", description=sys.modules[__package__].__doc__)
     commands = top.add_subparsers(required=True, metavar="COMMAND")
 
@@ -178,8 +206,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--root", type=Path, required=True)
     sub = command("train", train, "train through notebook 04 into runs/<id>/")
     sub.add_argument("--root", type=Path)
-    sub.add_argument("--preset", default="quick")
-    sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+    sub.add_argument("--preset", default="quick", help=PRESETS)
+    sub.add_argument("--set", **SETTINGS)
     sub.add_argument("--name", default="", help="part of the run's folder name")
     sub.add_argument("--resume", metavar="RUN", help="continue this run from its last checkpoint")
     sub = command(
@@ -188,11 +216,12 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("run", type=Path)
     sub = command("ablation", ablation, "a sweep for notebook 07: what do parts bring? continues")
     sub.add_argument("--root", type=Path, required=True)
-    sub.add_argument("--preset", default="quick")
-    sub.add_argument("--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+    sub.add_argument("--preset", default="quick", help=PRESETS)
+    sub.add_argument("--set", **SETTINGS)
     sub.add_argument("--seeds", type=int, default=3)
     sub.add_argument("--arms", nargs="+", default=["none", "predicted", "true"], choices=ARMS)
-    sub.add_argument("--out", type=Path, help="for ablation.md and ablation.png; default: figures/")
+    sub.add_argument("--out", type=Path, help="for ablation.md and .png; default: runs/ablation/")
+    command("presets", presets, "the presets, setting by setting, and what each setting is")
     command("runs", list_runs, "list the runs: state, epoch, best error, time")
     sub = command("evaluate", evaluate, "errors by the paper's protocol")
     sub.add_argument("--root", type=Path, required=True)
@@ -200,25 +229,25 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--root-depth", choices=("gt", "rootnet"), required=True)
     source = sub.add_mutually_exclusive_group(required=True)
     source.add_argument("--checkpoint", type=Path)
-    source.add_argument("--predictions", type=Path)
+    source.add_argument("--predictions", type=Path, metavar="FILE.npz", help=PREDICTIONS)
     sub.add_argument("--json", type=Path, metavar="OUT")
     sub.add_argument("--errors", type=Path, metavar="OUT.parquet", help="the table, a row a frame")
     twice = "look twice, once in the mirror, and take the mean: better, twice the time"
     sub.add_argument("--flip-test", action="store_true", help=twice + "; not in the paper")
     sub = command("predict", predict, "joints and parts of one image")
     sub.add_argument("image", type=Path)
-    sub.add_argument("--bbox", required=True, metavar="X,Y,W,H")
+    sub.add_argument("--bbox", required=True, metavar="X,Y,W,H", help="around the hands, px")
     sub.add_argument("--checkpoint", type=Path, default=SHIPPED, help="default: what ships")
-    sub.add_argument("--focal", metavar="FX,FY")
-    sub.add_argument("--princpt", metavar="CX,CY")
-    sub.add_argument("--wrist-depth", type=float, metavar="MM")
+    sub.add_argument("--focal", metavar="FX,FY", help="focal lengths (px), for joints in mm")
+    sub.add_argument("--princpt", metavar="CX,CY", help="principal point (px), for joints in mm")
+    sub.add_argument("--wrist-depth", type=float, metavar="MM", help=DEPTH)
     sub.add_argument("--flip-test", action="store_true", help=twice)
     sub.add_argument("--json", type=Path, metavar="OUT")
     sub.add_argument("--figure", type=Path, metavar="OUT.png")
     sub = command("export", export, "a checkpoint as ONNX, for digit predict and other programs")
     sub.add_argument("checkpoint", type=Path)
     sub.add_argument("--out", type=Path, required=True, metavar="OUT.onnx")
-    sub = command("demo", demo, "data, masks, training, evaluation and all notebooks in minutes")
+    sub = command("demo", demo, "data, masks, training, evaluation and their notebooks in minutes")
     sub.add_argument("--frames", type=int, default=3000)
     sub.add_argument("--minutes", type=float, default=5.0, help="training time")
     return top

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from digit_data import figures, geometry
 from digit_data.annotations import atomic
-from digit_data.dataset import InterHandDataset, loader
+from digit_data.dataset import InterHandDataset, crop_boxes, loader
 from digit_data.interhand import open_index
 from digit_data.skeleton import (
     HEATMAP_CELLS,
@@ -386,6 +386,7 @@ def evaluate(
         found = Predictions.load(predictions)
     else:
         frames = InterHandDataset(index, network.image_size, bbox=BBOX_OF[root_depth])
+        crop_boxes(index, BBOX_OF[root_depth])  # whether there are any, before workers start
         device = "cuda" if torch.cuda.is_available() else "cpu"
         network = optimized_for_inference(network).to(device)
         network = FlipTest(network) if flip_test else network

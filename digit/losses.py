@@ -1,4 +1,4 @@
-"""What training minimises: named terms of a `Prediction` and a `Batch` (spec section 6)."""
+"""What training minimises: named terms of a `Prediction` and a `Batch`."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The error table, one row a frame, then the protocol's aggregates of it (spec section 7).
+"""The error table, one row a frame, then the protocol's aggregates of it.
 
 The published protocol knows the true hand type: each hand's joints are placed at that hand's own
 absolute wrist depth. The honest variant chooses the depth by the predicted type. Lengths mm.
@@ -55,7 +55,7 @@ class Predictions(NamedTuple):
 
     @classmethod
     def load(cls, path: Path | str) -> "Predictions":
-        """Read an .npz of arrays named as here (spec section 8); ValueError says what is wrong."""
+        """Read an .npz of arrays named as here; ValueError says what is wrong."""
         if not Path(path).is_file():
             raise FileNotFoundError(f"{path}: no such file; write it with numpy.savez")
         try:
@@ -307,7 +307,7 @@ def _means(sums: Float[np.ndarray, "r 2 k"], counts: Float[np.ndarray, "r 2 k"])
 
 
 def protocol(table: pd.DataFrame, intervals: bool = True, seed: int = 0) -> dict:
-    """The metrics of spec section 7, flat (None where nothing counts), and what they stand for.
+    """The metrics of the paper and ours, flat (None where nothing counts), and what they stand for.
 
     `mpjpe_all|sh|ih`, `<joint>_all|sh|ih`, `mrrpe`, `handedness_accuracy`; `mpjpe_40_…` without the
     wrists' zeros; `mpjpe_honest_…` with the depth by predicted hand type; `pa_mpjpe_…`, mean over

@@ -44,7 +44,7 @@ class Prediction(NamedTuple):
 
 
 class Digit(nn.Module):
-    """Pictures in [0, 1] → `Prediction`, by widths given as plain numbers (spec section 6).
+    """Pictures in [0, 1] → `Prediction`, by widths given as plain numbers.
 
     `part_widths` are the two inner widths of the part head, `part_features` those of the layers
     that bring its logits to the heat maps' size; `head` the six convolutions before root depth and

@@ -48,7 +48,8 @@ def runs_dir() -> Path:
 
 
 def find_run(name: str | Path) -> Path:
-    """A run by its folder or its name's end, a glob at most; "latest" is the newest good one.
+    """A run by its folder or its name's end, a glob at most; "latest" is the newest good one
+    that predicts parts, as no bound of an ablation does.
 
     Raises FileNotFoundError that lists what there is.
     """
@@ -57,6 +58,7 @@ def find_run(name: str | Path) -> Path:
         return Path(name)
     if str(name) == "latest":
         found = [p for p in folders if (p / "result.json").exists()]
+        found = [p for p in found if parameters(p)[1].parts == "predicted"]
         found.sort(key=lambda p: (p / "result.json").stat().st_mtime)
     else:
         found = [p for p in folders if p.match(f"*{name}")]
@@ -368,9 +370,10 @@ def sweep(root: Path, preset: str, members: Mapping[str, Settings]) -> dict[str,
 
 
 def demo(frames: int, minutes: float) -> None:
-    """Data, masks, a trained network, its errors and all notebooks; what is there already is kept.
+    """Data, masks, a trained network, its errors and the notebooks; what is there already is kept.
 
-    Writes data/demo, one run, and figures and executed notebooks into runs/demo/.
+    Writes data/demo, one run, and the executed notebooks into runs/demo/: all but 07, which looks
+    at an ablation's runs.
     """
     from digit_data.masks import prepare
     from digit_synth import synthesize
@@ -396,6 +399,7 @@ def demo(frames: int, minutes: float) -> None:
         train(run)
     notebooks({"run": str(run)}, "05_evaluation", "06_error_analysis")
     notebooks({"checkpoint": str(run)}, "08_own_photo")
+    notebooks({}, "09_runs")
     print(f"\ntest subjects the network has never seen; {(run / 'report_test.txt').read_text()}")
     print(f"executed notebooks: {out} and {run / '04_training.ipynb'}")
     print(f"figures of the worst frames, errors, checkpoints: {run}\nnext: make lab")

@@ -1,14 +1,20 @@
 """What a run is: its settings, the presets, and their check against typing errors."""
 
 import dataclasses
+import inspect
+import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
 from digit_data.annotations import atomic
 
 FIXED = ("network", "parts", "train_split", "seed", "batch_size", "ema")  # what a run goes on with
+POSITIVE = ("batch_size", "accumulate", "learning_rate", "checkpoint_every", "log_every", "devices",
+            "nodes")  # fmt: skip
 HEADLINE = ("mpjpe_all", "mpjpe_sh", "mpjpe_ih", "mrrpe", "handedness_accuracy", "part_miou")
 
 
@@ -19,30 +25,30 @@ class Settings:
     network: str = "full"  # a name of digit.network.NETWORKS
     weights: str = ""  # checkpoint to start from: original, ImageNet HRNet, or our own
     parts: str = "predicted"  # predicted | none | true: the ablation of notebook 07
-    train_split: str = "train"
-    val_split: str = "val"
+    train_split: str = "train"  # or one of digit_data.annotations.SPLITS, as "smalltrain"
+    val_split: str = "val"  # evaluated during training; decides which checkpoint is best
     val_frames: int = 0  # evaluate on this many frames, evenly drawn; 0 means all
     root_depth: str = "gt"  # gt | rootnet, for the evaluation of val
-    augment: bool = True
-    flip: float = 0.5
-    rotation_deg: float = 45.0
+    augment: bool = True  # or else the crops of evaluation
+    flip: float = 0.5  # share of crops mirrored
+    rotation_deg: float = 45.0  # deviation, of six crops in ten
     translate: float = 0.15  # of a crop, ± share of its side
     scale: float = 0.25  # of a crop, deviation
     image_size: int = 0  # px of crops, a multiple of 32, which checkpoints keep; 0: the network's
-    epochs: float = 50.0
+    epochs: float = 50.0  # times the training frames
     steps: int = 0  # optimiser steps; overrides epochs when positive
     minutes: float = 0.0  # stop after this much training time, learning rate following the clock
     batch_size: int = 64  # samples an optimiser step, over all devices and accumulated batches
-    accumulate: int = 1
-    learning_rate: float = 1e-4
+    accumulate: int = 1  # batches that make an optimiser step
+    learning_rate: float = 1e-4  # of Adam
     schedule: str = "step"  # step: ×0.1 at `drop_at` of the run | cosine: down to 0
     drop_at: float = 0.8
     warmup: float = 0.0  # share of the run over which the learning rate rises
-    weight_decay: float = 0.0
-    clip_norm: float = 0.0
+    weight_decay: float = 0.0  # of Adam
+    clip_norm: float = 0.0  # norm that gradients are clipped to; 0 is off
     ema: float = 0.0  # decay of averaged weights, which are then the ones evaluated; 0 is off
-    weight_joints: float = 1.0
-    weight_root: float = 1.0
+    weight_joints: float = 1.0  # of a loss term, as the others
+    weight_root: float = 1.0  # the depth from wrist to wrist
     weight_hand_type: float = 1.0
     weight_parts: float = 10.0
     weight_hand_pixels: float = 1.0  # in the part loss, against 1 of the background
@@ -50,14 +56,14 @@ class Settings:
     weight_bones: float = 0.1
     weight_heatmaps: float = 0.0  # not in the paper: the heat maps' shape, see losses.heatmap_error
     precision: str = "32-true"  # or bf16-mixed, 16-mixed; auto: as the machine computes fastest
-    compile: bool = False
+    compile: bool = False  # torch.compile
     evaluate_every: float = 2.0  # epochs
     checkpoint_every: int = 500  # steps
     log_every: int = 20  # steps
     seed: int = 1
-    workers: int = 2
-    devices: int = 1
-    nodes: int = 1
+    workers: int = 2  # loader processes a device
+    devices: int = 1  # GPUs (or processes, without any) of a machine
+    nodes: int = 1  # machines
 
     def loss_weights(self) -> dict[str, float]:
         """Weight of each loss term by its name."""
@@ -94,7 +100,8 @@ PRESETS: dict[str, Settings] = {
 def make_settings(preset: str, overrides: dict[str, object] | None = None) -> Settings:
     """A preset with fields replaced; text is converted to the field's type.
 
-    Raises ValueError, naming what there is, for an unknown preset, key or an unfit value.
+    Raises ValueError, naming what there is, for an unknown preset, key or an unfit value, and
+    FileNotFoundError for weights that are not there.
     """
     if preset not in PRESETS:
         raise ValueError(f"preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
@@ -111,7 +118,19 @@ def changed(settings: Settings, overrides: dict, fixed: tuple[str, ...] = ()) ->
         changes[key] = _convert(key, value, types[key])
         if key in fixed and changes[key] != getattr(settings, key):
             raise ValueError(f"--set {key}: fixed once a run has begun; start a new run")
+    if changes.get("weights"):
+        path = Path(changes["weights"]).resolve()  # runs are trained in folders of their own
+        if not path.is_file():
+            raise FileNotFoundError(f"--set weights={path}: no such checkpoint; check the path")
+        changes["weights"] = str(path)
     return _validated(dataclasses.replace(settings, **changes))
+
+
+def table() -> pd.DataFrame:
+    """Every setting, a row each: its value in each preset, and what it is."""
+    notes = re.findall(r"^    (\w+): [^#\n]*# (.*)$", inspect.getsource(Settings), re.MULTILINE)
+    values = {name: vars(settings) for name, settings in PRESETS.items()}
+    return pd.DataFrame(values, dtype=object).assign(what=pd.Series(dict(notes))).fillna("")
 
 
 def change_run(run: Path, overrides: dict[str, object]) -> None:
@@ -144,10 +163,13 @@ def _validated(settings: Settings) -> Settings:
         if getattr(settings, key) not in allowed:
             value = getattr(settings, key)
             raise ValueError(f"--set {key}={value}: choose one of {', '.join(allowed)}")
-    for key in ("batch_size", "accumulate", "learning_rate", "log_every", "devices", "nodes"):
-        if getattr(settings, key) <= 0:
-            raise ValueError(f"--set {key}={getattr(settings, key)}: must be above 0")
-    if settings.image_size % 32 or settings.image_size < 0:
+    numbers = {k: v for k, v in vars(settings).items() if isinstance(v, int | float)}
+    for key, value in numbers.items():
+        if not 0 <= value < math.inf:  # nor NaN
+            raise ValueError(f"--set {key}={value}: must be a number from 0 on")
+        if not value and key in POSITIVE:
+            raise ValueError(f"--set {key}={value}: must be above 0")
+    if settings.image_size % 32:
         what = "must be a multiple of 32, or 0 for the network's own size"
         raise ValueError(f"--set image_size={settings.image_size}: {what}")
     parts = settings.accumulate * settings.devices * settings.nodes

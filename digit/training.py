@@ -87,7 +87,13 @@ def open_data(root: Path, settings: Settings) -> HandData:
 
 
 def crop_size(settings: Settings) -> int:
-    """Pixels of the run's crops, in training and whenever its checkpoints are used."""
+    """Pixels of the run's crops, in training and whenever its checkpoints are used.
+
+    Raises ValueError for a network that is not there.
+    """
+    if settings.network not in NETWORKS:
+        name, known = settings.network, ", ".join(NETWORKS)
+        raise ValueError(f"--set network={name}: unknown; choose one of {known}")
     return settings.image_size or NETWORKS[settings.network]["image_size"]
 
 

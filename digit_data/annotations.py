@@ -1,4 +1,4 @@
-"""InterHand2.6M's annotation files (spec section 3): streamed in as columns.
+"""InterHand2.6M's annotation files: streamed in as columns.
 
 A column is a numpy array, a row a record. Lengths mm, boxes (x, y, width, height) in px, right hand
 before left; a number that is missing is NaN.
@@ -30,6 +30,7 @@ SPLITS: dict[str, tuple[str, float | int | None]] = {
     "tinytrain": ("train", 0.05),
 }  # fmt: skip
 BLOCK, LONGEST = 1 << 22, 1 << 26  # characters of a JSON file read at a time; of one value
+CURE = "put InterHand2.6M's annotations there"
 CHUNK = 4096  # records converted at a time
 MOMENT = {"capture": int, "frame_idx": int}
 IMAGE = {"id": int, "file_name": str, "width": int, "height": int, **MOMENT, "subject": int,
@@ -70,9 +71,18 @@ def exclusive(path: Path, wait: bool) -> Iterator[None]:
 
 
 def splits_of(root: Path | str) -> list[str]:
-    """The splits whose annotations the tree holds, of train, val, test."""
+    """The splits whose annotations the tree holds, of train, val, test.
+
+    Raises FileNotFoundError where there is no such tree, or none of them in it.
+    """
+    if not Path(root).is_dir():
+        raise FileNotFoundError(f"{root}: no such data set folder; say where it lies by --root")
     folders = {split: Path(root) / "annotations" / split for split in ("train", "val", "test")}
-    return [s for s, folder in folders.items() if any(folder.glob(f"InterHand2.6M_{s}_data.*"))]
+    found = [s for s, folder in folders.items() if any(folder.glob(f"InterHand2.6M_{s}_data.*"))]
+    if not found:
+        place = "annotations/<split>/InterHand2.6M_<split>_data.json"
+        raise FileNotFoundError(f"{root}: no {place}; {CURE}")
+    return found
 
 
 def hand_model_name(root: Path | str) -> str:
@@ -83,8 +93,7 @@ def hand_model_name(root: Path | str) -> str:
 
 def annotation_files(root: Path, split: str) -> dict[str, Path]:
     """The files that tell of a split, by role; FileNotFoundError for one that must be there."""
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root}: no such data set folder; say where it lies by --root")
+    there = "splits here: " + ", ".join(splits_of(root))
     stem = f"annotations/{split}/InterHand2.6M_{split}"
     rootnet = "rootnet_output/rootnet_interhand2.6m_output"
     names = {
@@ -96,9 +105,7 @@ def annotation_files(root: Path, split: str) -> dict[str, Path]:
     found = {r: root / n for r in names for n in reversed(names[r]) if (root / n).is_file()}
     for role in ("data", "camera", "joint_3d"):
         if role not in found:
-            there = ", ".join(splits_of(root)) or "none"
-            cure = f"put InterHand2.6M's annotations there (splits here: {there})"
-            raise FileNotFoundError(f"{root / names[role][0]}: missing; {cure}")
+            raise FileNotFoundError(f"{root / names[role][0]}: missing; {CURE} ({there})")
     return found
 
 

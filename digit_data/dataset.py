@@ -1,4 +1,4 @@
-"""A record of the index → crop, augmentation → `Batch` (spec section 5).
+"""A record of the index → crop, augmentation → `Batch`.
 
 A batch is made at once: the geometry of all its frames in one call, then each picture decoded and
 warped straight into its place. `loader` gives a DataLoader of batches.
@@ -59,7 +59,7 @@ class Targets(NamedTuple):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far training crops vary (spec section 5)."""
+    """How far training crops vary; the original's by default."""
 
     translate: float = 0.15  # uniform, ± of the crop's side
     scale: float = 0.25  # of the crop's side, normal, clipped at one deviation
@@ -218,11 +218,13 @@ def single_threaded(worker: int) -> None:
     """`worker_init_fn`: the processes are the parallelism, libraries must not add more.
 
     Signals sent to all are for the main process, which saves a checkpoint while its workers live.
+    SIGTERM may also be its own, to end them as it leaves: they obey after ten seconds.
     """
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(10))  # SIGALRM is the end
 
 
 def loader(dataset: InterHandDataset, batch_size: int, workers: int = 0, **options) -> DataLoader:

@@ -118,7 +118,7 @@ def from_25d(
     princpt: Pair,
     size_px: int,
 ) -> Joints3:
-    """2.5D joints back in the camera frame, mm (spec section 7, the inverse of `to_25d`).
+    """2.5D joints back in the camera frame, mm: the inverse of `to_25d`.
 
     `wrist_depth_mm` is the absolute depth of the right and the left wrist; `size_px` the size of
     the crop that `crop_to_image` maps from.

@@ -174,7 +174,7 @@ def _dense(stored) -> np.ndarray:
 
 
 def _load_mano(side: str, folder: Path) -> HandModel:
-    """MANO's own file, its wrist sealed by a vertex 778 (spec section 4).
+    """MANO's own file, its wrist sealed by a vertex 778.
 
     InterHand2.6M's fits were made with smplx's `flat_hand_mean=False`: `hands_mean` is added to
     their pose. Their joints come from InterHand2.6M's regressor where it lies beside the files,

@@ -124,7 +124,7 @@ def _is_fresh(folder: Path, sources: Mapping[str, Path]) -> bool:
 def fits_match_type(
     fit_error_mm: Float[np.ndarray, "n 2"], hand_type: Integer[np.ndarray, "n"]
 ) -> Bool[np.ndarray, "n"]:
-    """Where every hand that the frame's type names has a fit, and no other (spec section 3)."""
+    """Where every hand that the frame's type names has a fit, and no other."""
     return (np.isfinite(fit_error_mm) == (HAND_TYPE_FLAGS[hand_type] > 0)).all(1)
 
 

@@ -1,4 +1,4 @@
-"""MANO fits → part masks and fitting errors, for a frame or for whole data sets (spec section 4).
+"""MANO fits → part masks and fitting errors, for a frame or for whole data sets.
 
 A mask holds labels 0–32 (`skeleton.LABELS`), the image's size, PNG-coded in masks.lmdb. The index
 takes one `ROW` a frame: `fit_error_mm` (right, left; NaN none), `parts_valid`, and `mask_status`,

@@ -1,4 +1,4 @@
-"""The annotation files of an InterHand2.6M tree (spec section 3), written from columns.
+"""The annotation files of an InterHand2.6M tree, written from columns.
 
 The inverse of what `digit_data.annotations` reads; lengths mm, boxes (x, y, width, height) in px.
 """

@@ -1,5 +1,6 @@
 """The commands as a user types them; a mistake is one line, status 2, and nothing left behind."""
 
+import dataclasses
 import json
 import shutil
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from digit.__main__ import main
+from digit.settings import Settings
 
 
 def test_evaluate_a_checkpoint(tiny_root, tiny_run, tmp_path, capsys):
@@ -178,6 +180,8 @@ def test_a_broken_jpeg_is_named(broken, tiny_run, capsys):
         (["--preset", "huge"], "preset 'huge' is unknown"),
         (["--set", "learningrate=1"], "unknown key"),
         (["--set", "seed"], "--set seed"),
+        (["--set", "network=foo"], "--set network=foo: unknown; choose one of full"),
+        (["--set", "weights=nowhere.ckpt"], "nowhere.ckpt: no such checkpoint"),
     ],
 )
 def test_train_says_what_is_wrong_before_it_starts(
@@ -197,6 +201,8 @@ def test_train_says_what_is_wrong_before_it_starts(
         (["IMAGE", "--bbox", "1,2,0,4"], "--bbox"),
         (["IMAGE", "--bbox", "5000,5000,10,10"], "--bbox"),
         (["IMAGE", "--bbox", "1,2,nan,4"], "--bbox"),
+        (["IMAGE", "--bbox", "1,2,90,90", "--focal", "9,9"], "give all three of them, or none"),
+        (["IMAGE", "--bbox", "1,2,90,90", "--figure", "nowhere/a.png"], "no folder nowhere"),
     ],
 )
 def test_predict_says_what_is_wrong(words, said, tiny_root, tiny_run, tmp_path, capsys):
@@ -208,6 +214,36 @@ def test_predict_says_what_is_wrong(words, said, tiny_root, tiny_run, tmp_path, 
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize("command", ["prepare", "check", "train"])
+def test_a_root_that_is_none_is_said(command, tmp_path, capsys):
+    assert main([command, "--root", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere: no such data set folder" in capsys.readouterr().err
+    assert main([command, "--root", str(tmp_path)]) == 2
+    assert "put InterHand2.6M's annotations there" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_rootnets_depth_is_missed_before_any_work(broken, tiny_run, capfd):
+    shutil.rmtree(broken / "rootnet_output", ignore_errors=True)
+    words = ["--split", "val", "--root-depth", "rootnet", "--checkpoint"]
+    checkpoint = str(tiny_run / "checkpoints/best.ckpt")
+    assert main(["evaluate", "--root", str(broken), *words, checkpoint]) == 2
+    error = capfd.readouterr().err
+    assert "have no box in rootnet_output" in error and "Traceback" not in error
+
+
+def test_presets_and_runs_are_listed(tmp_path, monkeypatch, capsys):
+    assert main(["presets"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["paper", "full", "quick", "small", "what"]
+    names = {line.split()[0] for line in lines[1:]}
+    assert names == {field.name for field in dataclasses.fields(Settings)}
+    assert all(line.split()[4] for line in lines[1:])
+    monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
+    assert main(["runs"]) == 0
+    assert "no runs yet" in capsys.readouterr().out
 
 
 def test_a_checkpoint_that_is_none(tiny_root, tmp_path, capsys):

@@ -2,6 +2,8 @@
 
 import pickle
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -285,6 +287,18 @@ def test_batches_are_ready_for_the_network(index):
     assert images.is_contiguous(memory_format=torch.channels_last)
     assert images.min() >= 0 and 0.5 < images.max() <= 1 and batch.row.tolist() == [4]
     assert batch.parts.shape == (1, 64, 64)
+
+
+def test_a_script_ends_though_a_loader_is_still_open(tiny_root):
+    """Workers that ignored SIGTERM for good would keep the interpreter from leaving."""
+    lines = (
+        "from digit_data.dataset import InterHandDataset, loader",
+        "from digit_data.interhand import open_index",
+        f"index = open_index({str(tiny_root)!r}, 'train')",
+        "kept = iter(loader(InterHandDataset(index, 64), 4, 1))",
+        "next(kept)",
+    )
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, timeout=60)
 
 
 def test_loader_workers_give_the_same_batches(index):

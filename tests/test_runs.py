@@ -18,10 +18,14 @@ def test_a_run_is_found_by_the_end_of_its_name(tmp_path, monkeypatch):
     monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
     for name in ("20260101-000000-quick-aaaa", "20260102-000000-quick-bbbb"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "parameters.yaml").write_text("{}")
-    (tmp_path / "20260101-000000-quick-aaaa" / "result.json").write_text("{}")
+        (tmp_path / name / "parameters.yaml").write_text("{root: x, settings: {}}")
+    bound = tmp_path / "20260103-000000-true-1-dddd"
+    bound.mkdir()
+    (bound / "parameters.yaml").write_text("{root: x, settings: {parts: 'true'}}")
+    for run in ("20260101-000000-quick-aaaa", bound.name):
+        (tmp_path / run / "result.json").write_text("{}")
     assert runs.find_run("bbbb").name.endswith("bbbb")
-    assert runs.find_run("latest").name.endswith("aaaa")  # the only one with a result
+    assert runs.find_run("latest").name.endswith("aaaa")  # with a result, and parts
     with pytest.raises(FileNotFoundError, match=r"no run 'cccc'; there are: .*aaaa.*bbbb"):
         runs.find_run("cccc")
 
