@@ -263,8 +263,13 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(words)
     try:
         args.command(args)
-    except (ValueError, OSError) as error:
-        print(f"digit: {error}", file=sys.stderr)
+    except (ValueError, OSError, KeyError) as error:
+        text = str(error)
+        if text.startswith("Caught "):  # in a loader worker, whose traceback stands before
+            text = text.strip().splitlines()[-1].partition(": ")[2].strip("'\"")
+        elif isinstance(error, KeyError):
+            raise
+        print(f"digit: {text}", file=sys.stderr)
         return 2
     except RuntimeError as error:
         print(f"digit: {error}", file=sys.stderr)

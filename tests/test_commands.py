@@ -166,12 +166,16 @@ def test_faulty_data_is_one_clear_line(fault, broken, tiny_run, tmp_path, capsys
 def test_a_broken_jpeg_is_named(broken, tiny_run, capsys):
     victim = next((broken / "images" / "val").rglob("*.jpg"))
     _cut(victim)
-    status = main([
-        "evaluate", "--root", str(broken), "--split", "val", "--root-depth", "gt",
-        "--checkpoint", str(tiny_run / "checkpoints/best.ckpt"),
-    ])  # fmt: skip
+    words = ["evaluate", "--root", str(broken), "--split", "val", "--root-depth", "gt"]
+    words += ["--checkpoint", str(tiny_run / "checkpoints/best.ckpt")]
+    status = main(words)
+    said = capsys.readouterr().err
     assert status == 2
-    assert victim.name in capsys.readouterr().err
+    assert victim.name in said and "truncated JPEG" in said and "Traceback" not in said
+    victim.unlink()
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert victim.name in said and "Traceback" not in said and "digit: val/" in said
 
 
 @pytest.mark.parametrize(
