@@ -36,7 +36,7 @@ DEPTHS_MM = np.geomspace(80, 20_000, 400)
 SMALL_PX = 40  # a smaller box shows less than any the network has learnt from
 TILES, TILE_PX = 12, 170  # views of an instant beside each other, their height
 KNOWN = {"subject": ("subject", ""), "family": ("family", ""),
-         "hands_distance_mm": ("skin from skin, mm:", ".0f"),
+         "hands_distance_mm": ("gap between the hands, mm:", ".0f"),
          "right_hidden_by_other": ("right hand hidden by the left:", ".0%"),
          "left_hidden_by_other": ("left hand hidden by the right:", ".0%")}  # fmt: skip
 VIEW = math.atan2(figures.EYE[0], -figures.EYE[2]), -math.asin(figures.EYE[1])  # yaw, pitch
@@ -179,6 +179,7 @@ class OwnPhoto(_Desk):
         super().__init__()
         self.network, self.frames, self.lens, self._pieces = network, frames, "", []
         self.image = np.full((3, 4, 3), 128, np.uint8)  # until there is one
+        self.assumed_deg = 60  # of a photo that does not tell
         self.estimate = self.joints_cam_mm = None
         names = frames["file_name"].tolist() if frames else []
         text = partial(widgets.Text, continuous_update=False)
@@ -187,7 +188,7 @@ class OwnPhoto(_Desk):
         self.example = widgets.Dropdown(options=options, description="or an example", **WIDE)
         self.path = text(description="or a path", placeholder="photo.jpg", **WIDE)
         self.box = text(description="box x, y, w, h (px)", **WIDE)
-        self.angle = widgets.IntSlider(60, 15, 120, description="field of view (°)", **LOOK)
+        self.angle = widgets.IntSlider(60, 5, 120, description="field of view (°)", **LOOK)
         self.camera = text(description="focal, centre (px)", **LOOK)
         self.hand_mm = widgets.IntSlider(180, 110, 240, description="hand's length (mm)", **LOOK)
         parts = widgets.HTML("parts: right hand full, left hand pale and hatched")
@@ -199,7 +200,7 @@ class OwnPhoto(_Desk):
         self._on(self.path, "value", lambda: self._take(Path(self.path.value.strip())))
         self._on(self.canvas, "asked", self._predict)
         self._on(self.box, "value", lambda: self._move(_numbers(self.box.value, "box x, y, w, h")))
-        self._on(self.angle, "value", self._assume)
+        self._on(self.angle, "value", lambda: self._assume(self.angle.value))
         self._on(self.camera, "value", lambda: self._place("as typed"))
         self._on(self.hand_mm, "value", self._place)
         self.canvas.on_msg(lambda _, about, pieces: self._do(lambda: self._receive(about, pieces)))
@@ -240,7 +241,7 @@ class OwnPhoto(_Desk):
             if focal_px:
                 self._set_camera("by the photo's EXIF entry", focal_px, focal_px, w / 2, h / 2)
             else:
-                self._assume()
+                self._assume(self.assumed_deg)
         self.example.value = source if isinstance(source, int) else -1
         self.canvas.show(self.image)
         self._move(box)
@@ -249,10 +250,11 @@ class OwnPhoto(_Desk):
         self.lens, self.camera.value = lens, ", ".join(f"{v:.0f}" for v in numbers)
         self._place()
 
-    def _assume(self) -> None:
+    def _assume(self, angle_deg: int) -> None:
+        self.assumed_deg = angle_deg
         h, w = self.image.shape[:2]
-        focal = w / 2 / np.tan(np.radians(self.angle.value / 2))
-        lens = f"assumed from a field of view of {self.angle.value}°"
+        focal = w / 2 / np.tan(np.radians(angle_deg / 2))
+        lens = f"assumed from a field of view of {angle_deg}°"
         self._set_camera(lens, focal, focal, w / 2, h / 2)
 
     def _move(self, bbox_xywh: Sequence[float]) -> None:
@@ -284,13 +286,14 @@ class OwnPhoto(_Desk):
         if self.estimate is None:
             return
         fx, fy, cx, cy = _numbers(self.camera.value, "focal x, y, centre x, y")
+        self.angle.value = round(np.degrees(2 * np.arctan2(self.image.shape[1] / 2, fx)))
         joints_mm = place_hands(self.estimate, [fx, fy], [cx, cy], float(self.hand_mm.value))
         self.joints_cam_mm = self._seen(joints_mm)
         self.space.draw(figures.hand_strokes(self.joints_cam_mm))
         right, left = (f"{p:.0%}" for p in self.estimate.hand_type)
         wrists = zip(SIDES, joints_mm[list(WRISTS), 2], self.estimate.hand_type)
         far = " and ".join(f"the {side} wrist {z:.0f} mm" for side, z, p in wrists if p > 0.5)
-        hands = " and ".join(self.estimate.hands()) or "no"
+        hands = " and ".join(f"a {side}" for side in self.estimate.hands()) or "no"
         self.said.value = (
             f"<div style='line-height:1.4;width:715px'><b>The network sees {hands} hand</b> (right "
             f"{right}, left {left}).<br>{DISTANCE}Focal length: {self.lens}. With a hand "

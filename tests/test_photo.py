@@ -123,6 +123,8 @@ def test_the_widget_says_what_the_function_says_and_follows_the_box(desk, networ
 
 def test_the_camera_is_annotated_assumed_or_typed(desk, rgb):
     assert "annotated" in desk.said.value
+    focal, width = float(desk.camera.value.split(",")[0]), desk.image.shape[1]
+    assert desk.angle.value == pytest.approx(2 * np.degrees(np.arctan(width / 2 / focal)), abs=0.6)
     desk.take(encoded(cv2.resize(rgb, (600, 400))))
     assert "assumed from a field of view of 60°" in desk.said.value
     near = desk.joints_cam_mm
@@ -132,7 +134,7 @@ def test_the_camera_is_annotated_assumed_or_typed(desk, rgb):
         np.nanmean(desk.joints_cam_mm[:, 2]) > 1.5 * np.nanmean(near[:, 2]) or np.isnan(near).all()
     )
     desk.camera.value = "900 900 300 200"
-    assert "as typed" in desk.said.value
+    assert "as typed" in desk.said.value and desk.angle.value == 37  # 2 atan(300 / 900)
     desk.camera.value = "long"
     assert "give four numbers" in desk.note.value
 
