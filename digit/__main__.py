@@ -46,14 +46,14 @@ def check(args) -> None:
 
 def train(args) -> None:
     from . import runs
-    from .settings import change_run, make_settings
+    from .settings import make_settings
     from .training import open_data
 
     overrides = dict(pair.partition("=")[::2] for pair in args.set)
     if args.resume:
         run = runs.find_run(args.resume)
         if overrides:
-            change_run(run, overrides)
+            runs.change(run, overrides)
     else:
         if args.root is None:
             raise ValueError("digit train: give --root ROOT, or --resume RUN to continue a run")

@@ -184,6 +184,7 @@ class FlipTest(torch.nn.Module):
     def __init__(self, network: torch.nn.Module):
         super().__init__()
         self.network, self.image_size = network, network.image_size
+        self.parts = getattr(network, "parts", "predicted")
 
     def forward(
         self, image: Float[Tensor, "b 3 s s"], true_parts: UInt8[Tensor, "b h h"] | None = None
@@ -249,8 +250,10 @@ def predict(
 
     With a camera (focal, princpt, px) and the absolute depth of the right wrist, of the left one
     where only a left hand is seen, joints come in the camera frame too (mm). Raises ValueError for
-    a box without area or outside the image.
+    a box without area or outside the image, and for a network that is fed true parts.
     """
+    if getattr(network, "parts", "") == "true":
+        raise ValueError("this network wants the true parts, an ablation's bound: take another one")
     x, y, w, h = bbox_xywh
     height, width = image.shape[:2]
     if not (np.abs(bbox_xywh).max() < 1e6 and w > 0 and h > 0):  # nor NaN
@@ -380,7 +383,8 @@ def evaluate(
     network = None if checkpoint is None else load_network(checkpoint)
     index = open_index(root, split)
     if left_out := len(index) - len(index.usable()):
-        print(f"{left_out} of {len(index)} frames are left out, see {index.root}/prepared/exclude")
+        note = f"{left_out} of {len(index)} frames are left out"
+        print(f"{note}, see {index.root}/prepared/exclude")
         index = index.usable()
     if network is None:
         found = Predictions.load(predictions)
@@ -393,8 +397,10 @@ def evaluate(
         found = predict_dataset(network, frames, workers=2, device=device, progress=True)
     table = error_table(index, found, root_depth)
     if errors is not None:
-        table.to_parquet(errors)
-        found.save(errors.with_suffix(".npz"))
+        with atomic(errors, "wb") as file:
+            table.to_parquet(file)
+        found.save(errors.with_suffix(".npz"))  # last: a table is whole where this is there
     result = protocol(table)
     result["protocol"] += "; flip test" if flip_test else ""
+    result["protocol"] += f"; {note}" if left_out else ""
     return result

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Float32, Int, Integer, Num
 from torch import Tensor
 
 from digit_data import geometry, skeleton
-from digit_data.annotations import hand_model_name
+from digit_data.annotations import atomic, hand_model_name
 from digit_data.dataset import crop_boxes
 from digit_data.interhand import FRAMES_OF_V1, Index, open_index
 from digit_data.skeleton import HAND_TYPES, HEATMAP_CELLS, JOINT_SIDE, JOINTS, N_JOINTS, WRISTS
@@ -68,7 +68,8 @@ class Predictions(NamedTuple):
 
     def save(self, path: Path | str) -> None:
         """Write what `load` reads."""
-        np.savez(path, **{k: v for k, v in self._asdict().items() if v is not None})
+        with atomic(Path(path), "wb") as file:
+            np.savez(file, **{k: v for k, v in self._asdict().items() if v is not None})
 
     def take(self, rows: Any) -> "Predictions":
         """The predictions at these positions (numbers, slice or mask)."""
@@ -85,7 +86,7 @@ class Predictions(NamedTuple):
         shapes = [(), (N_JOINTS, 3), (), (2,), (N_JOINTS,), (3, skeleton.N_LABELS), (3, 3)]
         given = [field for field in zip(self._fields, self, shapes) if field[1] is not None]
         for name, array, shape in given:
-            shape = (*self.image_id.shape[:1], *shape)
+            shape = (*(self.image_id.shape[:1] or (1,)), *shape)
             if array.shape != shape or array.dtype.kind not in "iuf":
                 raise ValueError(f"{source}: {name} is {array.dtype} {array.shape}, not {shape}")
             bad = ~np.isfinite(array).reshape(len(array), -1).all(1)
@@ -408,9 +409,10 @@ def format_report(result: Mapping, others: Mapping[str, Mapping] | None = None) 
         ends = [f"{head} {a:.1f}…{b:.1f}" for head, (a, b) in zip(heads, ends) if a and b]
         lines += [f"95 % of {method}: {', '.join(ends)}"] if ends else []
     for key, text in EXTRAS.items():
-        numbers = [result.get(f"{key}{hands}") for hands in ("", "_all", "_sh", "_ih")]
-        numbers = [f"{v:.3f}" for v in numbers if v is not None]
-        lines += [f"{text}: {' / '.join(numbers)}"] if numbers else []
+        keys = [f"{key}{hands}" for hands in ("", "_all", "_sh", "_ih")]
+        numbers = [result[k] for k in keys if k in result]
+        text += ": " + " / ".join("–" if v is None else f"{v:.3f}" for v in numbers)
+        lines += [text] if any(v is not None for v in numbers) else []
     return "\n".join([*lines, "", *(f"{name}: {row['protocol']}" for name, row in rows.items())])
 
 

@@ -385,7 +385,7 @@ class DataBrowser(_Desk):
         self.canvas.show(image, strokes, frame.key)
         masked = "" if frame.parts_valid else "; no part mask: no fit, or none is rendered yet"
         known = self.index.take(row)
-        words = [f"{label} {known[name][0]:{form}}" for name, (label, form) in KNOWN.items()
+        words = [escape(f"{label} {known[name][0]:{form}}") for name, (label, form) in KNOWN.items()
                  if name in self.index.columns() and known[name][0] == known[name][0]]  # fmt: skip
         count = f"{frame.joint_valid.sum()} of {N_JOINTS} joints annotated{masked}"
         lines = "<br>".join([f"<b>{HAND_TYPES[frame.hand_type]}</b>", count, *words])

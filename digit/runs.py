@@ -17,6 +17,7 @@ import platform
 import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -29,7 +30,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from .settings import Settings, make_settings
+from .settings import Settings, change_run, make_settings
 
 PROJECT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = PROJECT / "notebooks"
@@ -44,7 +45,7 @@ def project_path(path: str | Path) -> Path:
 
 def runs_dir() -> Path:
     """Where runs are kept: $DIGIT_RUNS, or runs/ of the project."""
-    return Path(os.environ.get("DIGIT_RUNS", PROJECT / "runs"))
+    return Path(os.environ.get("DIGIT_RUNS", PROJECT / "runs")).resolve()
 
 
 def find_run(name: str | Path) -> Path:
@@ -55,7 +56,7 @@ def find_run(name: str | Path) -> Path:
     """
     folders = sorted(p.parent for p in runs_dir().glob("*/parameters.yaml"))
     if (Path(name) / "parameters.yaml").exists():
-        return Path(name)
+        return Path(name).resolve()
     if str(name) == "latest":
         found = [p for p in folders if (p / "result.json").exists()]
         found = [p for p in found if parameters(p)[1].parts == "predicted"]
@@ -149,7 +150,7 @@ def claimed(run: Path) -> Iterator[None]:
 
         def say(word: str) -> None:
             file.truncate(0)
-            print(word, os.getpid(), file=file, flush=True)
+            print(word, os.getpid(), socket.gethostname(), file=file, flush=True)
 
         say("running")
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # until the training's own
@@ -182,6 +183,18 @@ def state(run: Path) -> str:
     return "stopped" if (run / "process").read_text().startswith("stopped") else "failed"
 
 
+def change(run: Path, overrides: dict[str, object]) -> None:
+    """Change settings of a run at rest, see `change_run`; a finished one is then to be resumed.
+
+    Raises ValueError for a run that is being trained, and what `change_run` raises.
+    """
+    if process := trainer(run):
+        raise ValueError(f"{run.name} is being trained already, by process {process}")
+    change_run(run, overrides)
+    for name in ("result.json", "errors_test.npz"):
+        (run / name).unlink(missing_ok=True)
+
+
 def launch(run: Path) -> subprocess.Popen | None:
     """Start the training of a run as a process of its own, so that no kernel blocks on it.
 
@@ -193,17 +206,31 @@ def launch(run: Path) -> subprocess.Popen | None:
     with (run / "log.txt").open("a") as log:
         output = {"stdout": log, "stderr": subprocess.STDOUT, "start_new_session": True}
         process = subprocess.Popen(command, cwd=PROJECT, **output)
+    (run / "launcher").write_text(f"{process.pid} {socket.gethostname()}")
     while process.poll() is None and not trainer(run):
         time.sleep(0.05)
     return process
 
 
 def stop(run: Path) -> None:
-    """End the training of a run, if there is one, and wait until it has saved its checkpoint."""
-    if process := trainer(run):
+    """End the training of a run, if there is one, and wait until it has saved its checkpoint.
+
+    Of several machines the first process may be on another: then torchrun or srun, started here,
+    passes the signal on. Raises ValueError where nothing of the run is on this machine.
+    """
+    if trainer(run):
+        process = _process_here(run / "process") or _process_here(run / "launcher")
+        if process is None:
+            raise ValueError(f"{run.name} is being trained on another machine: stop it there")
         os.kill(process, signal.SIGTERM)
     while trainer(run):
         time.sleep(0.1)
+
+
+def _process_here(path: Path) -> int | None:
+    """The process that a file names, if it is one of this machine."""
+    *_, process, host = path.read_text().split() if path.exists() else ("", "")
+    return int(process) if host == socket.gethostname() else None
 
 
 def progress(run: Path) -> dict:

@@ -31,7 +31,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.strategies import DDPStrategy
 
 from digit_data.annotations import atomic
-from digit_data.dataset import Augmentation, Batch, InterHandDataset, single_threaded
+from digit_data.dataset import Augmentation, Batch, InterHandDataset, crop_boxes, single_threaded
 from digit_data.interhand import Index, open_index
 
 from .inference import load_state, predict_dataset, save_checkpoint
@@ -47,7 +47,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)  # the last is SLURM's
 class HandData(pl.LightningDataModule):
     """The training stream and the evaluation frames of one data set.
 
-    Raises ValueError for an empty split, and what `open_index` raises for a faulty data set.
+    Raises ValueError for an empty split, or one without the boxes that are asked for, and what
+    `open_index` raises for a faulty data set.
     """
 
     def __init__(self, root: Path, settings: Settings, size_px: int):
@@ -57,6 +58,7 @@ class HandData(pl.LightningDataModule):
         for index in (train, val):
             if not len(index):
                 raise ValueError(f"{root}: no frame of {index.name} is usable: see digit check")
+        crop_boxes(val, BBOX_OF[settings.root_depth])  # whether there are RootNet's, if wanted
         if settings.val_frames and settings.val_frames < len(val):
             val = val.take(np.linspace(0, len(val) - 1, settings.val_frames).round().astype(int))
         augmentation = None
@@ -211,12 +213,13 @@ class HandTraining(pl.LightningModule):
             self._agree()
         self.done = step >= self.steps or 0 < settings.minutes * 60 < self.clock
         leave = self.done or self.stopping
-        save = leave or step % settings.checkpoint_every == 0
         every = max(1, round(settings.evaluate_every * self.steps_per_epoch))
         evaluate = self.done or step % every == 0
-        if save or evaluate or step % settings.log_every == 0:
+        # with each evaluation: what is resumed must know of the best checkpoint
+        save = leave or evaluate or step % settings.checkpoint_every == 0
+        if save or step % settings.log_every == 0:
             self._log()
-        if save or evaluate:
+        if save:
             finite = [tensor.isfinite().all() for tensor in self.network.state_dict().values()]
             if not torch.stack(finite).all():
                 raise FloatingPointError("not finite: the weights")
@@ -300,6 +303,7 @@ class HandTraining(pl.LightningModule):
     def save(self, name: str) -> None:
         """Checkpoint `name`, replaced in one move: what it held before survives any failure."""
         if not self.trainer.is_global_zero:
+            self.saved = self.step if name == "last" else self.saved
             return
         extra = {"step": self.step, "best": self.best, "seconds": self.seconds()}
         extra["settings"] = dataclasses.asdict(self.settings)
@@ -391,7 +395,8 @@ def fit(run: Path) -> dict:
     trainer = pl.Trainer(
         accelerator="cuda" if cuda else "cpu", devices=settings.devices, num_nodes=settings.nodes,
         strategy=DDPStrategy(
-            broadcast_buffers=False, gradient_as_bucket_view=True, timeout=timedelta(minutes=10)
+            broadcast_buffers=False, gradient_as_bucket_view=True, timeout=timedelta(minutes=10),
+            find_unused_parameters=not (settings.weight_root and settings.weight_hand_type),
         ) if world > 1 else "auto",
         precision=precision_here(settings.precision), max_epochs=1,
         accumulate_grad_batches=settings.accumulate, use_distributed_sampler=False, benchmark=cuda,

@@ -1,6 +1,10 @@
 """Shape checks on for every call in the tests; paths of the optional reference data."""
 
 import os
+
+if "DIGIT_CUDA" not in os.environ:  # test_cuda.py wants it; all others are of the processor
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from digit.__main__ import main
+from digit.inference import save_checkpoint
+from digit.network import build_network
 from digit.settings import Settings
+from digit_data.interhand import open_index
 
 
 def test_evaluate_a_checkpoint(tiny_root, tiny_run, tmp_path, capsys):
@@ -236,6 +239,37 @@ def test_rootnets_depth_is_missed_before_any_work(broken, tiny_run, capfd):
     assert main(["evaluate", "--root", str(broken), *words, checkpoint]) == 2
     error = capfd.readouterr().err
     assert "have no box in rootnet_output" in error and "Traceback" not in error
+
+
+def test_training_misses_rootnets_boxes_before_it_starts(broken, tmp_path, monkeypatch, capsys):
+    shutil.rmtree(broken / "rootnet_output", ignore_errors=True)
+    monkeypatch.setenv("DIGIT_RUNS", str(tmp_path / "runs"))
+    assert main(["train", "--root", str(broken), "--preset", "paper"]) == 2
+    assert "have no box in rootnet_output" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_frames_left_out_are_part_of_the_protocol(broken, tiny_run, tmp_path, capsys):
+    out, exclude = tmp_path / "m.json", broken / "prepared" / "exclude"
+    words = ["evaluate", "--root", str(broken), "--split", "val", "--root-depth", "gt"]
+    words += ["--checkpoint", str(tiny_run / "checkpoints/best.ckpt"), "--json", str(out)]
+    assert main(words) == 0
+    whole = json.loads(out.read_text())["protocol"]
+    key = open_index(broken, "val").keys()[0]
+    exclude.mkdir(parents=True, exist_ok=True)
+    (exclude / "val_mine.tsv").write_text(f"{key}\tblurred\n")
+    assert main(words) == 0
+    assert json.loads(out.read_text())["protocol"] == f"{whole}; 1 of 6 frames are left out"
+
+
+def test_a_network_fed_true_parts_predicts_no_picture(tiny_root, tmp_path, capsys):
+    checkpoint = tmp_path / "bound.ckpt"
+    save_checkpoint(checkpoint, build_network("quick", parts="true", pretrained=False))
+    image = next((tiny_root / "images" / "test").rglob("*.jpg"))
+    for extra in ([], ["--flip-test"]):
+        words = [str(image), "--bbox", "1,2,90,90", "--checkpoint", str(checkpoint), *extra]
+        assert main(["predict", *words]) == 2
+        assert "wants the true parts" in capsys.readouterr().err
 
 
 def test_presets_and_runs_are_listed(tmp_path, monkeypatch, capsys):

@@ -285,6 +285,7 @@ def test_bad_predictions_are_refused_by_name(index, tmp_path):
         ("joints_25d is NaN or infinite: 1 of 6 .*104", good._replace(joints_25d=nan)),
         (r"joints_25d is float32 \(6, 41, 3\), not \(6, 42, 3\)",
          good._replace(joints_25d=good.joints_25d[:, 1:])),
+        (r"image_id is int64 \(\), not \(1,\)", good._replace(image_id=np.array(7))),
         ("hand_type is not in 0…1: 6 of 6", good._replace(hand_type=good.hand_type + 5)),
         ("image_id comes again: 1 of 6 .*100",
          good._replace(image_id=np.array([100, 100, 102, 103, 104, 105]))),
@@ -312,6 +313,11 @@ def test_the_report_stands_beside_the_published_rows(index):
     result = protocol(error_table(index, perfect(index)))
     mean = protocol(error_table(index, mean_pose_predictions(index, index)), intervals=False)
     text = metrics.format_report(result, {"mean pose": mean})
+    single = protocol(error_table(index.take([0]), perfect(index)))
+    assert any(
+        " / – / " in line or line.endswith("/ –")
+        for line in metrics.format_report(single).splitlines()
+    ), "what nothing counts for keeps its place"
     for number in ("14.82", "13.15", "16.65", "31.33", "98.79", "12.59", "29.04", "11.86", "29.27"):
         assert number in text
     lines = text.splitlines()

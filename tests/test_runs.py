@@ -86,6 +86,49 @@ def test_the_state_of_a_run_is_what_became_of_its_process(tiny_root, tmp_path, m
     assert runs.list_runs()["state"].tolist() == ["finished"]
 
 
+def test_settings_change_of_runs_at_rest_only(tiny_root, tmp_path, monkeypatch, capsys):
+    """Of a run at work the record stays as it is; a finished one is to be gone on with."""
+    monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
+    run = runs.create_run(tiny_root, "quick", make_settings("quick", {"epochs": 20}), "more")
+    before = (run / "parameters.yaml").read_text()
+    process = hold(run)
+    assert main(["train", "--resume", run.name, "--set", "epochs=40"]) == 2
+    assert "being trained already" in capsys.readouterr().err
+    assert (run / "parameters.yaml").read_text() == before
+    process.kill()
+    process.wait()
+    (run / "result.json").write_text("{}")
+    monkeypatch.setattr(runs, "train", lambda run: {"state": runs.state(run)})
+    assert main(["train", "--resume", run.name]) == 0
+    assert '"finished"' in capsys.readouterr().out
+    assert main(["train", "--resume", run.name, "--set", "seed=7"]) == 2
+    assert runs.state(run) == "finished"
+    assert main(["train", "--resume", run.name, "--set", "epochs=40"]) == 0
+    assert '"failed"' in capsys.readouterr().out  # that is, to be resumed
+    assert runs.parameters(run)[1].epochs == 40
+
+
+def test_a_signal_goes_to_processes_of_this_machine_only(tiny_root, tmp_path, monkeypatch):
+    """The first process may be another machine's; its number here is a stranger's, or nobody's."""
+    monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
+    run = runs.create_run(tiny_root, "quick", make_settings("quick"), "far")
+    process = hold(run)
+    said = (run / "process").read_text()
+    (run / "process").write_text(f"running {process.pid} elsewhere")
+    with pytest.raises(ValueError, match="on another machine: stop it there"):
+        runs.stop(run)
+    assert process.poll() is None
+    (run / "launcher").write_text(f"{process.pid} {said.split()[-1]}")  # torchrun, started here
+    runs.stop(run)
+    assert process.wait() != 0
+
+
+def test_runs_may_lie_in_a_relative_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DIGIT_RUNS", "mine")
+    assert runs.runs_dir() == tmp_path.resolve() / "mine"
+
+
 def test_a_run_does_not_go_on_with_other_labels(tiny_root, tmp_path, monkeypatch):
     monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
     run = runs.create_run(tiny_root, "quick", make_settings("quick", {}), "labels")
