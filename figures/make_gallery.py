@@ -67,7 +67,8 @@ def real_hands(root: Path, weights: str) -> np.ndarray:
     with torch.no_grad():
         found = network(batch.images())
     valid = batch.joint_valid.numpy() > 0
-    joints = [x[..., :2].numpy() * 256 / 64 for x in (batch.joints_25d, found.joints_25d)]
+    side = 2 * network.image_size  # px of a panel
+    joints = [x[..., :2].numpy() * side / 64 for x in (batch.joints_25d, found.joints_25d)]
     said = found.joints_25d, found.relative_root_depth, found.hand_type_logits.sigmoid()
     said = metrics.Predictions(frames["image_id"], *(x.numpy() for x in said))
     apart = metrics.error_table(frames, said, "gt")[[f"error_2d_{hand}" for hand in SIDES]]
@@ -76,7 +77,7 @@ def real_hands(root: Path, weights: str) -> np.ndarray:
         words = [f"{hand} {s:.0%}" for hand, s in zip(SIDES, shares) if np.isfinite(s)]
         captions.append("off: " + ", ".join(words).replace("%", " %"))
     labels = found.part_logits.argmax(1).byte().numpy().repeat(4, 1).repeat(4, 2)
-    white = np.full((256, 256, 3), 255, np.uint8)
+    white = np.full((side, side, 3), 255, np.uint8)
     sheet = [white] * (2 * len(frames)) + [figures.paint_parts(white, a, 0.95) for a in labels]
     words = [f"true joints, {sequence[5:25]}" for sequence in frames["seq_name"].astype(str)]
     drawn = [*(figures.masked(x, valid) for x in joints), np.full_like(joints[0], np.nan)]

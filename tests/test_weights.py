@@ -12,9 +12,9 @@ from digit.inference import evaluate
 def test_the_weights_that_ship_know_hands_they_never_saw(tiny_root, tmp_path):
     assert SHIPPED.stat().st_size <= 15e6
     result = evaluate(tiny_root, "train", "gt", SHIPPED)
-    assert result["mpjpe_all"] < 40  # the mean pose is off by about 90 mm
+    assert result["mpjpe_all"] < 35  # the mean pose is off by about 90 mm
     assert result["handedness_accuracy"] > 0.9
-    assert result["part_miou"] > 0.25 and result["wrong_hand_share"] < 0.1
+    assert result["part_miou"] > 0.35 and result["wrong_hand_share"] < 0.1
 
 
 def test_real_hands_are_found(shared, tmp_path):
@@ -35,6 +35,6 @@ def test_predict_needs_no_checkpoint(tiny_root, capsys):
 
 def test_a_card_lies_beside_them():
     text = (SHIPPED.parent / "README.md").read_text()
-    for word in ("seed 7", "recipe", "mean pose", "Limits", "digit train"):
+    for word in ("seed 7", "seed 11", "recipe", "mean pose", "Limits", "digit train"):
         assert word in text
     assert pytest.approx(14, abs=1) == SHIPPED.stat().st_size / 1e6
