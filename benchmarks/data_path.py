@@ -40,7 +40,7 @@ from test_store import jpeg  # noqa: E402
 
 SAMPLE = HERE.parent / "shared/data/InterHand2.6M_sample/images/train"
 CAMERAS, MOMENTS, CORES = 80, 1251, os.cpu_count()  # of a capture: 100,080 frames
-HEADS = ("what", "ours", "alternative", "ratio", "bar", "met", "ours, wall time")
+HEADS = ("what", "ours", "alternative", "ratio", "our target", "met", "ours, wall time")
 lines = [HEADS, ("---",) * len(HEADS)]
 
 
