@@ -75,14 +75,18 @@ def splits_of(root: Path | str) -> list[str]:
 
     Raises FileNotFoundError where there is no such tree, or none of them in it.
     """
-    if not Path(root).is_dir():
-        raise FileNotFoundError(f"{root}: no such data set folder; say where it lies by --root")
-    folders = {split: Path(root) / "annotations" / split for split in ("train", "val", "test")}
-    found = [s for s, folder in folders.items() if any(folder.glob(f"InterHand2.6M_{s}_data.*"))]
+    found = _splits_there(Path(root))
     if not found:
         place = "annotations/<split>/InterHand2.6M_<split>_data.json"
         raise FileNotFoundError(f"{root}: no {place}; {CURE}")
     return found
+
+
+def _splits_there(root: Path) -> list[str]:
+    if not root.is_dir():
+        raise FileNotFoundError(f"{root}: no such data set folder; say where it lies by --root")
+    folders = {split: root / "annotations" / split for split in ("train", "val", "test")}
+    return [s for s, folder in folders.items() if any(folder.glob(f"InterHand2.6M_{s}_data.*"))]
 
 
 def hand_model_name(root: Path | str) -> str:
@@ -93,7 +97,7 @@ def hand_model_name(root: Path | str) -> str:
 
 def annotation_files(root: Path, split: str) -> dict[str, Path]:
     """The files that tell of a split, by role; FileNotFoundError for one that must be there."""
-    there = "splits here: " + ", ".join(splits_of(root))
+    there = "splits here: " + (", ".join(_splits_there(root)) or "none")
     stem = f"annotations/{split}/InterHand2.6M_{split}"
     rootnet = "rootnet_output/rootnet_interhand2.6m_output"
     names = {
