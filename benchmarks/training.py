@@ -135,7 +135,8 @@ def main() -> None:
     turns = [{way: one_turn(way, args) for way in orders[i % 2]} for i in range(args.turns)]
     step = {way: statistics.median(s for t in turns for s in t[way]["steps"]) for way in args.ways}
     precision = precision_here(settings.precision)
-    print(f"| `quick`, {torch.get_num_threads()} threads, {precision} | measured | our target | met |")
+    threads = torch.get_num_threads()
+    print(f"| `quick`, {threads} threads, {precision} | measured | our target | met |")
     print("| --- | --- | --- | --- |")
     for way in args.ways:
         print(f"| {way} | {settings.batch_size / step[way]:.1f} images/s | | |")
