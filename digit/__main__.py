@@ -105,7 +105,7 @@ def ablation(args) -> None:
     found = runs.sweep(args.root, args.preset, members)
     out = (args.out or runs.runs_dir() / "ablation").resolve()
     out.mkdir(parents=True, exist_ok=True)
-    values = {"members": {name: str(run.resolve()) for name, run in found.items()}, "out": str(out)}
+    values = {"members": {name: str(run) for name, run in found.items()}, "out": str(out)}
     name = "07_ablation.ipynb"
     runs.execute_notebook(runs.NOTEBOOKS / name, runs.runs_dir() / "ablation" / name, values)
     print((out / "ablation.md").read_text())

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from digit_data import figures, geometry
 from digit_data.annotations import atomic
-from digit_data.dataset import InterHandDataset, crop_boxes, loader
+from digit_data.dataset import InterHandDataset, loader
 from digit_data.interhand import open_index
 from digit_data.skeleton import (
     HEATMAP_CELLS,
@@ -184,7 +184,6 @@ class FlipTest(torch.nn.Module):
     def __init__(self, network: torch.nn.Module):
         super().__init__()
         self.network, self.image_size = network, network.image_size
-        self.parts = getattr(network, "parts", "predicted")
 
     def forward(
         self, image: Float[Tensor, "b 3 s s"], true_parts: UInt8[Tensor, "b h h"] | None = None
@@ -252,8 +251,6 @@ def predict(
     where only a left hand is seen, joints come in the camera frame too (mm). Raises ValueError for
     a box without area or outside the image, and for a network that is fed true parts.
     """
-    if getattr(network, "parts", "") == "true":
-        raise ValueError("this network wants the true parts, an ablation's bound: take another one")
     x, y, w, h = bbox_xywh
     height, width = image.shape[:2]
     if not (np.abs(bbox_xywh).max() < 1e6 and w > 0 and h > 0):  # nor NaN
@@ -390,7 +387,6 @@ def evaluate(
         found = Predictions.load(predictions)
     else:
         frames = InterHandDataset(index, network.image_size, bbox=BBOX_OF[root_depth])
-        crop_boxes(index, BBOX_OF[root_depth])  # whether there are any, before workers start
         device = "cuda" if torch.cuda.is_available() else "cpu"
         network = optimized_for_inference(network).to(device)
         network = FlipTest(network) if flip_test else network

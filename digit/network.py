@@ -119,7 +119,8 @@ class Digit(nn.Module):
     def forward(
         self, image: Float[Tensor, "b 3 s s"], true_parts: UInt8[Tensor, "b h h"] | None = None
     ) -> Prediction:
-        """`true_parts`, labels at half the image's size, are read by `parts="true"` networks only.
+        """`true_parts`, labels at half the image's size, are read by `parts="true"` networks only,
+        which raise ValueError without.
 
         Such a network gives them back as its part logits; one without parts gives zeros.
         """
@@ -128,7 +129,8 @@ class Digit(nn.Module):
         if self.parts == "predicted":
             part_logits = self.hand_segm(features, *detail)
         elif self.parts == "true":
-            assert true_parts is not None, 'a network with parts="true" needs the true parts'
+            if true_parts is None:
+                raise ValueError("an ablation's bound wants the true parts: take another network")
             part_logits = F.one_hot(true_parts.long(), N_LABELS).movedim(-1, 1).to(image.dtype)
         else:
             b, _, c, _ = features.shape

@@ -183,13 +183,17 @@ def state(run: Path) -> str:
     return "stopped" if (run / "process").read_text().startswith("stopped") else "failed"
 
 
+def _refuse_running(run: Path) -> None:
+    if process := trainer(run):
+        raise ValueError(f"{run.name} is being trained already, by process {process}")
+
+
 def change(run: Path, overrides: dict[str, object]) -> None:
     """Change settings of a run at rest, see `change_run`; a finished one is then to be resumed.
 
     Raises ValueError for a run that is being trained, and what `change_run` raises.
     """
-    if process := trainer(run):
-        raise ValueError(f"{run.name} is being trained already, by process {process}")
+    _refuse_running(run)
     change_run(run, overrides)
     for name in ("result.json", "errors_test.npz"):
         (run / name).unlink(missing_ok=True)
@@ -220,17 +224,18 @@ def stop(run: Path) -> None:
     """
     if trainer(run):
         process = _process_here(run / "process") or _process_here(run / "launcher")
-        if process is None:
+        if process:
+            os.kill(process, signal.SIGTERM)
+        elif trainer(run):  # that is, it has not ended meanwhile
             raise ValueError(f"{run.name} is being trained on another machine: stop it there")
-        os.kill(process, signal.SIGTERM)
     while trainer(run):
         time.sleep(0.1)
 
 
 def _process_here(path: Path) -> int | None:
     """The process that a file names, if it is one of this machine."""
-    *_, process, host = path.read_text().split() if path.exists() else ("", "")
-    return int(process) if host == socket.gethostname() else None
+    words = path.read_text().split() if path.exists() else []
+    return int(words[-2]) if words[-1:] == [socket.gethostname()] else None
 
 
 def progress(run: Path) -> dict:
@@ -288,8 +293,7 @@ def train(run: Path, note: Callable[[], str] = str) -> dict:
     """
     root, settings = parameters(run)
     executed, record = run / "04_training.ipynb", run / "environment.json"
-    if process := trainer(run):
-        raise ValueError(f"{run.name} is being trained already, by process {process}")
+    _refuse_running(run)
     now, then = environment(root, settings), json.loads(record.read_text())["data"]
     for split, labels in now["data"].items():
         if then.get(split, labels) != labels:

@@ -31,7 +31,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.strategies import DDPStrategy
 
 from digit_data.annotations import atomic
-from digit_data.dataset import Augmentation, Batch, InterHandDataset, crop_boxes, single_threaded
+from digit_data.dataset import Augmentation, Batch, InterHandDataset, single_threaded
 from digit_data.interhand import Index, open_index
 
 from .inference import load_state, predict_dataset, save_checkpoint
@@ -58,7 +58,6 @@ class HandData(pl.LightningDataModule):
         for index in (train, val):
             if not len(index):
                 raise ValueError(f"{root}: no frame of {index.name} is usable: see digit check")
-        crop_boxes(val, BBOX_OF[settings.root_depth])  # whether there are RootNet's, if wanted
         if settings.val_frames and settings.val_frames < len(val):
             val = val.take(np.linspace(0, len(val) - 1, settings.val_frames).round().astype(int))
         augmentation = None

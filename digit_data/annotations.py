@@ -97,7 +97,6 @@ def hand_model_name(root: Path | str) -> str:
 
 def annotation_files(root: Path, split: str) -> dict[str, Path]:
     """The files that tell of a split, by role; FileNotFoundError for one that must be there."""
-    there = "splits here: " + (", ".join(_splits_there(root)) or "none")
     stem = f"annotations/{split}/InterHand2.6M_{split}"
     rootnet = "rootnet_output/rootnet_interhand2.6m_output"
     names = {
@@ -109,7 +108,9 @@ def annotation_files(root: Path, split: str) -> dict[str, Path]:
     found = {r: root / n for r in names for n in reversed(names[r]) if (root / n).is_file()}
     for role in ("data", "camera", "joint_3d"):
         if role not in found:
-            raise FileNotFoundError(f"{root / names[role][0]}: missing; {CURE} ({there})")
+            there = ", ".join(_splits_there(root)) or "none"
+            cure = f"{CURE} (splits here: {there})"
+            raise FileNotFoundError(f"{root / names[role][0]}: missing; {cure}")
     return found
 
 

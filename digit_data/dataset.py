@@ -150,7 +150,10 @@ def evaluation_targets(index: Index, bbox: BboxSource = "truth", size_px: int = 
 
 
 class InterHandDataset(Dataset):
-    """The frames of an index as batches: evaluation crops, or augmented ones for training."""
+    """The frames of an index as batches: evaluation crops, or augmented ones for training.
+
+    Raises ValueError where RootNet's boxes are wanted and a frame has none.
+    """
 
     def __init__(
         self,
@@ -162,6 +165,8 @@ class InterHandDataset(Dataset):
     ):
         self.index, self.size_px, self.seed, self.bbox = index, size_px, seed, bbox
         self.augmentation = augmentation or Augmentation(*[0.0] * 7)
+        if bbox == "rootnet":
+            crop_boxes(index, bbox)  # said here, not by a worker on its way
         self._images, self._masks = image_store(index.root), mask_store(index.root)
 
     def __len__(self) -> int:

@@ -117,7 +117,7 @@ def main() -> None:
     parser.add_argument("--real", type=Path, help="real frames, InterHand2.6M's layout, for 08")
     parser.add_argument("--only", default="01,06,08", help="these notebooks' widgets")
     args = parser.parse_args()
-    root, run = args.root.resolve(), runs.find_run(args.run).resolve()
+    root, run = args.root.resolve(), runs.find_run(args.run)
     index = interhand.open_index(root, "train")
     keep(families(index), "gallery_families")
     weights = str(Path(args.weights or run / "checkpoints/best.ckpt").resolve())

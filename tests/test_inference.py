@@ -4,14 +4,13 @@ import json
 
 import pytest
 import torch
+from test_dataset import FLIPPED
 
 from digit.__main__ import main
 from digit.inference import FlipTest, mirrored, unmirrored
 from digit.network import Prediction, build_network
-from digit_data.dataset import Augmentation, InterHandDataset
+from digit_data.dataset import InterHandDataset
 from digit_data.interhand import open_index
-
-FLIPPED = Augmentation(*[0.0] * 5, flip=1.0, colour=0.0)
 
 
 def as_prediction(batch) -> Prediction:
