@@ -37,7 +37,9 @@ KEY = "d.dispatchEvent(new KeyboardEvent('keydown', {{key: '{}', bubbles: true}}
 QUERY = """const q = d.querySelector('.digit-query');
 q.value = '{}'; q.dispatchEvent(new Event('change'))"""
 NEXT = "d.dataset.row != before.row && d.querySelector('.digit-crops img').complete"
-MEMORY = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+MEMORY = (
+    "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+)
 
 
 def cpu_ms() -> float:
@@ -52,15 +54,23 @@ def cpu_ms() -> float:
     mine = {os.getpid()}
     while new := {pid for pid, field in fields.items() if int(field[1]) in mine} - mine:
         mine |= new
-    ticks = sum(int(fields[pid][11]) + int(fields[pid][12]) for pid in mine - {os.getpid()})
+    ticks = sum(
+        int(fields[pid][11]) + int(fields[pid][12]) for pid in mine - {os.getpid()}
+    )
     return 1000 * ticks / os.sysconf("SC_CLK_TCK")
 
 
 def measure(lab, root: str, table: Path, checkpoint: str) -> dict[str, list[tuple]]:
     """Wall and processor milliseconds of each step, several times over; the kernel's MB twice."""
     show = f"FailureBrowser({str(table)!r}, {root!r}, {checkpoint!r})"
-    cells = ["import torch\nfrom digit.browser import FailureBrowser", show, MEMORY]
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    cells = [
+        "import torch\nfrom digit.widgets.failure_browser import FailureBrowser",
+        show,
+        MEMORY,
+    ]
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(c) for c in cells]
+    )
     lab.open_notebook(notebook, "browser")
     page, found = lab.page, {}
 
@@ -102,19 +112,25 @@ def main(root: str, errors: str, checkpoint: str, out: str = "") -> None:
     table = pd.read_parquet(errors)
     rows = np.random.default_rng(0).integers(len(table), size=10_000)
     large = table.iloc[rows].reset_index(drop=True)
-    large["mpjpe"] += np.linspace(0, 0.01, len(large), dtype=np.float32)  # no two rows the same
+    large["mpjpe"] += np.linspace(
+        0, 0.01, len(large), dtype=np.float32
+    )  # no two rows the same
     large.attrs = table.attrs
     with tempfile.TemporaryDirectory() as folder, open_lab(Path(folder)) as lab:
         large.to_parquet(Path(folder) / "errors.parquet")
-        found = measure(lab, str(Path(root).resolve()), Path(folder) / "errors.parquet",
-                        str(Path(checkpoint).resolve()))  # fmt: skip
-    lines = ["| 10,000 frames | median (ms) | worst (ms) | processor, median (ms) | times |"]
+        found = measure(
+            lab,
+            str(Path(root).resolve()),
+            Path(folder) / "errors.parquet",
+            str(Path(checkpoint).resolve()),
+        )
+    lines = [
+        "| 10,000 frames | median (ms) | worst (ms) | processor, median (ms) | times |"
+    ]
     lines.append("| --- | ---: | ---: | ---: | ---: |")
     for name, times in found.items():
         wall, processor = zip(*times)
-        middle = (
-            f"{statistics.median(wall):.0f} | {max(wall):.0f} | {statistics.median(processor):.0f}"
-        )
+        middle = f"{statistics.median(wall):.0f} | {max(wall):.0f} | {statistics.median(processor):.0f}"
         lines.append(f"| {name} | {middle} | {len(times)} |")
     print(text := "\n".join(lines))
     if out:

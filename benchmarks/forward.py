@@ -9,13 +9,16 @@ import time
 
 import torch
 
-from digit.network import NETWORKS, build_network, optimized_for_inference
+from digit.model.network import NETWORKS, build_network, optimized_for_inference
 
 
 def measure(name: str, turns: int) -> dict[str, float]:
     """Median milliseconds of each way, after one unmeasured turn."""
     plain = build_network(name, pretrained=False).eval()
-    ways, size = {"plain": plain, "optimized": optimized_for_inference(plain)}, plain.image_size
+    ways, size = (
+        {"plain": plain, "optimized": optimized_for_inference(plain)},
+        plain.image_size,
+    )
     image, times = torch.rand(1, 3, size, size), {way: [] for way in ways}
     with torch.inference_mode():
         for _ in range(turns + 1):
@@ -27,7 +30,9 @@ def measure(name: str, turns: int) -> dict[str, float]:
 
 
 turns = int(sys.argv[1]) if len(sys.argv) > 1 else 15
-print(f"| network, batch 1, {torch.get_num_threads()} threads | plain | optimized | ratio |")
+print(
+    f"| network, batch 1, {torch.get_num_threads()} threads | plain | optimized | ratio |"
+)
 print("| --- | --- | --- | --- |")
 for name in NETWORKS:
     ms = measure(name, turns)

@@ -23,18 +23,24 @@ from pathlib import Path
 
 import torch
 
-from digit.network import Digit, build_network, optimized_for_inference
+from digit.model.network import Digit, build_network, optimized_for_inference
 
 # isort: split
-from digit.inference import load_network, save_checkpoint
-from digit.settings import HEADLINE
+from digit.model.checkpoints import load_network, save_checkpoint
+from digit.training.settings import HEADLINE
 
 PROJECT = Path(__file__).resolve().parents[1]
 PIECE = 16 * 2**20
 DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 DENSE_BF16_TFLOPS = {  # data sheets, without sparsity; of other GPUs no share is told
-    "H200": 989, "H100": 989, "A100": 312, "L40S": 362, "L4": 121, "RTX 4090": 165, "A10": 125,
-}  # fmt: skip
+    "H200": 989,
+    "H100": 989,
+    "A100": 312,
+    "L40S": 362,
+    "L4": 121,
+    "RTX 4090": 165,
+    "A10": 125,
+}
 GFLOP_FORWARD = {"full": 47.7}  # of 256 × 256 pixels; training costs three times that
 
 
@@ -50,15 +56,24 @@ def training_step(network: Digit, batch: int, dtype: torch.dtype | None, device:
     image = torch.rand(batch, 3, plain.image_size, plain.image_size, device=device)
     image = image.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, 33, (batch, plain.image_size // 2, plain.image_size // 2))
-    labels, optimizer = labels.to(device), torch.optim.Adam(network.parameters(), 1e-4, fused=True)
-    scaler = torch.amp.GradScaler(device, enabled=dtype == torch.float16 and device == "cuda")
+    labels, optimizer = (
+        labels.to(device),
+        torch.optim.Adam(network.parameters(), 1e-4, fused=True),
+    )
+    scaler = torch.amp.GradScaler(
+        device, enabled=dtype == torch.float16 and device == "cuda"
+    )
 
     def step() -> None:
         with torch.autocast(device, dtype, enabled=dtype is not None):
             prediction = network(image)
-        loss = (prediction.joints_25d - 32).abs().mean() + prediction.relative_root_depth.mean()
+        loss = (
+            prediction.joints_25d - 32
+        ).abs().mean() + prediction.relative_root_depth.mean()
         loss = loss + prediction.hand_type_logits.square().mean()
-        loss = loss + torch.nn.functional.cross_entropy(prediction.part_logits.float(), labels)
+        loss = loss + torch.nn.functional.cross_entropy(
+            prediction.part_logits.float(), labels
+        )
         optimizer.zero_grad()
         scaler.scale(loss).backward()
         scaler.step(optimizer)
@@ -102,7 +117,9 @@ def peak_tflops(device: str) -> float | None:
     return next((rate for key, rate in DENSE_BF16_TFLOPS.items() if key in name), None)
 
 
-def speeds(network: str, batches: list[int], device: str, repeats: int, compiled: bool) -> list:
+def speeds(
+    network: str, batches: list[int], device: str, repeats: int, compiled: bool
+) -> list:
     """One row for each job, precision, batch and way; a failure is a row too."""
     rows = []
     for job, way in itertools.product(("training", "inference"), ("eager", "compiled")):
@@ -120,13 +137,21 @@ def speeds(network: str, batches: list[int], device: str, repeats: int, compiled
             for batch in batches:
                 row = {"job": job, "way": way, "precision": precision, "batch": batch}
                 try:
-                    row |= speed(make(model, batch, dtype, device), batch, device, repeats)
-                    work = GFLOP_FORWARD.get(network, 0) * (3 if job == "training" else 1)
+                    row |= speed(
+                        make(model, batch, dtype, device), batch, device, repeats
+                    )
+                    work = GFLOP_FORWARD.get(network, 0) * (
+                        3 if job == "training" else 1
+                    )
                     peak = peak_tflops(device)
                     if peak and work and precision == "bf16":
-                        row["share_of_bf16_peak"] = row["images_per_s"] * work / 1000 / peak
+                        row["share_of_bf16_peak"] = (
+                            row["images_per_s"] * work / 1000 / peak
+                        )
                 except Exception as error:  # out of memory, or no compiler
-                    row["failed"] = (str(error).strip() or repr(error)).splitlines()[0][:80]
+                    row["failed"] = (str(error).strip() or repr(error)).splitlines()[0][
+                        :80
+                    ]
                 rows.append(row)
                 print(json.dumps(row), flush=True)
     return rows
@@ -134,14 +159,19 @@ def speeds(network: str, batches: list[int], device: str, repeats: int, compiled
 
 def table(rows: list[dict]) -> str:
     """The speeds in Markdown."""
-    head = "| job | way | precision | batch | images/s | peak memory, GiB | of bf16 peak |"
+    head = (
+        "| job | way | precision | batch | images/s | peak memory, GiB | of bf16 peak |"
+    )
     lines = [head, "| --- " * 7 + "|"]
     for row in rows:
         share = row.get("share_of_bf16_peak")
         speed, peak = row.get("images_per_s"), row.get("peak_gib")
         cells = [row["job"], row["way"], row["precision"], str(row["batch"])]
         cells += [f"{speed:.1f}" if speed else f"failed: {row['failed']}"]
-        cells += [f"{peak:.1f}" if peak else "", f"{100 * share:.0f} %" if share else ""]
+        cells += [
+            f"{peak:.1f}" if peak else "",
+            f"{100 * share:.0f} %" if share else "",
+        ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -162,7 +192,9 @@ def join(folder: Path, path: Path) -> None:
     """What `split` made, whole again; ValueError where a piece is missing or damaged."""
     content = b"".join(piece.read_bytes() for piece in sorted(folder.glob("part*")))
     if hashlib.sha256(content).hexdigest() != (folder / "SHA256").read_text().strip():
-        raise ValueError(f"{folder}: a piece is missing or damaged: bring them all again")
+        raise ValueError(
+            f"{folder}: a piece is missing or damaged: bring them all again"
+        )
     path.write_bytes(content)
 
 
@@ -176,27 +208,55 @@ def train(args, out: Path) -> dict:
     root, digit = args.root or out / "data", [sys.executable, "-m", "digit"]
     environment = os.environ | {"DIGIT_RUNS": str(out / "runs")}
     dry = ["network=quick", "steps=2", "batch_size=2", "workers=0", "val_frames=2"]
-    real = [f"minutes={args.minutes}", "epochs=100000", "batch_size=64", "evaluate_every=20"]
+    real = [
+        f"minutes={args.minutes}",
+        "epochs=100000",
+        "batch_size=64",
+        "evaluate_every=20",
+    ]
     real += ["workers=12", "val_frames=1000"]
     commands = [
         [*digit, "prepare", "--root", str(root)],
-        [*digit, "train", "--root", str(root), "--preset", "full", "--name", "gpu", "--set"]
+        [
+            *digit,
+            "train",
+            "--root",
+            str(root),
+            "--preset",
+            "full",
+            "--name",
+            "gpu",
+            "--set",
+        ]
         + (dry if args.dry else real),
     ]
     if args.root is None:
-        commands.insert(0, [*digit, "synth", "--out", str(root), "--frames", str(args.frames)])
+        commands.insert(
+            0, [*digit, "synth", "--out", str(root), "--frames", str(args.frames)]
+        )
         commands[0] += ["--seed", "1"]
     for command in commands:
         subprocess.run(command, check=True, env=environment, cwd=PROJECT)
     run = max((out / "runs").glob("*-gpu-*"))
     best, found = run / "checkpoints" / "best.ckpt", out / "test.json"
-    evaluate = [*digit, "evaluate", "--root", str(root), "--split", "test", "--root-depth", "gt"]
+    evaluate = [
+        *digit,
+        "evaluate",
+        "--root",
+        str(root),
+        "--split",
+        "test",
+        "--root-depth",
+        "gt",
+    ]
     evaluate += ["--checkpoint", str(best), "--json", str(found)]
     subprocess.run(evaluate, check=True, env=environment, cwd=PROJECT)
     halve(best, out / "half.ckpt")
     split(out / "half.ckpt", out / "weights")
     return {"run": json.loads((run / "result.json").read_text())} | {
-        "test": {k: v for k, v in json.loads(found.read_text()).items() if k in HEADLINE}
+        "test": {
+            k: v for k, v in json.loads(found.read_text()).items() if k in HEADLINE
+        }
     }
 
 
@@ -207,24 +267,40 @@ def run(args) -> None:
     device = "cuda" if torch.cuda.is_available() and not args.dry else "cpu"
     if device == "cpu" and not args.dry:
         raise SystemExit("there is no GPU here: try the script with --dry")
-    result["device"] = torch.cuda.get_device_name() if device == "cuda" else "processor (dry run)"
+    result["device"] = (
+        torch.cuda.get_device_name() if device == "cuda" else "processor (dry run)"
+    )
     result["versions"] = {"torch": torch.__version__, "cuda": torch.version.cuda}
 
     def tests() -> str:
         files = [] if args.dry else ["tests/test_cuda.py"]
-        command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "-rs", *files]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-o",
+            "addopts=",
+            "-q",
+            "-rs",
+            *files,
+        ]
         done = subprocess.run(
-            command if files else [sys.executable, "--version"], cwd=PROJECT, text=True,
+            command if files else [sys.executable, "--version"],
+            cwd=PROJECT,
+            text=True,
             env=os.environ | {"DIGIT_CUDA": "1"},
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         print(done.stdout)
         return done.stdout.strip().splitlines()[-1]
 
     network, batches = ("quick", [1]) if args.dry else ("full", [32, 64, 128, 256])
     parts = {
         "tests": tests,
-        "speeds": lambda: speeds(network, batches, device, 1 if args.dry else 10, not args.dry),
+        "speeds": lambda: speeds(
+            network, batches, device, 1 if args.dry else 10, not args.dry
+        ),
         "training": lambda: train(args, out),
     }
     for name, part in parts.items():
@@ -235,7 +311,10 @@ def run(args) -> None:
             result[f"{name}_failed"] = f"{type(error).__name__}: {error}"
         (out / "result.json").write_text(json.dumps(result, indent=1))
         rest = {k: v for k, v in result.items() if k not in ("speeds", "device")}
-        lines = [f"# `{network}` on {result['device']}", table(result.get("speeds") or [])]
+        lines = [
+            f"# `{network}` on {result['device']}",
+            table(result.get("speeds") or []),
+        ]
         lines += ["```json", json.dumps(rest, indent=1), "```"]
         (out / "gpu.md").write_text("\n\n".join(lines) + "\n")
     print((out / "gpu.md").read_text())

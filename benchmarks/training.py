@@ -25,17 +25,18 @@ from pathlib import Path
 
 import torch
 
-from digit import runs
-from digit.network import build_network  # before Lightning: it makes torchvision load
+from digit.model.network import build_network
+from digit.training import runs
 
 # isort: split
 import pytorch_lightning as pl
 
-from digit.losses import losses
-from digit.processes import StreamSampler
-from digit.settings import Settings, make_settings
-from digit.training import open_data, precision_here
-from digit_data.dataset import loader
+from digit.data.dataset import loader
+from digit.model.losses import losses
+from digit.training.data import open_data
+from digit.training.loop import precision_here
+from digit.training.sampler import StreamSampler
+from digit.training.settings import Settings, make_settings
 
 EVERY = 4  # steps a sample
 
@@ -46,18 +47,27 @@ class Bare(pl.LightningModule):
     def __init__(self, settings: Settings):
         super().__init__()
         network = build_network(settings.network)
-        self.network, self.settings = network.to(memory_format=torch.channels_last), settings
+        self.network, self.settings = (
+            network.to(memory_format=torch.channels_last),
+            settings,
+        )
         self.times = []
 
     def training_step(self, batch, _batch_idx):
-        terms = losses(self.network(batch.images()), batch, **self.settings.loss_options())
+        terms = losses(
+            self.network(batch.images()), batch, **self.settings.loss_options()
+        )
         return torch.stack(list(terms.values())).sum()
 
     def configure_optimizers(self):
-        return torch.optim.Adam(self.network.parameters(), self.settings.learning_rate, fused=True)
+        return torch.optim.Adam(
+            self.network.parameters(), self.settings.learning_rate, fused=True
+        )
 
     def configure_gradient_clipping(self, *_, **__):
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip_norm)
+        torch.nn.utils.clip_grad_norm_(
+            self.network.parameters(), self.settings.clip_norm
+        )
 
     def on_train_batch_end(self, *_):
         if self.trainer.global_step % EVERY == 0:
@@ -80,10 +90,16 @@ def lightning(root: Path, settings: Settings) -> dict:
     data, module = open_data(root, settings), Bare(settings)
     data.steps = settings.steps
     pl.Trainer(
-        accelerator="cpu", precision=precision_here(settings.precision), max_epochs=1,
-        logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, limit_val_batches=0, use_distributed_sampler=False,
-    ).fit(module, data)  # fmt: skip
+        accelerator="cpu",
+        precision=precision_here(settings.precision),
+        max_epochs=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+        use_distributed_sampler=False,
+    ).fit(module, data)
     return {"steps": [(b - a) / EVERY for a, b in itertools.pairwise(module.times)]}
 
 
@@ -112,8 +128,17 @@ WAYS = {"workbench": workbench, "lightning": lightning, "plain": plain}
 
 def one_turn(way: str, args) -> dict:
     """One way in a process of its own."""
-    command = [sys.executable, __file__, "--root", str(args.root), "--steps", str(args.steps)]
-    done = subprocess.run([*command, "--way", way], stdout=subprocess.PIPE, check=True, text=True)
+    command = [
+        sys.executable,
+        __file__,
+        "--root",
+        str(args.root),
+        "--steps",
+        str(args.steps),
+    ]
+    done = subprocess.run(
+        [*command, "--way", way], stdout=subprocess.PIPE, check=True, text=True
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -132,8 +157,13 @@ def main() -> None:
         print(json.dumps(WAYS[args.way](args.root, settings)))
         return
     orders = [args.ways, args.ways[::-1]]  # each way is first as often as last
-    turns = [{way: one_turn(way, args) for way in orders[i % 2]} for i in range(args.turns)]
-    step = {way: statistics.median(s for t in turns for s in t[way]["steps"]) for way in args.ways}
+    turns = [
+        {way: one_turn(way, args) for way in orders[i % 2]} for i in range(args.turns)
+    ]
+    step = {
+        way: statistics.median(s for t in turns for s in t[way]["steps"])
+        for way in args.ways
+    }
     precision = precision_here(settings.precision)
     threads = torch.get_num_threads()
     print(f"| `quick`, {threads} threads, {precision} | measured | our target | met |")
@@ -147,7 +177,9 @@ def main() -> None:
     if {"workbench", "lightning"} <= {*step}:
         overhead = step["workbench"] / step["lightning"] - 1
         met = "yes" if overhead <= 0.03 else "no"
-        print(f"| notebook and log over bare Lightning | {100 * overhead:+.1f} % | ≤ 3 % | {met} |")
+        print(
+            f"| notebook and log over bare Lightning | {100 * overhead:+.1f} % | ≤ 3 % | {met} |"
+        )
     if "workbench" in step:
         around = statistics.median(t["workbench"]["around"] for t in turns)
         print(f"| notebook around the training, once a run | {around:.0f} s | | |")

@@ -2,7 +2,9 @@
 
 import os
 
-if "DIGIT_CUDA" not in os.environ:  # test_cuda.py wants it; all others are of the processor
+if (
+    "DIGIT_CUDA" not in os.environ
+):  # test_cuda.py wants it; all others are of the processor
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 import tempfile
@@ -13,20 +15,26 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-install_import_hook(["digit", "digit_data", "digit_synth"], "beartype.beartype")
+install_import_hook(["digit"], "beartype.beartype")
 
 os.environ["DIGIT_CACHE"] = tempfile.mkdtemp(prefix="digit-cache-")  # never the user's
 torch.set_num_threads(1)  # two workers share two cores
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+REAL_FRAMES = Path(__file__).resolve().parents[2] / "shared/data/InterHand2.6M_sample"
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """Reference numbers and real frames that lie beside a developer's checkout."""
-    if not SHARED.is_dir():
-        pytest.skip("the reference data is not beside this checkout")
-    return SHARED
+def reference() -> Path:
+    """Inputs and outputs of the original implementation (see reference/README.md)."""
+    return Path(__file__).parent / "reference"
+
+
+@pytest.fixture(scope="session")
+def real_frames() -> Path:
+    """Four real InterHand2.6M frames, which may not be shipped with the project."""
+    if not REAL_FRAMES.is_dir():
+        pytest.skip("the real frames are not beside this checkout")
+    return REAL_FRAMES
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +49,8 @@ def lab(tmp_path_factory) -> Iterator:
 @pytest.fixture(scope="session")
 def tiny_root(tmp_path_factory) -> Path:
     """A small synthetic data set, prepared: 40 frames or so, all splits, both hand counts."""
-    from digit_data.masks import prepare
-    from digit_synth import synthesize
+    from digit.hands.part_masks import prepare
+    from digit.synth.dataset import synthesize
 
     root = tmp_path_factory.mktemp("data") / "tiny"
     synthesize(root, 60, seed=5, workers=1)
@@ -53,12 +61,18 @@ def tiny_root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tiny_root, tmp_path_factory) -> Path:
     """A run of a few steps on the small data set, with its checkpoint and result."""
-    from digit import runs
-    from digit.settings import make_settings
-    from digit.training import fit
+    from digit.training import runs
+    from digit.training.loop import fit
+    from digit.training.settings import make_settings
 
     os.environ["DIGIT_RUNS"] = str(tmp_path_factory.mktemp("runs"))
-    overrides = {"steps": 6, "batch_size": 8, "workers": 0, "log_every": 2, "evaluate_every": 0.5}
+    overrides = {
+        "steps": 6,
+        "batch_size": 8,
+        "workers": 0,
+        "log_every": 2,
+        "evaluate_every": 0.5,
+    }
     run = runs.create_run(tiny_root, "quick", make_settings("quick", overrides), "tiny")
     fit(run)
     return run

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from digit_data.hand import MANO_FILES, MANO_RIM, MANO_TIPS, load_hand
-from digit_data.skeleton import HAND_JOINTS, MANO_PARENTS
+from digit.hands.model import MANO_FILES, MANO_RIM, MANO_TIPS, load_hand
+from digit.skeleton import HAND_JOINTS, MANO_PARENTS
 
 ROOT = np.uint32(4294967295)  # MANO's parent of the wrist
 
@@ -55,7 +55,9 @@ def open_mesh() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     fixed = set(rim) | set(tips.values())
     while len(around) > 778:
         size = lambda edge: np.linalg.norm(position[edge[0]] - position[edge[1]])  # noqa: E731
-        edges = sorted(((v, u) for v in around if v not in fixed for u in neighbours(v)), key=size)
+        edges = sorted(
+            ((v, u) for v in around if v not in fixed for u in neighbours(v)), key=size
+        )
         for gone, kept in edges:
             if len(around) == 778:
                 break
@@ -117,7 +119,9 @@ class _Python2Pickler(pickle._Pickler):
 
     def save_global(self, obj, name=None):
         old = {"builtins": "__builtin__", "copyreg": "copy_reg"}
-        module = old.get(obj.__module__, obj.__module__).replace("numpy._core", "numpy.core")
+        module = old.get(obj.__module__, obj.__module__).replace(
+            "numpy._core", "numpy.core"
+        )
         self.write(f"c{module}\n{obj.__name__}\n".encode())
         self.memoize(obj)
 
@@ -133,13 +137,18 @@ def _instance(module: str, name: str, state: dict):
 
 
 def write_mano(
-    folder: Path, signs_as_shipped: bool = True, protocol: int = 2, **changes: np.ndarray | None
+    folder: Path,
+    signs_as_shipped: bool = True,
+    protocol: int = 2,
+    **changes: np.ndarray | None,
 ) -> Path:
     """Both files of MANO in a folder; `changes` replace arrays of both (None leaves one out)."""
     folder.mkdir(parents=True, exist_ok=True)
     for side, file in MANO_FILES.items():
         arrays = mano_arrays(side, signs_as_shipped) | changes
-        if arrays["shapedirs"] is not None:  # a selection: the first ten of more directions
+        if (
+            arrays["shapedirs"] is not None
+        ):  # a selection: the first ten of more directions
             shape = arrays["shapedirs"].shape
             wide = np.concatenate([arrays["shapedirs"], np.ones(shape)], -1)
             some = np.arange(wide.size).reshape(wide.shape)[..., : shape[-1]].ravel()
@@ -154,11 +163,15 @@ def write_mano(
                 "_shape": regressor.shape,
                 "data": regressor[rows, columns],
                 "indices": rows.astype(np.int32),
-                "indptr": np.append(0, np.cumsum((regressor != 0).sum(0))).astype(np.int32),
+                "indptr": np.append(0, np.cumsum((regressor != 0).sum(0))).astype(
+                    np.int32
+                ),
                 "maxprint": 50,
             }
             arrays["J_regressor"] = _instance("scipy.sparse.csc", "csc_matrix", state)
         arrays = {key: value for key, value in arrays.items() if value is not None}
         with open(folder / file, "wb") as out:
-            _Python2Pickler(out, protocol).dump({**arrays, "bs_style": "lbs", "bs_type": "lrotmin"})
+            _Python2Pickler(out, protocol).dump(
+                {**arrays, "bs_style": "lbs", "bs_type": "lrotmin"}
+            )
     return folder

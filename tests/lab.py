@@ -18,7 +18,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from digit import runs
+from digit.paths import NOTEBOOKS_DIR
 
 SIZE = {"width": 1400, "height": 900}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -52,9 +52,11 @@ class Lab:
 
     def open(self, name: str, **parameters) -> None:
         """Open a copy of notebooks/<name>.ipynb, its parameters set as papermill does."""
-        notebook = nbformat.read(runs.NOTEBOOKS / f"{name}.ipynb", as_version=4)
+        notebook = nbformat.read(NOTEBOOKS_DIR / f"{name}.ipynb", as_version=4)
         code = "\n".join(f"{key} = {value!r}" for key, value in parameters.items())
-        cell = nbformat.v4.new_code_cell(code, metadata={"tags": ["injected-parameters"]})
+        cell = nbformat.v4.new_code_cell(
+            code, metadata={"tags": ["injected-parameters"]}
+        )
         notebook.cells.insert(2, cell)
         self.open_notebook(notebook, name)
 
@@ -76,7 +78,9 @@ class Lab:
 
     def run_all(self, timeout_s: float = 180) -> None:
         """Run all cells, wait for the last, and fail at an error of the kernel or the page."""
-        self.page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells'), 0")
+        self.page.evaluate(
+            "window.jupyterapp.commands.execute('notebook:run-all-cells'), 0"
+        )
         time.sleep(0.5)
         self.wait_idle(timeout_s)
         assert not self.errors(), self.errors()
@@ -86,7 +90,9 @@ class Lab:
         idle, end = 0, time.monotonic() + timeout_s
         state = f"{NOTEBOOK}.sessionContext.session.kernel.status"
         while idle < 4:  # a widget's message may still be on its way
-            assert time.monotonic() < end, f"the kernel is still {self.page.evaluate(state)}"
+            assert time.monotonic() < end, (
+                f"the kernel is still {self.page.evaluate(state)}"
+            )
             ready = self.page.evaluate(state) == "idle" and self.page.evaluate(RAN)
             idle = idle + 1 if ready else 0
             self.page.wait_for_timeout(60)
@@ -114,19 +120,26 @@ def start_server(folder: Path) -> tuple[subprocess.Popen, str]:
     names = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")
     env = os.environ | {f"JUPYTER_{name}": str(own / name.lower()) for name in names}
     env |= {
-        f"JUPYTERLAB_{name}_DIR": str(own / name.lower()) for name in ("SETTINGS", "WORKSPACES")
+        f"JUPYTERLAB_{name}_DIR": str(own / name.lower())
+        for name in ("SETTINGS", "WORKSPACES")
     }
     quiet = own / "settings" / "@jupyterlab" / "apputils-extension"
     quiet.mkdir(parents=True)
     quiet = quiet / "notification.jupyterlab-settings"
     quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
     options = [
-        "--no-browser", "--allow-root", "--expose-app-in-browser", "--ip=127.0.0.1",
-        f"--port={port}", f"--ServerApp.root_dir={folder}", "--IdentityProvider.token=",
-        "--ServerApp.disable_check_xsrf=True", "--LabApp.news_url=None", 
+        "--no-browser",
+        "--allow-root",
+        "--expose-app-in-browser",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        f"--ServerApp.root_dir={folder}",
+        "--IdentityProvider.token=",
+        "--ServerApp.disable_check_xsrf=True",
+        "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
-    ]  # fmt: skip
+    ]
     with (folder / "jupyterlab.log").open("w") as log:
         command = [sys.executable, "-m", "jupyterlab", *options]
         server = subprocess.Popen(
@@ -146,10 +159,14 @@ def start_server(folder: Path) -> tuple[subprocess.Popen, str]:
 @contextmanager
 def open_lab(folder: Path) -> Iterator[Lab]:
     """JupyterLab on a folder, and a page of 1400×900 on it; a skipped test without a browser."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed"
+    )
     executable = next(filter(None, map(shutil.which, BROWSERS)), None)
     if executable is None:
-        pytest.skip("no Chromium here: install chromium to drive the notebooks in a browser")
+        pytest.skip(
+            "no Chromium here: install chromium to drive the notebooks in a browser"
+        )
     server, address = start_server(folder)
     try:
         with playwright.sync_playwright() as driver:

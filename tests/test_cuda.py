@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from digit import runs
-from digit.network import build_network, optimized_for_inference
-from digit.settings import make_settings
-from digit.training import fit
+from digit.model.network import build_network, optimized_for_inference
+from digit.training import runs
+from digit.training.loop import fit
+from digit.training.settings import make_settings
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="there is no GPU, or no DIGIT_CUDA=1"
@@ -26,16 +26,26 @@ def test_the_forward_pass_is_the_processors(name):
             half = network.cuda()(image.cuda())
     for a, b in zip(expected, found):
         torch.testing.assert_close(b.cpu(), a, atol=5e-3, rtol=1e-3)
-    assert (half.joints_25d.cpu() - expected.joints_25d).abs().mean() < 0.5  # cells of 64
+    assert (
+        half.joints_25d.cpu() - expected.joints_25d
+    ).abs().mean() < 0.5  # cells of 64
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed", "auto"])
 def test_training_learns_and_resumes(precision, tiny_root, tmp_path, monkeypatch):
     monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
     changes = {
-        "steps": 30, "batch_size": 8, "accumulate": 2, "workers": 2, "log_every": 5, "ema": 0.9,
-        "precision": precision, "augment": False, "checkpoint_every": 10, "val_frames": 8,
-    }  # fmt: skip
+        "steps": 30,
+        "batch_size": 8,
+        "accumulate": 2,
+        "workers": 2,
+        "log_every": 5,
+        "ema": 0.9,
+        "precision": precision,
+        "augment": False,
+        "checkpoint_every": 10,
+        "val_frames": 8,
+    }
     run = runs.create_run(tiny_root, "quick", make_settings("quick", changes), "cuda")
     assert fit(run)["steps"] == 30
     loss = runs.curves(run)["loss"].dropna()
@@ -45,25 +55,39 @@ def test_training_learns_and_resumes(precision, tiny_root, tmp_path, monkeypatch
     assert fit(run)["steps"] == 34
 
 
-def test_a_compiled_run_learns_and_its_checkpoint_loads_plainly(tiny_root, tmp_path, monkeypatch):
-    from test_distributed import start
+def test_a_compiled_run_learns_and_its_checkpoint_loads_plainly(
+    tiny_root, tmp_path, monkeypatch
+):
+    from training_runs import start
 
-    from digit.inference import load_network
+    from digit.model.checkpoints import load_network
 
     monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
-    changes = {"steps": 4, "batch_size": 8, "compile": True, "val_frames": 8, "precision": "auto"}
-    run = runs.create_run(tiny_root, "quick", make_settings("quick", changes), "compiled")
-    assert start(run).wait(600) == 0, (run / "log.txt").read_text()  # without shape checks
+    changes = {
+        "steps": 4,
+        "batch_size": 8,
+        "compile": True,
+        "val_frames": 8,
+        "precision": "auto",
+    }
+    run = runs.create_run(
+        tiny_root, "quick", make_settings("quick", changes), "compiled"
+    )
+    assert start(run).wait(600) == 0, (
+        run / "log.txt"
+    ).read_text()  # without shape checks
     load_network(run / "checkpoints" / "best.ckpt")
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="there are no two GPUs")
 def test_two_gpus_train_as_one(tiny_root, tmp_path, monkeypatch):
-    from test_distributed import FOUR_STEPS, curve, start
+    from training_runs import FOUR_STEPS, curve, start
 
     monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
     one, two = (
-        runs.create_run(tiny_root, "quick", make_settings("quick", FOUR_STEPS | {"devices": n}), "")
+        runs.create_run(
+            tiny_root, "quick", make_settings("quick", FOUR_STEPS | {"devices": n}), ""
+        )
         for n in (1, 2)
     )
     fit(one)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from digit_data import geometry, skeleton
+from digit import geometry, skeleton
 
 seeds = st.integers(0, 2**32 - 1)
 settings.register_profile("digit", deadline=None, max_examples=40)
@@ -20,7 +20,9 @@ def scene(seed: int, n: int = 3):
     rng = np.random.default_rng(seed)
     joints = rng.normal(0, 60, (n, 42, 3)) + [0, 0, rng.uniform(400, 1500)]
     focal, princpt = rng.uniform(800, 2000, (n, 2)), rng.uniform(100, 300, (n, 2))
-    box = np.concatenate([rng.uniform(-50, 200, (n, 2)), rng.uniform(40, 400, (n, 2))], -1)
+    box = np.concatenate(
+        [rng.uniform(-50, 200, (n, 2)), rng.uniform(40, 400, (n, 2))], -1
+    )
     return [torch.tensor(v) for v in (joints, focal, princpt, box)]
 
 
@@ -33,7 +35,9 @@ def test_world_to_camera_by_hand():
 
 def test_projection_by_hand():
     points = torch.tensor([[10.0, -20.0, 1000.0]])
-    pixel = geometry.project(points, torch.tensor([1000.0, 500.0]), torch.tensor([160.0, 250.0]))
+    pixel = geometry.project(
+        points, torch.tensor([1000.0, 500.0]), torch.tensor([160.0, 250.0])
+    )
     torch.testing.assert_close(pixel, torch.tensor([[170.0, 240.0]]))
 
 
@@ -73,8 +77,12 @@ def test_crop_by_hand():
     corners = torch.tensor([[10.0, 20.0], [110.0, 70.0], [60.0, 45.0]])
     expected = torch.tensor([[0.0, 0.0], [200.0, 200.0], [100.0, 100.0]])
     torch.testing.assert_close(geometry.apply_affine(affine, corners), expected)
-    turned = geometry.crop_affine(torch.tensor([10.0, 20.0, 100.0, 100.0]), 200, math.pi / 2)
-    right_of_centre = torch.tensor([[60.0, 80.0]])  # the box's x axis now points down the image
+    turned = geometry.crop_affine(
+        torch.tensor([10.0, 20.0, 100.0, 100.0]), 200, math.pi / 2
+    )
+    right_of_centre = torch.tensor(
+        [[60.0, 80.0]]
+    )  # the box's x axis now points down the image
     torch.testing.assert_close(
         geometry.apply_affine(turned, right_of_centre), torch.tensor([[120.0, 100.0]])
     )
@@ -88,7 +96,9 @@ def test_uncropping_gives_the_pixels_back(seed, rotation, mirrored, size_px):
         affine = geometry.crop_affine(box.to(dtype), size_px, rotation, mirrored)
         within = geometry.apply_affine(affine, pixels.to(dtype))
         again = geometry.apply_affine(geometry.invert_affine(affine), within)
-        assert (again - pixels.to(dtype)).abs().max() < limit_px * max(1, pixels.abs().max() / 1000)
+        assert (again - pixels.to(dtype)).abs().max() < limit_px * max(
+            1, pixels.abs().max() / 1000
+        )
 
 
 @given(seeds, st.floats(-3.2, 3.2))
@@ -100,12 +110,16 @@ def test_a_mirrored_crop_is_the_crop_of_the_mirrored_image(seed, rotation):
     flipped_box = torch.cat([(centre_x - box[:, 2] / 2)[:, None], box[:, 1:]], -1)
     torch.testing.assert_close(
         geometry.apply_affine(geometry.crop_affine(box, 256, rotation, True), pixels),
-        geometry.apply_affine(geometry.crop_affine(flipped_box, 256, rotation), flipped),
+        geometry.apply_affine(
+            geometry.crop_affine(flipped_box, 256, rotation), flipped
+        ),
     )
     angles = torch.full((3,), rotation, dtype=torch.float64)
     each = geometry.crop_affine(box, 256, angles, torch.tensor([True, False, True]))
     torch.testing.assert_close(each[1], geometry.crop_affine(box[1], 256, rotation))
-    torch.testing.assert_close(each[2], geometry.crop_affine(box[2], 256, rotation, True))
+    torch.testing.assert_close(
+        each[2], geometry.crop_affine(box[2], 256, rotation, True)
+    )
 
 
 @given(seeds)
@@ -123,7 +137,9 @@ def test_25d_and_back(seed):
 def test_depth_cells_by_hand():
     cells = geometry.depth_to_cells(torch.tensor([-200.0, 0.0, 50.0]))
     torch.testing.assert_close(cells, torch.tensor([0.0, 32.0, 40.0]))
-    torch.testing.assert_close(geometry.cells_to_depth(cells), torch.tensor([-200.0, 0.0, 50.0]))
+    torch.testing.assert_close(
+        geometry.cells_to_depth(cells), torch.tensor([-200.0, 0.0, 50.0])
+    )
 
 
 @given(seeds)
@@ -145,7 +161,9 @@ def test_leading_dimensions_are_free(leading):
     pixels = geometry.apply_affine(affine, geometry.project(joints, *camera))
     joints_25d = geometry.to_25d(pixels, joints[..., 2], 256)
     wrist_depth = joints[..., skeleton.WRISTS, 2]
-    again = geometry.from_25d(joints_25d, geometry.invert_affine(affine), wrist_depth, *camera, 256)
+    again = geometry.from_25d(
+        joints_25d, geometry.invert_affine(affine), wrist_depth, *camera, 256
+    )
     torch.testing.assert_close(again, joints, atol=1e-3, rtol=1e-4)
     rotation = geometry.axis_angle_to_matrix(torch.rand(*leading, 3))
     moved = geometry.world_to_camera(joints, rotation, torch.zeros(*leading, 3))

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from digit.inference import load_network, save_checkpoint
-from digit.network import build_network
+from digit.model.checkpoints import load_network, save_checkpoint
+from digit.model.network import build_network
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 gpu = pytest.importorskip("gpu")
@@ -16,7 +16,9 @@ gpu = pytest.importorskip("gpu")
 def test_every_way_is_measured():
     rows = gpu.speeds("quick", [1], "cpu", 1, compiled=False)
     assert [(row["job"], row["precision"]) for row in rows] == [
-        (job, precision) for job in ("training", "inference") for precision in gpu.DTYPES
+        (job, precision)
+        for job in ("training", "inference")
+        for precision in gpu.DTYPES
     ]
     assert all(row["images_per_s"] > 0 for row in rows if row["precision"] != "fp16")
 
@@ -34,11 +36,15 @@ def test_a_failure_is_a_row(monkeypatch):
     assert text.count("\n") == len(rows) + 1
 
 
-def test_half_precision_weights_come_in_pieces_and_are_whole_again(tmp_path, monkeypatch):
+def test_half_precision_weights_come_in_pieces_and_are_whole_again(
+    tmp_path, monkeypatch
+):
     network = build_network("quick", pretrained=False)
     save_checkpoint(tmp_path / "best.ckpt", network)
     gpu.halve(tmp_path / "best.ckpt", tmp_path / "half.ckpt")
-    assert (tmp_path / "half.ckpt").stat().st_size < 0.55 * (tmp_path / "best.ckpt").stat().st_size
+    assert (tmp_path / "half.ckpt").stat().st_size < 0.55 * (
+        tmp_path / "best.ckpt"
+    ).stat().st_size
     monkeypatch.setattr(gpu, "PIECE", 2**20)
     pieces = gpu.split(tmp_path / "half.ckpt", tmp_path / "pieces")
     assert len(pieces) > 3 and all(piece.stat().st_size <= 2**20 for piece in pieces)

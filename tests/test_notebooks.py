@@ -7,9 +7,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from digit import runs
+from digit.paths import NOTEBOOKS_DIR
+from digit.training.papermill import execute_notebook
 
-NOTEBOOKS = sorted(runs.NOTEBOOKS.glob("*.ipynb"))
+NOTEBOOKS = sorted(NOTEBOOKS_DIR.glob("*.ipynb"))
 
 
 def code_cells(notebook) -> list:
@@ -43,11 +44,16 @@ def test_notebooks_orchestrate_and_do_not_implement(notebook):
                 assert node.end_lineno - node.lineno < 10, cell.source
 
 
-def test_a_notebook_tells_before_it_does_and_closes_with_expected_and_measured(notebook):
+def test_a_notebook_tells_before_it_does_and_closes_with_expected_and_measured(
+    notebook,
+):
     kinds = "".join(cell.cell_type[0] for cell in notebook.cells)
     assert "cccc" not in kinds, "at most three cells of code without a word"
     assert kinds.endswith("c")
-    assert all(word in notebook.cells[-1].source for word in ('"expected"', '"measured"', '"ok"'))
+    assert all(
+        word in notebook.cells[-1].source
+        for word in ('"expected"', '"measured"', '"ok"')
+    )
 
 
 def test_outputs_are_stripped_but_for_one_small_picture(notebook):
@@ -62,15 +68,21 @@ def test_outputs_are_stripped_but_for_one_small_picture(notebook):
 
 def execute(name: str, folder: Path, **parameters) -> list[bool]:
     """Run a notebook as papermill does; whether each claim of its closing table holds."""
-    output = runs.execute_notebook(
-        runs.NOTEBOOKS / f"{name}.ipynb", folder / "out.ipynb", parameters
+    output = execute_notebook(
+        NOTEBOOKS_DIR / f"{name}.ipynb", folder / "out.ipynb", parameters
     )
-    closing = nbformat.read(output, as_version=4).cells[-1].outputs[-1]["data"]["text/html"]
+    closing = (
+        nbformat.read(output, as_version=4).cells[-1].outputs[-1]["data"]["text/html"]
+    )
     return [word == "True" for word in re.findall("<td>(True|False)</td>", closing)]
 
 
-@pytest.mark.parametrize("name", ["01_data_inspection", "02_mask_rendering", "03_model_building"])
-def test_the_chapters_on_data_and_model_hold_what_they_expect(name, tiny_root, tmp_path):
+@pytest.mark.parametrize(
+    "name", ["01_data_inspection", "02_mask_rendering", "03_model_building"]
+)
+def test_the_chapters_on_data_and_model_hold_what_they_expect(
+    name, tiny_root, tmp_path
+):
     few = {"steps": 40, "batch_size": 4} if name.startswith("03") else {"n": 4}
     claims = execute(name, tmp_path, root=str(tiny_root), **few)
     assert len(claims) >= 3 and all(claims), claims
@@ -78,16 +90,20 @@ def test_the_chapters_on_data_and_model_hold_what_they_expect(name, tiny_root, t
 
 def test_the_chapters_on_errors_follow_one_another(tiny_run, tmp_path):
     evaluated = execute("05_evaluation", tmp_path, run=str(tiny_run), split="val")
-    assert evaluated[0], "every frame has its row"  # six steps need not beat the mean pose
+    assert evaluated[0], (
+        "every frame has its row"
+    )  # six steps need not beat the mean pose
     claims = execute("06_error_analysis", tmp_path, run=str(tiny_run), split="val", n=1)
     assert len(claims) >= 3 and all(claims), claims
 
 
 def test_the_chapter_on_own_photos(tiny_root, tiny_run, tmp_path):
-    claims = execute("08_own_photo", tmp_path, checkpoint=str(tiny_run), real=str(tiny_root), n=2)
+    claims = execute(
+        "08_own_photo", tmp_path, checkpoint=str(tiny_run), real=str(tiny_root), n=2
+    )
     assert len(claims) >= 3 and all(claims), claims
 
 
-def test_real_frames_are_looked_at_where_they_lie(shared, tmp_path):
-    claims = execute("01_data_inspection", tmp_path, root=str(shared / "data/InterHand2.6M_sample"))
+def test_real_frames_are_looked_at_where_they_lie(real_frames, tmp_path):
+    claims = execute("01_data_inspection", tmp_path, root=str(real_frames))
     assert claims and all(claims), claims

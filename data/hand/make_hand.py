@@ -22,12 +22,16 @@ from scipy.optimize import nnls
 from scipy.spatial.transform import Rotation
 
 MANO_JOINTS = ("wrist",) + tuple(
-    f"{finger}{k}" for finger in ("index", "middle", "pinky", "ring", "thumb") for k in (1, 2, 3)
+    f"{finger}{k}"
+    for finger in ("index", "middle", "pinky", "ring", "thumb")
+    for k in (1, 2, 3)
 )
 PARENTS = np.array([-1 if j == 0 else 0 if j % 3 == 1 else j - 1 for j in range(16)])
 TIPS = tuple(f"{finger}4" for finger in ("index", "middle", "pinky", "ring", "thumb"))
 ANNOTATED = tuple(
-    f"{f}{k}" for f in ("thumb", "index", "middle", "ring", "pinky") for k in (4, 3, 2, 1)
+    f"{f}{k}"
+    for f in ("thumb", "index", "middle", "ring", "pinky")
+    for k in (4, 3, 2, 1)
 ) + ("wrist",)
 WRIST_M = np.array([0.09, 0.0, 0.0])
 
@@ -38,10 +42,15 @@ def mano_name(webxr):
         return "wrist"
     finger, bone = webxr.split("-")[0], webxr.split("-")[-1]
     if finger == "thumb":
-        return "thumb" + {"metacarpal": "1", "proximal": "2", "distal": "3", "tip": "4"}[bone]
+        return (
+            "thumb"
+            + {"metacarpal": "1", "proximal": "2", "distal": "3", "tip": "4"}[bone]
+        )
     if bone == "metacarpal":
         return "wrist"
-    return finger + {"proximal": "1", "intermediate": "2", "distal": "3", "tip": "4"}[bone]
+    return (
+        finger + {"proximal": "1", "intermediate": "2", "distal": "3", "tip": "4"}[bone]
+    )
 
 
 def read_glb(path):
@@ -54,11 +63,16 @@ def read_glb(path):
     def accessor(i):
         entry = gltf.accessors[i]
         view = gltf.bufferViews[entry.bufferView]
-        dtype = np.dtype({5121: "u1", 5123: "<u2", 5125: "<u4", 5126: "<f4"}[entry.componentType])
+        dtype = np.dtype(
+            {5121: "u1", 5123: "<u2", 5125: "<u4", 5126: "<f4"}[entry.componentType]
+        )
         width = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT4": 16}[entry.type]
         start = (view.byteOffset or 0) + (entry.byteOffset or 0)
         stride = view.byteStride or width * dtype.itemsize
-        rows = [np.frombuffer(blob, dtype, width, start + k * stride) for k in range(entry.count)]
+        rows = [
+            np.frombuffer(blob, dtype, width, start + k * stride)
+            for k in range(entry.count)
+        ]
         return np.stack(rows)
 
     primitive = gltf.meshes[0].primitives[0]
@@ -67,14 +81,19 @@ def read_glb(path):
     skin = gltf.skins[0]
     names = [gltf.nodes[j].name for j in skin.joints]
     bind = accessor(skin.inverseBindMatrices).reshape(-1, 4, 4).astype(float)
-    rest = np.linalg.inv(bind.transpose(0, 2, 1))[:, :3]  # rotation and position of each joint
+    rest = np.linalg.inv(bind.transpose(0, 2, 1))[
+        :, :3
+    ]  # rotation and position of each joint
     joints = {
-        mano_name(n): p for n, p in zip(names, rest) if n == "wrist" or mano_name(n) != "wrist"
+        mano_name(n): p
+        for n, p in zip(names, rest)
+        if n == "wrist" or mano_name(n) != "wrist"
     }
 
     weights = np.zeros((len(position), 16))
     influences = zip(
-        accessor(primitive.attributes.JOINTS_0).T, accessor(primitive.attributes.WEIGHTS_0).T
+        accessor(primitive.attributes.JOINTS_0).T,
+        accessor(primitive.attributes.WEIGHTS_0).T,
     )
     last = {tip: tip[:-1] + "3" for tip in TIPS}
     target = [MANO_JOINTS.index(last.get(mano_name(n), mano_name(n))) for n in names]
@@ -98,7 +117,9 @@ def rim_of_stub(vertices, faces):
     corners = vertices[faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    cap = set(np.flatnonzero((normals[:, 0] > 0.7) & (corners[..., 0].min(1) > WRIST_M[0])))
+    cap = set(
+        np.flatnonzero((normals[:, 0] > 0.7) & (corners[..., 0].min(1) > WRIST_M[0]))
+    )
     owner = {(f[k], f[(k + 1) % 3]): i for i, f in enumerate(faces) for k in range(3)}
     after = {a: b for (a, b), i in owner.items() if i in cap and owner[b, a] not in cap}
     rim = [min(after)]
@@ -115,7 +136,9 @@ def shape_fields(weights, joints, tips, points, point_weights):
     about its own bones; the skinning weights blend between finger and palm.
     """
     palm = point_weights[:, 0]
-    chains = [range(k, k + 3) for k in (1, 4, 7, 10, 13)]  # index, middle, pinky, ring, thumb
+    chains = [
+        range(k, k + 3) for k in (1, 4, 7, 10, 13)
+    ]  # index, middle, pinky, ring, thumb
     member = np.stack([point_weights[:, list(c)].sum(1) for c in chains], 1)  # (P, 5)
     knuckle = np.stack([joints[c[0]] for c in chains])  # (5, 3)
     length = np.zeros((5, len(points), 3))  # of a finger stretched by 100 %
@@ -145,7 +168,9 @@ def shape_fields(weights, joints, tips, points, point_weights):
     def stretch(amounts):  # fraction per finger
         return np.einsum("f,pf,fpc->pc", np.asarray(amounts, float), member, length)
 
-    def follow(palm_field, knuckle_field):  # palm deforms, fingers go along with their knuckles
+    def follow(
+        palm_field, knuckle_field
+    ):  # palm deforms, fingers go along with their knuckles
         return palm[:, None] * palm_field + member @ knuckle_field
 
     wrist = joints[0]
@@ -170,7 +195,8 @@ def shape_fields(weights, joints, tips, points, point_weights):
         0.04 * stretch([1, 0, 0, -1, 0]),  # 6 index against ring finger
         0.05 * stretch([0, -0.4, 1, 0, 0]),  # 7 pinky against middle finger
         0.06 * stretch([0, 0, 0, 0, 1]),  # 8 thumb length
-        0.08 * np.einsum("pf,fp,fpc->pc", member, along**2, radial),  # 9 fingertip taper
+        0.08
+        * np.einsum("pf,fp,fpc->pc", member, along**2, radial),  # 9 fingertip taper
     ]
     return np.stack(fields)
 
@@ -185,8 +211,11 @@ def regressor(vertices, fields, point, point_fields, candidates=80):
             1e3 * np.ones((1, candidates)),
             1e5 * (vertices[near] - point).T,
             3e3
-            * (fields[:, near] - point_fields[:, None]).transpose(0, 2, 1).reshape(-1, candidates),
-            2.0 * np.diag(distance / distance.min()),  # prefers many small weights close by
+            * (fields[:, near] - point_fields[:, None])
+            .transpose(0, 2, 1)
+            .reshape(-1, candidates),
+            2.0
+            * np.diag(distance / distance.min()),  # prefers many small weights close by
         ]
     )
     target = np.zeros(len(system))
@@ -210,20 +239,30 @@ def pose_correctives(vertices, weights, rest, frames):
     """
     posedirs = np.zeros((len(vertices), 3, 15, 9))
     for j in range(1, 16):
-        share = weights[:, j : (j + 2) // 3 * 3 + 1].sum(1)  # of the joint and those behind it
+        share = weights[:, j : (j + 2) // 3 * 3 + 1].sum(
+            1
+        )  # of the joint and those behind it
         moving = (share > 1e-3) & (share < 1 - 1e-3)
         offset = vertices[moving] - rest[j]
         samples, wanted = [], []
         for bend in np.radians([-20, 0, 20, 40, 60, 80, 100]):
-            for aside, twist in np.radians([[0, 0], [20, 0], [-20, 0], [0, 20], [0, -20]]):
-                turn = rotation([0, aside, 0]) @ rotation([-bend, 0, 0]) @ rotation([0, 0, twist])
+            for aside, twist in np.radians(
+                [[0, 0], [20, 0], [-20, 0], [0, 20], [0, -20]]
+            ):
+                turn = (
+                    rotation([0, aside, 0])
+                    @ rotation([-bend, 0, 0])
+                    @ rotation([0, 0, twist])
+                )
                 turn = frames[j] @ turn @ frames[j].T
                 vector = Rotation.from_matrix(turn).as_rotvec()
                 blend = (1 - share[moving])[:, None, None] * np.eye(3)
                 blend = blend + share[moving][:, None, None] * turn
                 arc = np.stack([rotation(w * vector) for w in share[moving]])
                 target = np.einsum("vab,vb->va", arc, offset)
-                wanted.append(np.linalg.solve(blend, target[..., None])[..., 0] - offset)
+                wanted.append(
+                    np.linalg.solve(blend, target[..., None])[..., 0] - offset
+                )
                 samples.append((turn - np.eye(3)).ravel())
         samples, wanted = np.stack(samples), np.stack(wanted)
         normal = samples.T @ samples + 1e-2 * np.eye(9)
@@ -231,8 +270,10 @@ def pose_correctives(vertices, weights, rest, frames):
         posedirs[moving, :, j - 1] = fit.reshape(9, -1, 3).transpose(1, 2, 0)
         left = np.linalg.norm(wanted - (samples @ fit).reshape(wanted.shape), axis=-1)
         size = np.linalg.norm(wanted, axis=-1)
-        print(f"{MANO_JOINTS[j]:8s} corrective up to {1e3 * size.max():.1f} mm, of which the fit"
-              f" leaves {1e3 * left.max():.1f}")  # fmt: skip
+        print(
+            f"{MANO_JOINTS[j]:8s} corrective up to {1e3 * size.max():.1f} mm, of which the fit"
+            f" leaves {1e3 * left.max():.1f}"
+        )
     posedirs[abs(posedirs) < 2e-5] = 0
     return posedirs.reshape(len(vertices), 3, 135)
 
@@ -243,7 +284,9 @@ def build(glb):
     wrist = joints["wrist"][:, 3]
     vertices = to_mano_frame(vertices - wrist) + WRIST_M
     frames = {name: to_mano_frame(frame[:, :3].T).T for name, frame in joints.items()}
-    joints = {name: to_mano_frame(f[:, 3] - wrist) + WRIST_M for name, f in joints.items()}
+    joints = {
+        name: to_mano_frame(f[:, 3] - wrist) + WRIST_M for name, f in joints.items()
+    }
     rest = np.stack([joints[name] for name in MANO_JOINTS])
     tip_vertex = {}
     for tip in TIPS:  # the skin's tip: the vertex farthest along the last phalanx
@@ -265,7 +308,10 @@ def build(glb):
             for name in ANNOTATED
         ]
     )
-    print("largest error of a regressed joint, mm:", 1e3 * abs(j_regressor @ vertices - rest).max())
+    print(
+        "largest error of a regressed joint, mm:",
+        1e3 * abs(j_regressor @ vertices - rest).max(),
+    )
     drift = np.einsum("jv,kvc->kjc", j_regressor, fields) - joint_fields
     print("and of its motion by each beta, mm:", 1e3 * abs(drift).max((1, 2)).round(5))
     return {
@@ -283,6 +329,10 @@ def build(glb):
 
 
 if __name__ == "__main__":
-    output = sys.argv[2] if len(sys.argv) > 2 else Path(__file__).with_name("generic_hand.npz")
+    output = (
+        sys.argv[2]
+        if len(sys.argv) > 2
+        else Path(__file__).with_name("generic_hand.npz")
+    )
     np.savez_compressed(output, **build(sys.argv[1]))
     print(output, Path(output).stat().st_size, "bytes")

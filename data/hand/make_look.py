@@ -69,12 +69,16 @@ def balls(vertices, normals, n=112, largest=17.0):
     vertex u: radius |u − v|² / (2 (v − u)·n); greedily, those that cover most of the skin."""
     delta = vertices[:, None] - vertices[None]
     inside = np.einsum("vuc,vc->vu", delta, normals)
-    radius = np.where(inside > 1e-3, (delta**2).sum(-1) / np.maximum(2 * inside, 1e-9), np.inf)
+    radius = np.where(
+        inside > 1e-3, (delta**2).sum(-1) / np.maximum(2 * inside, 1e-9), np.inf
+    )
     radius = np.minimum(radius.min(1), largest)
     centre = vertices - normals * radius[:, None]
     # A pair stands for a ball: the vertex that lies most nearly opposite; what keeps the ball
     # about their middle within the skin is its scale.
-    opposite = np.linalg.norm(2 * centre[:, None] - vertices[:, None] - vertices[None], axis=-1)
+    opposite = np.linalg.norm(
+        2 * centre[:, None] - vertices[:, None] - vertices[None], axis=-1
+    )
     partner = opposite.argmin(1)
     centre = 0.5 * (vertices + vertices[partner])
     span = np.linalg.norm(vertices - centre, axis=1)
@@ -104,7 +108,9 @@ def named_points(vertices, bone, joints, ends, marks, axes):
     points = {}
     for j in range(15):
         name = f"{FINGERS[j // 3]}{j % 3 + 1}"
-        points |= around(name, j + 1, (joints[j + 1] + ends[j]) / 2, axes[j, :, 0], axes[j, :, 1])
+        points |= around(
+            name, j + 1, (joints[j + 1] + ends[j]) / 2, axes[j, :, 0], axes[j, :, 1]
+        )
     for finger, mark in zip(FINGERS, marks):
         points[f"{finger}_tip"] = int(np.linalg.norm(vertices - mark, axis=1).argmin())
     for name, at in (("wrist", 0.0), ("heel", 0.25), ("palm", 0.65)):
@@ -114,10 +120,14 @@ def named_points(vertices, bone, joints, ends, marks, axes):
 
 
 def skin_marks(vertices, faces, weights, joints, ends, axes):
-    corner = np.array([(i, j, GRID - i - j) for i in range(GRID + 1) for j in range(GRID + 1 - i)])
+    corner = np.array(
+        [(i, j, GRID - i - j) for i in range(GRID + 1) for j in range(GRID + 1 - i)]
+    )
 
     def spread(a):
-        return np.einsum("tk,fkc->ftc", corner / GRID, a[faces]).reshape(-1, a.shape[-1])
+        return np.einsum("tk,fkc->ftc", corner / GRID, a[faces]).reshape(
+            -1, a.shape[-1]
+        )
 
     points, weight = spread(vertices), spread(weights)
     normals = unit(spread(vertex_normals(vertices, faces)))
@@ -141,7 +151,9 @@ def skin_marks(vertices, faces, weights, joints, ends, axes):
         if level == 2:
             red += own * step(along / length, 0.35, 0.9) * 0.9
             half = abs(side[(own > 0.9) & (along > 0.4 * length)]).max()
-            shape = abs((along / length - 0.68) / 0.3) ** 3 + abs(side / (0.66 * half)) ** 3
+            shape = (
+                abs((along / length - 0.68) / 0.3) ** 3 + abs(side / (0.66 * half)) ** 3
+            )
             shape = shape + 9 * (facing < 0.15) + 9 * (own < 0.5)
             nail = np.maximum(nail, step(-shape, -1.15, -0.85) * (along > 0))
             rim = np.maximum(rim, bump(shape - 1.15, 0.16) * (along > 0))
@@ -169,7 +181,9 @@ def skin_marks(vertices, faces, weights, joints, ends, axes):
     tendon = tendon * palm * step(normals[:, 1], 0.3, 0.8)
     ups = np.concatenate([[[0, 1, 0]], axes[:, :, 1]])
     palmar = step(-(normals * (weight @ ups)).sum(1), -0.25, 0.35)
-    palmar = palmar * (1 - 0.85 * step(points[:, 0], 65, 100))  # like the arm where they meet
+    palmar = palmar * (
+        1 - 0.85 * step(points[:, 0], 65, 100)
+    )  # like the arm where they meet
     values = [palmar, crease, wrinkle, red * 0.5 + 128 / 255, nail, rim, tendon, band]
     marks = np.clip(np.stack(values, -1), 0, 1) * 255
     return np.round(marks).astype(np.uint8).reshape(len(faces), -1, len(MARKS))
@@ -184,13 +198,22 @@ def kin(bone):
 def shape_angles():
     text = json.loads((HERE / "poses.json").read_text())
     shapes = np.zeros((len(text["shapes"]), 15, 3), np.float32)
-    for angles, (thumb, knuckles, middles, spread) in zip(shapes, text["shapes"].values()):
+    for angles, (thumb, knuckles, middles, spread) in zip(
+        shapes, text["shapes"].values()
+    ):
         fans = np.array([-2, 0, 6, 9]) + spread * np.array([14, 3, -9, -18])
-        for finger, row in enumerate((0, 3, 9, 6)):  # index, middle, ring, pinky in MANO's order
+        for finger, row in enumerate(
+            (0, 3, 9, 6)
+        ):  # index, middle, ring, pinky in MANO's order
             bend, middle = knuckles[finger], middles[finger]
             angles[row : row + 3, 0] = bend, middle, 0.6 * middle
-            angles[row, 1] = fans[finger] * (1 - np.clip(bend / 90, 0, 1))  # bent, they cannot fan
-        angles[12], angles[13:, 0] = text["thumbs"][thumb][:3], text["thumbs"][thumb][3:]
+            angles[row, 1] = fans[finger] * (
+                1 - np.clip(bend / 90, 0, 1)
+            )  # bent, they cannot fan
+        angles[12], angles[13:, 0] = (
+            text["thumbs"][thumb][:3],
+            text["thumbs"][thumb][3:],
+        )
     return np.array(list(text["shapes"])), np.radians(shapes)
 
 
@@ -203,7 +226,9 @@ def build():
     marks = annotated[[4, 8, 16, 12, 0]]  # tips in MANO's order of fingers
     ends = np.stack([marks[j // 3] if j % 3 == 2 else joints[j + 2] for j in range(15)])
     axes, normals = rest_axes(joints, ends), vertex_normals(vertices, faces)
-    points = named_points(vertices, hand["weights"].argmax(1), joints, ends, marks, axes)
+    points = named_points(
+        vertices, hand["weights"].argmax(1), joints, ends, marks, axes
+    )
     ends_of_balls, scale = balls(vertices, normals)
     names, shapes = shape_angles()
     return {

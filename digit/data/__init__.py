@@ -1,0 +1,1 @@
+"""InterHand2.6M and data sets of its layout: reading, writing, indexing, sampling."""

@@ -1,0 +1,1 @@
+"""Predictions against annotations: the error table and the protocol."""

