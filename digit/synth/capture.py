@@ -15,10 +15,9 @@ from digit.synth.anatomy import build_rig, draw_person, mano_pose, pose_spots, u
 from digit.synth.body import build_body, build_mesh
 from digit.synth.cameras import MIDDLE, draw_cameras, draw_lights
 from digit.synth.contact import contact
-from digit.synth.dataset import FRAMES_PER_CAPTURE
 from digit.synth.families import families, shapes
 from digit.synth.motion import draw_motion
-from digit.synth.profiles import Profile
+from digit.synth.profiles import FRAMES_PER_CAPTURE, Profile
 from digit.synth.renderer import (
     cast_shadows,
     develop,

@@ -16,9 +16,7 @@ from tqdm import tqdm
 from digit.data.tree import write_tree
 from digit.files import atomic
 from digit.synth.capture import Job, make_capture
-from digit.synth.profiles import PROFILES, Profile
-
-FRAMES_PER_CAPTURE = 144
+from digit.synth.profiles import FRAMES_PER_CAPTURE, PROFILES, Profile
 
 
 def plan(

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+FRAMES_PER_CAPTURE = 144
+
 
 @dataclass(frozen=True)
 class Profile:
