@@ -1,1 +1,1 @@
-"""Figures: arrays in, pictures out."""
+"""Figures: arrays in, pictures out, for notebooks, widgets and `digit predict`."""

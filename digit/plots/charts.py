@@ -1,14 +1,20 @@
-"""Charts of errors, distributions and learning curves."""
+"""Charts of errors, distributions and learning curves.
 
+Notebooks call these with plain arrays; each returns a figure in the common style.
+"""
+
+import itertools
 from collections.abc import Mapping
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from digit import skeleton as sk
+from digit.plots.hands import SIDE_LOOKS
 from digit.plots.style import (
     INK,
     LINE_COLORS,
@@ -16,69 +22,80 @@ from digit.plots.style import (
     STYLE,
     Picture,
     Values,
-    _panels,
     finger_color,
+    panel_grid,
 )
+
+# Half the width of a 95 % interval of a mean, in standard errors.
+INTERVAL_95 = 1.96
 
 
 def learning_curves(
     panels: Mapping[str, Mapping[str, pd.Series]], xlabel: str = "step"
 ) -> Figure:
-    """Named series over their index; a long one is drawn pale under its running mean."""
+    """Named curves over steps; a long curve is pale under its running mean.
+
+    Args:
+        panels: Label of the y axis → name → values over their index; NaN is skipped.
+        xlabel: Label of the x axes.
+
+    Returns:
+        The figure, a panel for each label.
+    """
     with mpl.rc_context(STYLE):
-        figure, grid = _panels(len(panels))
-        for axes, (ylabel, lines) in zip(grid, panels.items()):
-            for name, line in lines.items():
-                line = line.dropna()
-                window = max(1, len(line) // 20)
-                mean = axes.plot(line.rolling(window, center=True).mean(), label=name)[
-                    0
-                ]
-                mark = "o" if len(line) == 1 else ""  # one point makes no line
-                look = dict(color=mean.get_color(), ls="-", marker=mark, markersize=5)
-                axes.plot(line, **look, alpha=1.0 if mark else 0.2)
+        figure, grid = panel_grid(len(panels))
+        for axes, (ylabel, curves) in zip(grid, panels.items(), strict=True):
+            for name, curve in curves.items():
+                _draw_curve(axes, name, curve.dropna())
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.set(xlabel=xlabel, ylabel=ylabel)
             axes.legend()
     return figure
 
 
-def distributions(panels: Mapping[str, Mapping[str, Values]], bins: int = 40) -> Figure:
-    """Histograms of named groups of numbers over the same bins; of words, how often each occurs.
+def _draw_curve(axes: Axes, name: str, curve: pd.Series) -> None:
+    """The running mean over a twentieth of the curve, and the curve itself."""
+    window = max(1, len(curve) // 20)
+    smooth = curve.rolling(window, center=True).mean()
+    [line] = axes.plot(smooth, label=name)
+    single = len(curve) == 1  # one point makes no line: it gets a mark
+    axes.plot(
+        curve,
+        color=line.get_color(),
+        linestyle="-",
+        marker="o" if single else "",
+        markersize=5,
+        alpha=1.0 if single else 0.2,
+    )
 
-    A group of less than a twentieth of the others' values is drawn as a tick for each of its own.
+
+def distributions(panels: Mapping[str, Mapping[str, Values]], bins: int = 40) -> Figure:
+    """Histograms of named groups of numbers; of words, how often each occurs.
+
+    All groups of a panel share their bins. A group with less than a twentieth of the
+    panel's values is drawn as one tick per value.
+
+    Args:
+        panels: Label of the x axis → name of a group → its values; what is not finite
+            does not count.
+        bins: Number of bins at most.
+
+    Returns:
+        The figure, a panel for each label.
     """
     with mpl.rc_context(STYLE):
-        figure, grid = _panels(len(panels))
-        for axes, (xlabel, groups) in zip(grid, panels.items()):
-            every = np.concatenate(list(groups.values()))
-            if every.dtype.kind in "UO":
-                axes.bar_label(
-                    axes.bar(*np.unique(every.astype(str), return_counts=True))
-                )
+        figure, grid = panel_grid(len(panels))
+        for axes, (xlabel, groups) in zip(grid, panels.items(), strict=True):
+            values = np.concatenate(list(groups.values()))
+            if values.dtype.kind in "UO":
+                words, counts = np.unique(values.astype(str), return_counts=True)
+                axes.bar_label(axes.bar(words, counts))
             else:
-                edges = np.histogram_bin_edges(
-                    every[np.isfinite(every)], min(bins, len(every) + 4)
-                )
-                for (name, group), color, dash in zip(
-                    groups.items(), LINE_COLORS, LINE_DASHES
-                ):
-                    look = dict(
-                        facecolor=(color, 0.15), edgecolor=color, linestyle=dash, lw=1.6
-                    )
-                    finite = group[np.isfinite(group)]
-                    if 20 * len(finite) < len(every):
-                        mark = dict(marker="|", markersize=14, markeredgewidth=1.6)
-                        axes.plot(
-                            finite, 0 * finite, ls="", color=color, label=name, **mark
-                        )
-                    else:
-                        axes.hist(
-                            finite, edges, histtype="stepfilled", label=name, **look
-                        )
+                _draw_histograms(axes, groups, values, bins)
             axes.set(xlabel=xlabel, ylabel="count")
             axes.grid(axis="x", visible=False)
-            if len(groups) > 1:  # above: inside it would hide something
+            if len(groups) > 1:
+                # Above the axes: inside, the legend would hide something.
                 axes.legend(
                     loc="lower left",
                     bbox_to_anchor=(0, 1),
@@ -88,26 +105,69 @@ def distributions(panels: Mapping[str, Mapping[str, Values]], bins: int = 40) ->
     return figure
 
 
+def _draw_histograms(
+    axes: Axes, groups: Mapping[str, Values], values: Values, bins: int
+) -> None:
+    """Histograms of the groups over common bins; `values` are those of all groups."""
+    finite = values[np.isfinite(values)]
+    edges = np.histogram_bin_edges(finite, min(bins, len(values) + 4))
+    looks = itertools.cycle(zip(LINE_COLORS, LINE_DASHES, strict=True))
+    for (name, group), (color, dash) in zip(groups.items(), looks, strict=False):
+        finite = group[np.isfinite(group)]
+        if 20 * len(finite) < len(values):
+            axes.plot(
+                finite,
+                np.zeros(len(finite)),
+                linestyle="",
+                color=color,
+                label=name,
+                marker="|",
+                markersize=14,
+                markeredgewidth=1.6,
+            )
+        else:
+            axes.hist(
+                finite,
+                edges,
+                histtype="stepfilled",
+                label=name,
+                facecolor=(color, 0.15),
+                edgecolor=color,
+                linestyle=dash,
+                linewidth=1.6,
+            )
+
+
 def ranges(
-    values: Mapping[str, Values], limits: Mapping[str, tuple[float, float]], ylabel: str
+    values: Mapping[str, Values],
+    limits: Mapping[str, tuple[float, float]],
+    ylabel: str,
 ) -> Figure:
-    """Named values one beside the other: 5–95 % as a bar in the colour of the finger that the name
-    begins with, extremes as a line, the median as a mark; limits as brackets."""
+    """Ranges of named values side by side.
+
+    A bar holds the 5th to 95th percentile, a thin line all values, a mark the median,
+    and brackets the limits. Bars have the colour of the finger that the name begins
+    with.
+
+    Args:
+        values: Name → values; NaN does not count.
+        limits: Name → lower and upper limit.
+        ylabel: Label of the y axis.
+
+    Returns:
+        The figure.
+    """
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(10, 3.4))
         axes = figure.subplots()
         for x, (name, group) in enumerate(values.items()):
-            finger = next(
-                (i for i, f in enumerate(sk.FINGERS) if name.startswith(f)), 5
-            )
-            low, first, middle, last, high = np.nanpercentile(
-                group, (0, 5, 50, 95, 100)
-            )
-            axes.bar(
-                x, last - first, 0.6, bottom=first, color=finger_color(finger, 0, 0.2)
-            )
-            axes.plot((x, x), (low, high), color=INK, linestyle="-", linewidth=1)
-            axes.plot(x, middle, "o", color=INK, markersize=4)
+            fingers = [i for i, f in enumerate(sk.FINGERS) if name.startswith(f)]
+            color = finger_color(fingers[0] if fingers else 5, 0, 0.2)
+            percentiles = np.nanpercentile(group, (0, 5, 50, 95, 100))
+            lowest, low, median, high, highest = percentiles
+            axes.bar(x, high - low, 0.6, bottom=low, color=color)
+            axes.plot((x, x), (lowest, highest), color=INK, linestyle="-", linewidth=1)
+            axes.plot(x, median, "o", color=INK, markersize=4)
             axes.plot(
                 (x, x), limits[name], "_", color=INK, markersize=14, markeredgewidth=2
             )
@@ -120,22 +180,34 @@ def ranges(
 def joint_errors(
     errors_mm: Float[np.ndarray, "n 42"], ylabel: str = "error (mm)"
 ) -> Figure:
-    """Mean error of each joint over frames with its 95 % interval; NaN entries do not count."""
-    table, joints = pd.DataFrame(errors_mm), np.arange(sk.JOINTS_PER_HAND)
+    """Mean error of each joint with its 95 % interval.
+
+    Args:
+        errors_mm: Error of each joint in each frame; NaN does not count.
+        ylabel: Label of the y axis.
+
+    Returns:
+        The figure; the right hand's bars are plain and the left hand's hatched.
+    """
+    table = pd.DataFrame(errors_mm)
+    joints = np.arange(sk.JOINTS_PER_HAND)
+    fingers = sk.JOINT_FINGER[joints].tolist()
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=(10, 3.2))
         axes = figure.subplots()
         for side, name in enumerate(sk.SIDES):
             hand = table.loc[:, side == sk.JOINT_SIDE]
-            color = [
-                finger_color(finger, side)
-                for finger in sk.JOINT_FINGER[joints].tolist()
-            ]
-            look = dict(
-                hatch="////" * side, edgecolor="#555555", ecolor=INK, color=color
+            axes.bar(
+                joints + 0.4 * side - 0.2,
+                hand.mean(),
+                0.36,
+                yerr=INTERVAL_95 * hand.sem(),
+                label=f"{name} hand",
+                hatch=SIDE_LOOKS[side].hatch,
+                color=[finger_color(finger, side) for finger in fingers],
+                edgecolor="#555555",
+                ecolor=INK,
             )
-            x, interval = joints + 0.4 * side - 0.2, 1.96 * hand.sem()
-            axes.bar(x, hand.mean(), 0.36, yerr=interval, label=f"{name} hand", **look)
         axes.set_xticks(joints, sk.HAND_JOINTS, rotation=40, ha="right")
         axes.set(ylabel=ylabel, xlim=(-0.6, len(joints) - 0.4))
         axes.grid(axis="x", visible=False)
@@ -146,20 +218,30 @@ def joint_errors(
 def pck_curves(
     errors_mm: Mapping[str, Float[np.ndarray, "..."]], limit_mm: float = 50
 ) -> Figure:
-    """Share of joints within a distance, per named set of errors; the legend gives the area."""
+    """Percentage of correct keypoints over the distance that counts as correct.
+
+    Args:
+        errors_mm: Name → errors of joints; what is not finite does not count.
+        limit_mm: Where the curves end, and the area under the curve with them.
+
+    Returns:
+        The figure; the legend gives the area under each curve, 1 for a perfect method.
+    """
     with mpl.rc_context(STYLE):
-        figure, (axes,) = _panels(1)
-        for (name, errors), dash in zip(errors_mm.items(), LINE_DASHES):
-            there = errors[np.isfinite(errors)]
-            if len(there):
-                area = np.clip(
-                    1 - there / limit_mm, 0, 1
-                ).mean()  # of the curve, exactly
-                axes.ecdf(there, label=f"{name} (AUC {area:.3f})", linestyle=dash)
+        figure, [axes] = panel_grid(1)
+        dashes = itertools.cycle(LINE_DASHES)
+        for (name, errors), dash in zip(errors_mm.items(), dashes, strict=False):
+            finite = errors[np.isfinite(errors)]
+            if len(finite):
+                # The integral of the empirical distribution, exactly
+                area = np.clip(1 - finite / limit_mm, 0, 1).mean()
+                axes.ecdf(finite, label=f"{name} (AUC {area:.3f})", linestyle=dash)
         axes.set(
-            xlabel="distance to the true joint (mm)", ylabel="share of joints within it"
+            xlabel="distance to the true joint (mm)",
+            ylabel="share of joints within it",
+            xlim=(0, limit_mm),
+            ylim=(0, 1.01),
         )
-        axes.set(xlim=(0, limit_mm), ylim=(0, 1.01))
         axes.legend(loc="lower right")
     return figure
 
@@ -170,14 +252,28 @@ def error_against(
     ylabel: str = "MPJPE (mm)",
     bins: int = 8,
 ) -> Figure:
-    """Frames' errors against columns; over them means of equal shares with 95 % intervals."""
+    """Frames' errors against columns, with the mean of each quantile.
+
+    Args:
+        columns: Label of the x axis → a value of each frame.
+        errors_mm: The error of each frame; frames without a value or an error do not
+            count.
+        ylabel: Label of the y axes.
+        bins: Number of quantiles: parts with equally many frames, in order of x.
+
+    Returns:
+        The figure; bars are 95 % intervals of the means.
+    """
     with mpl.rc_context(STYLE):
-        figure, grid = _panels(len(columns))
-        for axes, (xlabel, column) in zip(grid, columns.items()):
-            table = pd.DataFrame(dict(x=column, y=errors_mm)).dropna().sort_values("x")
-            share = table.groupby(np.arange(len(table)) * bins // max(len(table), 1))
-            axes.plot(table.x, table.y, ".", alpha=0.25, markersize=4)
-            mean, interval = share.mean(), 1.96 * share.y.sem()
-            axes.errorbar(mean.x, mean.y, interval, fmt="o-", color=INK)
+        figure, grid = panel_grid(len(columns))
+        for axes, (xlabel, column) in zip(grid, columns.items(), strict=True):
+            table = pd.DataFrame({"x": column, "y": errors_mm})
+            table = table.dropna().sort_values("x")
+            axes.plot(table["x"], table["y"], ".", alpha=0.25, markersize=4)
+            quantile = np.arange(len(table)) * bins // max(len(table), 1)
+            groups = table.groupby(quantile)
+            mean = groups.mean()
+            interval = INTERVAL_95 * groups["y"].sem()
+            axes.errorbar(mean["x"], mean["y"], interval, fmt="o-", color=INK)
             axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
     return figure

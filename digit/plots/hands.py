@@ -1,8 +1,12 @@
-"""Hands drawn in 2D and 3D."""
+"""Hands drawn in 2D over pictures and in 3D, with matplotlib and plotly.
+
+Everything that is drawn is a list of `Stroke`s; `SIDE_LOOKS` is the one rule that
+tells the right hand from the left. Called by notebooks, widgets and `digit predict`.
+"""
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
@@ -10,6 +14,7 @@ import plotly.graph_objects as go
 from jaxtyping import Bool, Float, Num
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.gridspec import SubplotSpec
 from matplotlib.patheffects import withStroke
 from plotly.subplots import make_subplots
 
@@ -17,27 +22,50 @@ from digit import skeleton as sk
 from digit.plots.overlays import paint_parts
 from digit.plots.style import (
     CHAINS,
-    EYE,
     LINE_COLORS,
     PLOTLY,
     RGB,
     STYLE,
+    VIEW_DIRECTION,
     Labels,
     Picture,
     Pixels,
-    _panels,
     finger_color,
+    panel_grid,
+)
+
+
+class SideLook(NamedTuple):
+    """How one hand differs from the other without colour."""
+
+    line_style: str  # matplotlib
+    filled: bool  # marks
+    hatch: str  # bars, matplotlib
+    plotly_dash: str
+    plotly_symbol: str
+
+
+# The rule of every picture: the right hand is solid and filled, the left hand dashed
+# and hollow. digit/widgets/web/hands.js is its counterpart in the browser.
+SIDE_LOOKS = (
+    SideLook("-", True, "", "solid", "circle"),
+    SideLook("--", False, "////", "dash", "circle-open"),
 )
 
 
 class Stroke(NamedTuple):
-    """A polyline in pixels (2D) or mm (3D): what `draw`, `space` and `space_rotatable` draw."""
+    """A polyline in pixels (2D) or mm (3D)."""
 
-    points: Float[np.ndarray, "n d"]
+    points: Float[np.ndarray, "n d"]  # NaN is not drawn
     color: str
     left: bool = False  # drawn dashed and hollow
     marks: bool = True  # a mark at each point
     label: str = ""  # written at the first point
+
+    @property
+    def look(self) -> SideLook:
+        """How its side is drawn."""
+        return SIDE_LOOKS[int(self.left)]
 
 
 Scenes = Mapping[str, Sequence[Stroke]]
@@ -53,14 +81,23 @@ def masked(
 def hand_strokes(
     joints: Float[np.ndarray, "42 d"], color: str | None = None
 ) -> list[Stroke]:
-    """Fingers from tip to wrist, then the wrist alone; `color` replaces the fingers' colours."""
-    return [
-        Stroke(hand[chain], color or finger_color(finger, side), left=bool(side))
-        for side, hand in enumerate(
-            (joints[: sk.JOINTS_PER_HAND], joints[sk.JOINTS_PER_HAND :])
-        )
-        for finger, chain in enumerate([*CHAINS, [sk.HAND_WRIST]])
-    ]
+    """The strokes of both hands.
+
+    Args:
+        joints: Joints of both hands, pixels or mm.
+        color: One colour for all strokes instead of the fingers' colours.
+
+    Returns:
+        For the right hand and then the left: each finger from tip to wrist, then the
+        wrist by itself, so that it is drawn where no finger is known.
+    """
+    strokes = []
+    hands = joints[: sk.JOINTS_PER_HAND], joints[sk.JOINTS_PER_HAND :]
+    for side, hand in enumerate(hands):
+        for finger, chain in enumerate([*CHAINS, [sk.HAND_WRIST]]):
+            chosen = color or finger_color(finger, side)
+            strokes.append(Stroke(hand[chain], chosen, left=side == 1))
+    return strokes
 
 
 def camera_strokes(
@@ -68,36 +105,68 @@ def camera_strokes(
     campos_mm: Float[np.ndarray, "c 3"],
     names: Sequence[str],
 ) -> list[Stroke]:
-    """Each camera, in the world frame, as a pyramid that opens where it looks; named at its eye."""
+    """Cameras in the world frame as pyramids that open where they look.
+
+    Args:
+        camrot: Rotation from world to camera of each camera.
+        campos_mm: Its position in the world frame.
+        names: Its name, written at its position.
+
+    Returns:
+        One stroke a camera.
+    """
+    # Four corners of the image plane and the camera's centre, in camera axes (mm).
+    # The size, 60 mm across, is chosen by eye.
     corners = np.array(
         [(-30, -30, 90), (30, -30, 90), (30, 30, 90), (-30, 30, 90), (0, 0, 0)]
     )
     path = corners[[4, 0, 1, 2, 3, 0, 4, 1, 2, 4, 3]]
-    cameras = zip(camrot, campos_mm, names, strict=True)
-    return [
-        Stroke(path @ r + p, LINE_COLORS[0], marks=False, label=n)
-        for r, p, n in cameras
-    ]
+
+    strokes = []
+    for rotation, position, name in zip(camrot, campos_mm, names, strict=True):
+        points = path @ rotation + position
+        strokes.append(Stroke(points, LINE_COLORS[0], marks=False, label=name))
+    return strokes
+
+
+# 2D
 
 
 def draw(axes: Axes, strokes: Sequence[Stroke], outline: bool = True) -> None:
-    """Strokes onto 2D axes (px) or 3D axes (mm); `outline` darkens around, for photographs."""
-    for points, color, left, marks, label in strokes:
-        shown = points[:, [0, 2, 1]] if points.shape[1] == 3 else points
-        line = axes.plot(*shown.T, color=color, linestyle="--" if left else "-")[0]
-        line.set(marker="o" if marks else "", markersize=3.6, markeredgewidth=1.1)
-        line.set(
-            markerfacecolor="white" if left else color, linewidth=1.9 if marks else 1.0
-        )
-        line.set_path_effects(
-            [withStroke(linewidth=3.4, foreground="#000000A0")] * outline
-        )
-        if label:
-            axes.text(*shown[0], f" {label}", size=7)
+    """Draw strokes onto axes.
+
+    Args:
+        axes: 2D axes for strokes in pixels, 3D axes for strokes in mm.
+        strokes: What to draw.
+        outline: Darken around the lines, for drawing over photographs.
+    """
+    for stroke in strokes:
+        points = stroke.points
+        if points.shape[1] == 3:
+            points = points[:, [0, 2, 1]]  # matplotlib's third axis is the upright one
+
+        look = stroke.look
+        [line] = axes.plot(*points.T, color=stroke.color, linestyle=look.line_style)
+        line.set_linewidth(1.9 if stroke.marks else 1.0)
+        line.set_marker("o" if stroke.marks else "")
+        line.set_markersize(3.6)
+        line.set_markeredgewidth(1.1)
+        line.set_markerfacecolor(stroke.color if look.filled else "white")
+        if outline:
+            dark = withStroke(linewidth=3.4, foreground="#000000A0")
+            line.set_path_effects([dark])
+        if stroke.label:
+            axes.text(*points[0], f" {stroke.label}", size=7)
 
 
 def show_image(axes: Axes, image: Num[np.ndarray, "h w *rgb"], title: str = "") -> None:
-    """A picture (RGB uint8, or one channel with a colour map) without ticks, its size kept."""
+    """Show a picture without ticks; what is drawn over it does not change its extent.
+
+    Args:
+        axes: Where to show it.
+        image: RGB uint8, or one channel, which is shown with a colour map.
+        title: Written above.
+    """
     axes.imshow(image)
     axes.set(title=title, autoscale_on=False, anchor="N")
     axes.set_axis_off()
@@ -110,83 +179,138 @@ def contact_sheet(
     columns: int = 4,
     unit: str = "",
 ) -> Figure:
-    """Captioned pictures in rows, under hands where given; one channel has a bar with `unit`."""
-    ratio = max((image.shape[0] / image.shape[1] for image in images), default=1.0)
+    """Captioned pictures in rows, with hands drawn over them.
+
+    Args:
+        images: Pictures; those with one channel get a colour bar.
+        captions: One for each of the first pictures.
+        joints_px: Joints of each of the first pictures.
+        columns: Pictures in a row.
+        unit: Written at the colour bars.
+
+    Returns:
+        The figure.
+    """
+    aspect = max((image.shape[0] / image.shape[1] for image in images), default=1.0)
     with mpl.rc_context(STYLE):
-        figure, grid = _panels(len(images), columns, 10 / columns * ratio + 0.3)
-        cells = itertools.zip_longest(grid, images, captions, joints_px)
+        figure, panels = panel_grid(len(images), columns, 10 / columns * aspect + 0.3)
+        cells = itertools.zip_longest(panels, images, captions, joints_px)
         for axes, image, caption, joints in cells:
             show_image(axes, image, caption or "")
             if image.ndim == 2:
                 figure.colorbar(axes.images[0], ax=axes, shrink=0.7, label=unit)
-            draw(axes, [] if joints is None else hand_strokes(joints))
+            if joints is not None:
+                draw(axes, hand_strokes(joints))
     return figure
 
 
-def _extent(scenes: Scenes) -> Float[np.ndarray, "3 2"]:
-    points = np.concatenate([s.points for strokes in scenes.values() for s in strokes])
-    points = (
-        points[np.isfinite(points).all(-1)]
-        if np.isfinite(points).any()
-        else np.zeros((1, 3))
-    )
+# 3D
+
+
+def _extent_mm(scenes: Scenes) -> Float[np.ndarray, "3 2"]:
+    """Lowest and highest x, y, z over all scenes, with a margin of 10 mm."""
+    strokes = itertools.chain.from_iterable(scenes.values())
+    points = np.concatenate([stroke.points for stroke in strokes])
+    points = points[np.isfinite(points).all(-1)]
+    if len(points) == 0:
+        points = np.zeros((1, 3))
     return np.stack([points.min(0) - 10, points.max(0) + 10], -1)
 
 
-def _draw_space(figure: Figure, cell, scenes: Scenes, name: str) -> None:
+def _draw_scene(figure: Figure, cell: SubplotSpec, scenes: Scenes, name: str) -> None:
+    """Draw one of the scenes into a cell of the figure, on the scale of all of them."""
     axes = figure.add_subplot(cell, projection="3d")
-    x, y, z = _extent(scenes)
-    axes.set(xlim=x, ylim=z, zlim=y[::-1])  # matplotlib's third axis is the upright one
-    axes.set_box_aspect([np.ptp(side) for side in (x, z, y)], zoom=0.88)
-    for axis, label in zip((axes.xaxis, axes.yaxis, axes.zaxis), "xzy"):
+
+    # 1. One scale for all scenes. matplotlib's axes are our x, z and −y.
+    x, y, z = _extent_mm(scenes)
+    axes.set(xlim=x, ylim=z, zlim=y[::-1])
+    axes.set_box_aspect([np.ptp(limits) for limits in (x, z, y)], zoom=0.88)
+
+    # 2. The viewpoint
+    azimuth = np.arctan2(VIEW_DIRECTION[2], VIEW_DIRECTION[0])
+    elevation = np.arcsin(-VIEW_DIRECTION[1] / np.linalg.norm(VIEW_DIRECTION))
+    axes.view_init(elev=np.degrees(elevation), azim=np.degrees(azimuth))
+
+    # 3. Labels
+    axis_names = zip((axes.xaxis, axes.yaxis, axes.zaxis), "xzy", strict=True)
+    for axis, label in axis_names:
         axis.set_label_text(f"{label} (mm)", size=8)
         axis.labelpad = 2 if label == "z" else -3
-    azimuth, height = (
-        np.arctan2(EYE[2], EYE[0]),
-        np.arcsin(-EYE[1] / np.linalg.norm(EYE)),
-    )
-    axes.view_init(np.degrees(height), np.degrees(azimuth))
     axes.set_title(name, y=0.95)
     axes.locator_params(nbins=5)
     axes.tick_params(labelsize=7, pad=0)
+
     draw(axes, scenes[name], outline=False)
 
 
 def space(scenes: Scenes) -> Figure:
-    """Drawings in 3D (camera axes, mm) side by side, on one scale, aspect equal."""
+    """Scenes in 3D side by side, on one scale and with equal aspect.
+
+    Args:
+        scenes: Title → strokes in mm, x right, y down, z forward.
+
+    Returns:
+        The figure.
+    """
+    size = 6.0 if len(scenes) == 1 else 4.4
     with mpl.rc_context(STYLE):
-        size = 6.0 if len(scenes) == 1 else 4.4
         figure = Picture(figsize=(size * len(scenes), 0.86 * size))
-        for cell, name in zip(figure.add_gridspec(1, len(scenes)), scenes):
-            _draw_space(figure, cell, scenes, name)
+        cells = figure.add_gridspec(1, len(scenes))
+        for column, name in enumerate(scenes):
+            _draw_scene(figure, cells[0, column], scenes, name)
     return figure
 
 
+def _plotly_trace(stroke: Stroke) -> go.Scatter3d:
+    """A stroke in mm as a line in plotly."""
+    x, y, z = stroke.points.T
+    look = stroke.look
+    return go.Scatter3d(
+        x=x,
+        y=y,
+        z=z,
+        mode="lines+markers" if stroke.marks else "lines",
+        line={
+            "color": stroke.color,
+            "width": 5 if stroke.marks else 3,
+            "dash": look.plotly_dash,
+        },
+        marker={"size": 3.5, "color": stroke.color, "symbol": look.plotly_symbol},
+        hovertemplate=stroke.label + "%{x:.0f}, %{y:.0f}, %{z:.0f} mm<extra></extra>",
+    )
+
+
 def space_rotatable(scenes: Scenes) -> go.Figure:
-    """`space` for turning with the mouse (plotly), the same view to begin with."""
-    ranges = zip("xyz", _extent(scenes).tolist())
-    room = {f"{a}axis": dict(title=f"{a} (mm)", range=r, nticks=6) for a, r in ranges}
-    camera = dict(eye=dict(zip("xyz", 2.7 * EYE)), up=dict(x=0, y=-1, z=0))
-    specs = [[dict(type="scene")] * len(scenes)]
-    figure = make_subplots(1, len(scenes), specs=specs, subplot_titles=list(scenes))
-    for column, strokes in enumerate(scenes.values(), start=1):
-        for points, color, left, marks, label in strokes:
-            line = dict(
-                color=color, width=5 if marks else 3, dash="dash" if left else "solid"
-            )
-            mark = dict(
-                size=3.5, color=color, symbol="circle-open" if left else "circle"
-            )
-            look = dict(
-                mode="lines+markers" if marks else "lines", line=line, marker=mark
-            )
-            hover = label + "%{x:.0f}, %{y:.0f}, %{z:.0f} mm<extra></extra>"
-            trace = go.Scatter3d(
-                dict(zip("xyz", points.T)), **look, hovertemplate=hover
-            )
-            figure.add_trace(trace, row=1, col=column)
-    figure.update_scenes(room, aspectmode="data", camera=camera)
+    """`space` as a plotly figure that is turned with the mouse, seen alike at first.
+
+    Args:
+        scenes: Title → strokes in mm, x right, y down, z forward.
+
+    Returns:
+        The figure.
+    """
+    titles = list(scenes)
+    figure = make_subplots(
+        rows=1,
+        cols=len(titles),
+        specs=[[{"type": "scene"}] * len(titles)],
+        subplot_titles=titles,
+    )
+    for column, title in enumerate(titles, start=1):
+        for stroke in scenes[title]:
+            figure.add_trace(_plotly_trace(stroke), row=1, col=column)
+
+    # The same extent, aspect and viewpoint for each scene
+    axes: dict[str, Any] = {}
+    for axis, limits in zip("xyz", _extent_mm(scenes).tolist(), strict=True):
+        axes[f"{axis}axis"] = {"title": f"{axis} (mm)", "range": limits, "nticks": 6}
+    eye = dict(zip("xyz", (2.7 * VIEW_DIRECTION).tolist(), strict=True))
+    camera = {"eye": eye, "up": {"x": 0, "y": -1, "z": 0}}
+    figure.update_scenes(axes, aspectmode="data", camera=camera)
     return figure.update_layout(PLOTLY, showlegend=False, height=440)
+
+
+# A whole frame
 
 
 def frame_figure(
@@ -196,29 +320,44 @@ def frame_figure(
     joints_mm: Mapping[str, Float[np.ndarray, "42 3"]] | None = None,
     title: str = "",
 ) -> Figure:
-    """A row for each account of a frame: joints over the image, parts over it, hands in 3D (mm).
+    """One frame in rows: joints over the image, parts over it, and hands in 3D.
 
-    The names of `joints_px` are the rows ("annotated", "predicted", …); 3D keeps to one scale.
+    Args:
+        image: The crop.
+        joints_px: Title of a row ("annotated", "predicted", …) → joints on the image.
+        parts: Title of a row → part labels on the image; rows may be missing.
+        joints_mm: Title of a row → joints in 3D; rows may be missing. All rows have
+            one scale.
+        title: Written above the figure.
+
+    Returns:
+        The figure, a column for each of the three that is given.
     """
-    columns = [column for column in (joints_px, parts, joints_mm) if column]
-    scenes = {name: hand_strokes(joints) for name, joints in (joints_mm or {}).items()}
-    height = 3.2 * min(1.1, image.shape[0] / image.shape[1]) + 0.3
+    parts = parts or {}
+    joints_mm = joints_mm or {}
+    scenes = {name: hand_strokes(joints) for name, joints in joints_mm.items()}
+
+    # A column for each kind of picture that some row has
+    columns = ["joints"]
+    if parts:
+        columns.append("parts")
+    if scenes:
+        columns.append("3D")
+
+    row_height = 3.2 * min(1.1, image.shape[0] / image.shape[1]) + 0.3
+    size = 3.2 * len(columns), row_height * len(joints_px) + 0.2
     with mpl.rc_context(STYLE):
-        figure = Picture(figsize=(3.2 * len(columns), height * len(joints_px) + 0.2))
+        figure = Picture(figsize=size)
         figure.suptitle(title, x=0.01, ha="left", size=10)
         grid = figure.add_gridspec(len(joints_px), len(columns))
-        for (i, name), (j, column) in itertools.product(
-            enumerate(joints_px), enumerate(columns)
-        ):
-            if column is joints_mm and name in scenes:
-                _draw_space(figure, grid[i, j], scenes, name)
-            elif column is parts and name in parts:
-                show_image(
-                    figure.add_subplot(grid[i, j]),
-                    paint_parts(image, parts[name]),
-                    name,
-                )
-            elif column is joints_px:
-                show_image(axes := figure.add_subplot(grid[i, j]), image, name)
-                draw(axes, hand_strokes(joints_px[name]))
+        for row, name in enumerate(joints_px):
+            axes = figure.add_subplot(grid[row, 0])
+            show_image(axes, image, name)
+            draw(axes, hand_strokes(joints_px[name]))
+            if name in parts:
+                axes = figure.add_subplot(grid[row, columns.index("parts")])
+                show_image(axes, paint_parts(image, parts[name]), name)
+            if name in scenes:
+                cell = grid[row, columns.index("3D")]
+                _draw_scene(figure, cell, scenes, name)
     return figure

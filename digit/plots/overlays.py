@@ -1,6 +1,11 @@
-"""Parts, heatmaps and errors painted over pictures."""
+"""Part labels, heatmaps and errors painted over pictures, as arrays of pixels.
+
+The failure browser paints its layers with `paint_layer`; notebooks and the figures of
+`digit.plots.hands` call the single functions.
+"""
 
 from functools import cache
+from typing import NamedTuple
 
 import cv2
 import matplotlib as mpl
@@ -11,117 +16,198 @@ from matplotlib.colors import to_rgb
 from digit import skeleton as sk
 from digit.plots.style import LINE_COLORS, RGB, Labels, finger_color
 
+# Brightness of a part on the right and on the left hand: (share of black if negative,
+# of white if positive). Proximal parts are dark, fingertips light; chosen by eye so
+# that all 32 colours can be told apart.
+PART_SHADES = {
+    "1": (-0.4, 0.4),
+    "2": (0.0, 0.58),
+    "3": (0.28, 0.74),
+    "palm": (-0.25, 0.6),
+}
+
+# What a wrongly labelled pixel is mistaken for, and its colour in `paint_wrong`.
+WRONG_COLORS = {
+    "the other hand": LINE_COLORS[1],
+    "another part": LINE_COLORS[0],
+    "hand or background": "#F0E442",
+}
+
+TRUE_PARTS = "true parts"
+PREDICTED_PARTS = "predicted parts"
+WRONG_PIXELS = "wrong pixels"
+PART_PROBABILITY = "part probability"
+JOINT_HEATMAP = "joint heatmap"
+UNCERTAINTY = "uncertainty"
+LAYERS = (
+    TRUE_PARTS,
+    PREDICTED_PARTS,
+    WRONG_PIXELS,
+    PART_PROBABILITY,
+    JOINT_HEATMAP,
+    UNCERTAINTY,
+)
+
+
+class NetworkOutput(NamedTuple):
+    """What the layers need of a network's output for one frame."""
+
+    labels: UInt8[np.ndarray, "s s"]
+    part_probability: Float[np.ndarray, "33 a b"]
+    heatmaps: Float[np.ndarray, "42 c d"]  # each sums to 1
+
 
 @cache
 def part_colors() -> UInt8[np.ndarray, "33 3"]:
-    """RGB of each part label: hue by finger, lighter towards the tip, the left hand paler still."""
-    shades = {
-        "1": (-0.4, 0.4),
-        "2": (0.0, 0.58),
-        "3": (0.28, 0.74),
-        "m": (-0.25, 0.6),
-    }  # m: palm
+    """RGB colour of each part label.
+
+    The hue tells the finger; parts are lighter towards the tip, and the left hand is
+    paler than the right.
+    """
     colors = np.zeros((sk.N_LABELS, 3))
     for label in range(1, sk.N_LABELS):
         side, part = divmod(label - 1, sk.PARTS_PER_HAND)
-        shade = shades[sk.PARTS[part][-1]][side]
-        colors[label] = to_rgb(finger_color(int(sk.PART_FINGER[part]), side, shade))
+        name = sk.PARTS[part]
+        kind = name if name == "palm" else name[-1]
+        finger = int(sk.PART_FINGER[part])
+        color = finger_color(finger, side, PART_SHADES[kind][side])
+        colors[label] = to_rgb(color)
     return np.round(255 * colors).astype(np.uint8)
 
 
 def paint_parts(image: RGB, labels: Labels, opacity: float = 0.75) -> RGB:
-    """The picture with its part labels painted over; the left hand is hatched, borders are dark."""
+    """Paint part labels over a picture of the same size.
+
+    The left hand is hatched and borders between parts are dark, so that the painting
+    can be read without colour.
+
+    Args:
+        image: The picture; it is not changed.
+        labels: Part label of each pixel, 0 is background.
+        opacity: Opacity of the paint.
+
+    Returns:
+        A new picture.
+    """
     color = part_colors()[labels].astype(np.float32)
-    hatch = np.indices(labels.shape).sum(0) % max(4, labels.shape[0] // 40) == 0
-    color[hatch & (labels > sk.PARTS_PER_HAND)] *= 0.55
-    edge = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, np.ones((2, 2), np.uint8)) > 0
-    color[edge] *= 0.35
-    shown = ((labels > 0) | edge)[..., None] * opacity
-    return np.round(image * (1 - shown) + color * shown).astype(np.uint8)
+
+    # Diagonal lines over the left hand.
+    line_spacing_px = max(4, labels.shape[0] // 40)
+    on_line = np.indices(labels.shape).sum(0) % line_spacing_px == 0
+    color[on_line & (labels > sk.PARTS_PER_HAND)] *= 0.55
+
+    # Dark borders where neighbouring labels differ.
+    neighbours = np.ones((2, 2), np.uint8)
+    border = cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, neighbours) > 0
+    color[border] *= 0.35
+
+    alpha = ((labels > 0) | border)[..., None] * opacity
+    return np.round(image * (1 - alpha) + color * alpha).astype(np.uint8)
 
 
 def paint_heatmap(image: RGB, heatmap: Float[np.ndarray, "a b"]) -> RGB:
-    """The picture, greyed, under a heat map of any size: clear at 0, strongest at its maximum."""
+    """Paint a heatmap of any size over the picture in grey.
+
+    Transparent at 0; the colour scale ends at the heatmap's own maximum.
+    """
     heat = cv2.resize(heatmap.astype(np.float32), image.shape[1::-1])
     heat = np.clip(heat / max(float(heat.max()), 1e-12), 0, 1)
-    shown = np.minimum(1, 2.5 * heat)[..., None] * 0.85
+    alpha = np.minimum(1, 2.5 * heat)[..., None] * 0.85
     grey = image.mean(-1, keepdims=True) * 0.8
     color = mpl.colormaps["inferno"](heat)[..., :3] * 255
-    return np.round(grey * (1 - shown) + color * shown).astype(np.uint8)
-
-
-LAYERS = (
-    "true parts",
-    "predicted parts",
-    "wrong pixels",
-    "part probability",
-    "joint heat map",
-    "uncertainty",
-)
-WRONG = {
-    "the other hand": LINE_COLORS[1],
-    "another part": LINE_COLORS[0],
-    "hand or not": "#F0E442",
-}
+    return np.round(grey * (1 - alpha) + color * alpha).astype(np.uint8)
 
 
 def paint_wrong(image: RGB, labels: Labels, true: Labels) -> RGB:
-    """The picture, greyed, its wrongly labelled pixels coloured as in `WRONG`."""
-    side, true_side = (
-        np.ceil(v / sk.PARTS_PER_HAND).astype(int) for v in (labels, true)
-    )
-    both = (side > 0) & (true_side > 0)
-    kinds = both & (side != true_side), (side == true_side) & (labels != true)
-    kinds = *kinds, (side > 0) != (true_side > 0)
+    """Paint the pixels whose label is wrong in the colours of `WRONG_COLORS`.
+
+    Args:
+        image: The picture; shown in grey.
+        labels: Predicted part labels.
+        true: True part labels.
+
+    Returns:
+        A new picture.
+    """
+    # 0 background, 1 right hand, 2 left hand
+    hand = np.ceil(labels / sk.PARTS_PER_HAND).astype(int)
+    true_hand = np.ceil(true / sk.PARTS_PER_HAND).astype(int)
+    both_hands = (hand > 0) & (true_hand > 0)
+    pixels = {
+        "the other hand": both_hands & (hand != true_hand),
+        "another part": (hand == true_hand) & (labels != true),
+        "hand or background": (hand > 0) != (true_hand > 0),
+    }
+
     painted = np.repeat(image.mean(-1, keepdims=True) * 0.7, 3, -1)
-    for kind, color in zip(kinds, WRONG.values()):
-        painted[kind] = 0.25 * painted[kind] + 0.75 * 255 * np.array(to_rgb(color))
+    for kind, color in WRONG_COLORS.items():
+        rgb = 255 * np.array(to_rgb(color))
+        painted[pixels[kind]] = 0.25 * painted[pixels[kind]] + 0.75 * rgb
     return np.round(painted).astype(np.uint8)
+
+
+def _missing_for(
+    layer: str, true: Labels | None, output: NetworkOutput | None
+) -> str | None:
+    """Why a layer cannot be painted, None if it can."""
+    if layer in (TRUE_PARTS, WRONG_PIXELS) and true is None:
+        return "The true parts of this frame are not known."
+    if layer != TRUE_PARTS and output is None:
+        return "This layer needs a network: give its checkpoint."
+    return None
 
 
 def paint_layer(
     image: RGB,
     layer: str,
+    *,
     true: Labels | None,
-    labels: Labels | None,
-    probability: Float[np.ndarray, "33 a b"] | None,
-    heatmaps: Float[np.ndarray, "42 c d"] | None,
+    output: NetworkOutput | None,
     part: int,
     joint: int,
 ) -> tuple[RGB, str]:
-    """One of `LAYERS` over the picture (any other name: the picture), and what it shows in words.
+    """Paint one of `LAYERS` over a picture.
 
-    `labels`, `probability` (of parts) and `heatmaps` (sum 1) are a network's, None without one;
-    `true` labels are None where they are not known. The words then say what is missing.
+    Args:
+        image: The picture.
+        layer: One of `LAYERS`; any other name leaves the picture as it is.
+        true: True part labels, None where they are not known.
+        output: The network's output, None without a network.
+        part: The label whose probability "part probability" shows.
+        joint: The joint whose heatmap "joint heatmap" shows.
+
+    Returns:
+        The painted picture, and a caption. Where something that the layer needs is
+        missing, the picture itself and a caption that says what.
     """
-    if layer in ("true parts", "wrong pixels") and true is None:
-        return image, "The true parts of this frame are not known."
-    if layer in LAYERS[1:] and labels is None:
-        return image, "This layer needs a network: give its checkpoint."
-    if layer == "true parts":
+    if layer not in LAYERS:
+        return image, ""
+    missing = _missing_for(layer, true, output)
+    if missing is not None:
+        return image, missing
+
+    if layer == TRUE_PARTS:
         return paint_parts(image, true), "true parts; left hand hatched"
-    if layer == "predicted parts":
-        return paint_parts(image, labels), "predicted parts; left hand hatched"
-    if layer == "wrong pixels":
-        hands = (true > 0) | (labels > 0)
-        share = ((labels != true) & hands).sum() / max(1, hands.sum())
-        return paint_wrong(
-            image, labels, true
-        ), f"{share:.0%} of the hands' pixels are wrong"
-    if layer == "part probability":
-        found = probability[part].astype(float)
-        return paint_heatmap(
-            image, found
-        ), f"{sk.LABELS[part]}: probability up to {found.max():.2f}"
-    if layer == "joint heat map":
-        found = heatmaps[joint].astype(float)
-        return paint_heatmap(
-            image, found
-        ), f"{sk.JOINTS[joint]}: up to {found.max():.3f} in a cell"
-    if layer == "uncertainty":
-        found = probability.astype(float)
-        found = -(found * np.log(found.clip(1e-9))).sum(0)
-        return paint_heatmap(
-            image, found
-        ), f"entropy of the parts: up to {found.max():.2f} nats"
-    return image, ""
+    if layer == PREDICTED_PARTS:
+        painted = paint_parts(image, output.labels)
+        return painted, "predicted parts; left hand hatched"
+    if layer == WRONG_PIXELS:
+        on_hands = (true > 0) | (output.labels > 0)
+        wrong = (output.labels != true) & on_hands
+        share = wrong.sum() / max(1, on_hands.sum())
+        painted = paint_wrong(image, output.labels, true)
+        return painted, f"{share:.0%} of the hands' pixels are wrong"
+    if layer == PART_PROBABILITY:
+        heat = output.part_probability[part].astype(float)
+        caption = f"{sk.LABELS[part]}: probability up to {heat.max():.2f}"
+        return paint_heatmap(image, heat), caption
+    if layer == JOINT_HEATMAP:
+        heat = output.heatmaps[joint].astype(float)
+        caption = f"{sk.JOINTS[joint]}: up to {heat.max():.3f} in a cell"
+        return paint_heatmap(image, heat), caption
+
+    # Uncertainty: entropy of the part probabilities.
+    probability = output.part_probability.astype(float)
+    entropy = -(probability * np.log(probability.clip(1e-9))).sum(0)
+    caption = f"entropy of the part probabilities: up to {entropy.max():.2f} nats"
+    return paint_heatmap(image, entropy), caption

@@ -1,4 +1,8 @@
-"""One look for every figure."""
+"""One look for every figure: colours, dashes, fonts, a figure that shows itself.
+
+Used by the other modules of `digit.plots`, by the widgets, and by notebooks that draw a
+figure of their own.
+"""
 
 import io
 
@@ -11,18 +15,33 @@ from matplotlib.figure import Figure
 
 from digit import skeleton as sk
 
+# Types that recur in the signatures of this package.
 RGB = UInt8[np.ndarray, "h w 3"]
 Labels = UInt8[np.ndarray, "h w"]
 Pixels = Float[np.ndarray, "42 2"]
 Values = Shaped[np.ndarray, "_"]
-INK, FRAME, GRID = "#222222", "#888888", "#E4E4E4"
+
+INK = "#222222"  # text, intervals, what is drawn over data
+FRAME = "#888888"
+GRID = "#E4E4E4"
+
+# Okabe and Ito's colours in an order that also differs in brightness. Each series has
+# its own dash as well, so that a figure can be read without colour.
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#444444")
 LINE_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)))
+
+# Joints of one hand, finger by finger: tip … base, wrist.
 CHAINS = [
-    [*range(4 * f, 4 * f + 4), sk.HAND_WRIST] for f in range(5)
-]  # tip … base, wrist
-EYE = np.array([0.35, -0.25, -0.9])  # where the reader stands, in camera axes
-STYLE = {  # matplotlib's, for `with mpl.rc_context(STYLE)`; every figure here has it
+    [*range(4 * finger, 4 * finger + 4), sk.HAND_WRIST]
+    for finger in range(len(sk.FINGERS))
+]
+
+# Direction from the hands to the viewer in camera axes (x right, y down, z forward):
+# a little right of the camera and above it. Chosen by eye.
+VIEW_DIRECTION = np.array([0.35, -0.25, -0.9])
+
+# matplotlib's settings, for `with mpl.rc_context(STYLE):`.
+STYLE = {
     "figure.facecolor": "white",
     "figure.dpi": 110,
     "figure.constrained_layout.use": True,
@@ -46,16 +65,22 @@ STYLE = {  # matplotlib's, for `with mpl.rc_context(STYLE)`; every figure here h
     "hatch.linewidth": 0.8,
     "axes.prop_cycle": mpl.cycler(color=LINE_COLORS, linestyle=LINE_DASHES),
 }
-PLOTLY = dict(  # the same look for plotly: `figure.update_layout(PLOTLY)`
-    template="plotly_white",
-    colorway=LINE_COLORS,
-    margin=dict(l=50, r=10, t=40, b=40),
-    font=dict(family="DejaVu Sans, Verdana, sans-serif", size=12, color=INK),
-)
+
+# The same look for plotly, for `figure.update_layout(PLOTLY)`.
+PLOTLY = {
+    "template": "plotly_white",
+    "colorway": LINE_COLORS,
+    "margin": {"l": 50, "r": 10, "t": 40, "b": 40},
+    "font": {
+        "family": "DejaVu Sans, Verdana, sans-serif",
+        "size": 12,
+        "color": INK,
+    },
+}
 
 
 class Picture(Figure):
-    """A matplotlib figure that shows itself in a notebook without pyplot or an inline backend."""
+    """A matplotlib figure that shows itself in a notebook without pyplot."""
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
@@ -64,20 +89,41 @@ class Picture(Figure):
 
 
 def finger_color(finger: int, side: int, shade: float | None = None) -> str:
-    """Hex colour of a finger (5: palm and wrist), mixed with white (shade > 0) or black (< 0)."""
-    shade = 0.35 * side if shade is None else shade  # the left hand is the paler
-    return to_hex(
-        np.array(to_rgb(sk.FINGER_COLORS[finger])) * (1 - abs(shade)) + max(shade, 0)
-    )
+    """Colour of a finger; the left hand's is paler than the right's.
+
+    Args:
+        finger: 0 thumb … 4 pinky, 5 palm and wrist.
+        side: 0 right, 1 left.
+        shade: share of white (> 0) or black (< 0) mixed in; by default 0.35 of
+            white for the left hand and none for the right.
+
+    Returns:
+        The colour as "#rrggbb".
+    """
+    if shade is None:
+        shade = 0.35 * side
+    color = np.array(to_rgb(sk.FINGER_COLORS[finger]))
+    return to_hex(color * (1 - abs(shade)) + max(shade, 0))
 
 
-def _panels(
-    count: int, columns: int = 0, height: float = 2.9
+def panel_grid(
+    count: int, columns: int = 0, row_height: float = 2.9
 ) -> tuple[Figure, list[Axes]]:
+    """A figure ten inches wide with `count` panels in rows.
+
+    Args:
+        count: Number of panels.
+        columns: Panels in a row; 0 chooses two or three.
+        row_height: Height of a row, inches.
+
+    Returns:
+        The figure and its panels; cells left over in the last row stay empty.
+    """
     columns = columns or min(3, max(2, count))
-    across, rows = max(1, min(columns, count)), max(1, -(-count // columns))
-    figure = Picture(figsize=(10 / columns * across, height * rows))
-    grid = list(figure.subplots(rows, across, squeeze=False).flat)
-    for axes in grid[count:]:
-        axes.set_axis_off()
-    return figure, grid[:count]
+    across = max(1, min(columns, count))
+    rows = max(1, -(-count // columns))
+    figure = Picture(figsize=(10 / columns * across, row_height * rows))
+    panels = list(figure.subplots(rows, across, squeeze=False).flat)
+    for unused in panels[count:]:
+        unused.set_axis_off()
+    return figure, panels[:count]

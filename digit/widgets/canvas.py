@@ -15,10 +15,13 @@ from traitlets import Bytes, List, Unicode
 from traitlets import Int as Number
 
 from digit.plots.hands import Stroke
-from digit.plots.style import EYE
+from digit.plots.style import VIEW_DIRECTION
 
 LONGEST_PX = 1200  # of a picture as a widget shows it
-VIEW = math.atan2(EYE[0], -EYE[2]), -math.asin(EYE[1])  # yaw, pitch
+VIEW = (
+    math.atan2(VIEW_DIRECTION[0], -VIEW_DIRECTION[2]),
+    -math.asin(VIEW_DIRECTION[1]),
+)  # yaw, pitch
 LOOK = dict(style=dict(description_width="135px"), layout=dict(width="310px"))
 WIDE = LOOK | dict(layout=dict(width="470px"))
 

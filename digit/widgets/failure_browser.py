@@ -330,7 +330,7 @@ class FailureBrowser(anywidget.AnyWidget):
                 "verdict": self.verdict,
                 "tags": self._known_tags(),
                 "colors": LINE_COLORS,
-                "wrong": overlays.WRONG,
+                "wrong": overlays.WRONG_COLORS,
                 "fingers": _finger_colors(),
                 "font": PLOTLY["font"],
                 "chains": CHAINS,
@@ -460,9 +460,16 @@ class FailureBrowser(anywidget.AnyWidget):
             return content | {"fault": sentence(error)}, []
         numbers, pictures = (LABELS.index(part), JOINTS.index(joint)), []
         for account in shot.accounts:
-            parts = [None] * 3 if account is None else account[3:]
+            output = None
+            if account is not None and account.labels is not None:
+                output = overlays.NetworkOutput(*account[3:])
             painted = overlays.paint_layer(
-                shot.picture, layer, shot.labels, *parts, *numbers
+                shot.picture,
+                layer,
+                true=shot.labels,
+                output=output,
+                part=numbers[0],
+                joint=numbers[1],
             )
             hands = account and (account.camera_mm if camera else account.aligned_mm)
             content["pictures"].append(
