@@ -24,7 +24,13 @@ from digit.data.annotations import (
 )
 from digit.data.columns import _hash, _read_columns, _stamps, write_columns
 from digit.data.json_stream import walk_json
-from digit.data.layout import MOMENT, ROOTNET, SPLITS, annotation_files
+from digit.data.layout import (
+    MOMENT,
+    ROOTNET,
+    SPLITS,
+    annotation_files,
+    hand_model_name,
+)
 from digit.data.subsets import subset_rows
 from digit.files import atomic, exclusive
 from digit.paths import digest, find_prepared, prepared_dir
@@ -56,6 +62,7 @@ def _open(
 ) -> tuple[dict, dict[str, dict[str, np.ndarray]]]:
     """What made.json says, and the tables; with masks' columns if made from the same labels."""
     made = json.loads((folder / "made.json").read_text())
+    made["hand_model"] = hand_model_name(root)
     tables = {name: _read_columns(folder / name) for name in TABLES}
     if masks := find_prepared(root, f"index/{split}/masks-{made['fingerprint']}"):
         tables["frames"] |= _read_columns(masks)
@@ -219,6 +226,21 @@ class Index:
         )
         self.made, self._tables = self._opened = opened or _open(root, split, folder)
         self.fingerprint = self.made["fingerprint"]  # of the labels and fits
+
+    @property
+    def split_image_ids(self) -> Integer[np.ndarray, "m"]:
+        """The `image_id` of every frame of the whole split, of which this index is a part."""
+        return self._tables["frames"]["image_id"]
+
+    @property
+    def hand_model(self) -> str:
+        """Which hand model the fits are for: "generic" (synthetic data) or "mano"."""
+        return self.made["hand_model"]
+
+    @property
+    def is_v1(self) -> bool:
+        """Whether the labels are InterHand2.6M v1.0's, by their number of frames."""
+        return len(self.split_image_ids) == FRAMES_OF_V1[self.split]
 
     def __reduce__(self) -> tuple:
         return Index, (self.root, self.split, self.name, self.folder, self.rows)

@@ -6,8 +6,7 @@ import torch
 
 from digit import geometry, skeleton
 from digit.data.dataset import crop_boxes
-from digit.data.index import FRAMES_OF_V1, Index, open_index
-from digit.data.layout import hand_model_name
+from digit.data.index import Index
 from digit.evaluation.metrics import (
     ERRORS,
     PALM,
@@ -170,11 +169,11 @@ def error_table(
     table = pd.concat([about_frames, pd.DataFrame(measured)], axis=1)
     for name in ("hand_type", "predicted_hand_type"):
         table[name] = np.array((*HAND_TYPES, "none"), object)[table[name].astype(int)]
-    known = (
-        len(open_index(index.root, index.split, build=False))
-        == FRAMES_OF_V1[index.split]
-    )
-    data = INTERHAND if known else "InterHand2.6M, label version unknown"
-    data = "synthetic set" if hand_model_name(index.root) == "generic" else data
+    if index.hand_model == "generic":
+        data = "synthetic set"
+    elif index.is_v1:
+        data = INTERHAND
+    else:
+        data = "InterHand2.6M, label version unknown"
     table.attrs = {"data": data, "split": index.name, "root_depth": root_depth}
     return table

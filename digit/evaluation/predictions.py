@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 
 from digit import skeleton
-from digit.data.index import Index, open_index
+from digit.data.index import Index
 from digit.files import atomic
 from digit.skeleton import N_JOINTS
 
@@ -109,8 +109,7 @@ class Predictions(NamedTuple):
 
         ValueError for a frame without a prediction, or for predictions of unknown frames.
         """
-        split = open_index(index.root, index.split, build=False)
-        unknown = ~np.isin(self.checked().image_id, split["image_id"])
+        unknown = ~np.isin(self.checked().image_id, index.split_image_ids)
         self._refuse(unknown, f"predictions of no frame in {index.split}", "drop them")
         wanted = index["image_id"]
         rows = pd.Index(self.image_id).get_indexer(wanted)
