@@ -1,6 +1,7 @@
 """Shape checks on for every call in the tests; paths of the optional reference data."""
 
 import os
+import shutil
 
 if (
     "DIGIT_CUDA" not in os.environ
@@ -24,9 +25,11 @@ REAL_FRAMES = Path(__file__).resolve().parents[2] / "shared/data/InterHand2.6M_s
 
 
 @pytest.fixture(scope="session")
-def reference() -> Path:
-    """Inputs and outputs of the original implementation (see reference/README.md)."""
-    return Path(__file__).parent / "reference"
+def reference(tmp_path_factory) -> Path:
+    """Inputs and outputs of the original implementation, copied (see reference/README.md)."""
+    folder = tmp_path_factory.mktemp("original") / "reference"
+    shutil.copytree(Path(__file__).parent / "reference", folder)
+    return folder
 
 
 @pytest.fixture(scope="session")
