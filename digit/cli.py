@@ -6,6 +6,7 @@ import os
 import sys
 from pathlib import Path
 
+from digit.files import write_text
 from digit.paths import SHIPPED_WEIGHTS
 
 UNTAUGHT = {"weight_parts": 0, "weight_part_iou": 0}
@@ -143,7 +144,7 @@ def evaluate(args) -> None:
     )
     print(format_report(result))
     if args.json:
-        write(args.json, json.dumps(result, indent=1))
+        write_text(args.json, json.dumps(result, indent=1) + "\n")
 
 
 def predict(args) -> None:
@@ -170,7 +171,7 @@ def predict(args) -> None:
     )
     text = json.dumps(result, indent=1)
     if args.json:
-        write(args.json, text)
+        write_text(args.json, text + "\n")
     if written := [str(path) for path in (args.json, args.figure) if path]:
         text = f"{' and '.join(result['hands']) or 'no'} hand → {', '.join(written)}"
     print(text)
@@ -188,13 +189,6 @@ def demo(args) -> None:
     from digit.demo import demo as run_demo
 
     run_demo(args.frames, args.minutes)
-
-
-def write(path: Path, text: str) -> None:
-    """A file written aside and moved into place."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text + "\n")
-    temporary.replace(path)
 
 
 def _folders(*paths: Path | None) -> None:

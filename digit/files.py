@@ -1,38 +1,152 @@
-"""Files that appear whole or not at all, and the locks that keep two processes apart."""
+"""Files that appear whole or not at all, and locks that keep two processes apart.
+
+Every module that writes a file calls `atomic` (or `write_text`, `write_json`), and every
+module that must be the only one at work on something calls `exclusive`.
+"""
 
 import contextlib
-import fcntl
+import json
+import math
 import os
+import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+import filelock
+
+SPACE_HINT = "make room on the disk, or make the folder writable"
+LOCK_HINT = (
+    "its file system offers no locks: put the data on a local disk, or mount it with "
+    "locks"
+)
+# What these name is open already (as standard output), so it cannot be replaced.
+OPEN_FILES = ("/dev/std", "/dev/fd/", "/proc/")
 
 
 @contextlib.contextmanager
-def atomic(path: Path, mode: str = "w") -> Iterator[Any]:
-    """A file that appears under its name only when it is complete; OSError if it cannot be."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, mode) as file:
+def atomic(path: Path | str, mode: str = "w") -> Iterator[IO[Any]]:
+    """Open a file that takes its name only if the whole block succeeds.
+
+    The block writes to a temporary file in the same folder, whose name no other writer
+    has; `file.name` is its path. If the block raises, the temporary file is removed and
+    whatever stood at `path` stays as it was. A symbolic link is followed, the permissions
+    of a file that is replaced are kept, and missing folders are made. What is no regular
+    file (a pipe, a terminal) is written to directly.
+
+    Args:
+        path: Where the file shall appear.
+        mode: "w" for text (UTF-8) or "wb" for bytes.
+
+    Yields:
+        The open file.
+
+    Raises:
+        OSError: If the file cannot be written; the message names `path`.
+    """
+    if _is_device(Path(path)):
+        with _open(Path(path), mode.replace("w", "a")) as file:
             yield file
-        os.replace(temporary, path)
+        return
+
+    # A short random name: the name of `path` may be as long as the file system allows.
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _open(temporary, mode.replace("w", "x")) as file:
+            yield file
+        if target.exists():
+            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        os.replace(temporary, target)
     except OSError as error:
-        why = f"cannot be written ({error}); make room, or the folder writable"
-        raise OSError(f"{path}: {why}") from None
+        if error.filename not in (
+            None,
+            str(temporary),
+            str(target),
+            str(target.parent),
+        ):
+            # Not about this file: the block failed to read something else.
+            raise
+        reason = error.strerror or str(error)
+        message = f"{path}: cannot be written ({reason}); {SPACE_HINT}"
+        raise OSError(message) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_text(path: Path | str, text: str) -> Path:
+    """Write a text file, whole or not at all; returns its path, raises as `atomic`."""
+    with atomic(path) as file:
+        file.write(text)
+    return Path(path)
+
+
+def write_json(path: Path | str, value: Any, indent: int | None = 1) -> None:
+    """Write a JSON file, whole or not at all.
+
+    Args:
+        path: Where the file shall appear.
+        value: Dictionaries, lists, strings, numbers; NaN and infinity become null, which
+            is all that JSON has for them.
+        indent: Spaces a level; None for one line.
+
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    write_text(path, json.dumps(_without_nan(value), indent=indent) + "\n")
 
 
 @contextlib.contextmanager
 def exclusive(path: Path, wait: bool) -> Iterator[None]:
-    """Hold the lock file for the block; ValueError if another process has it and `wait` is off."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise ValueError(
-                f"{path}: another preparation is at work; wait for its end"
-            ) from None
+    """Hold a lock file during the block; the lock ends with the process in any case.
+
+    Args:
+        path: The lock file; it is made where it is missing, and left there.
+        wait: Whether to wait while another process holds the lock.
+
+    Raises:
+        ValueError: If another process holds the lock and `wait` is off.
+        OSError: If the file cannot be made or locked.
+    """
+    lock = filelock.FileLock(path, timeout=-1 if wait else 0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except filelock.Timeout:
+        message = f"{path}: another preparation is at work; wait for its end"
+        raise ValueError(message) from None
+    except (OSError, NotImplementedError) as error:
+        hint = SPACE_HINT if isinstance(error, PermissionError) else LOCK_HINT
+        raise OSError(f"{path}: cannot be locked ({error}); {hint}") from None
+    try:
         yield
+    finally:
+        lock.release()
+
+
+def _is_device(path: Path) -> bool:
+    """Whether the path names something that is written to, not replaced."""
+    if str(path).startswith(OPEN_FILES):
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _open(path: Path, mode: str) -> IO[Any]:
+    """Open a file; text is UTF-8 with \\n at the end of a line, on every machine."""
+    if "b" in mode:
+        return open(path, mode)
+    return open(path, mode, encoding="utf-8", newline="\n")
+
+
+def _without_nan(value: Any) -> Any:
+    """The value with None in place of numbers that are not finite."""
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from digit.files import atomic
 from digit.model.checkpoints import load_network
 from digit.model.network import Digit, Prediction
 
@@ -89,19 +90,15 @@ def export(checkpoint: Path | str, out: Path | str) -> float:
             output_names=list(Prediction._fields),
             dynamic_shapes={"image": {0: "batch"}},
         )
-    temporary = out.with_name(f".{out.name}.part")
-    try:
-        temporary.write_bytes(program.model_proto.SerializeToString())
-        difference = max(
-            parity(network, OnnxNetwork(temporary), batch) for batch in (1, 3)
-        )
+    with atomic(out, "wb") as file:
+        file.write(program.model_proto.SerializeToString())
+        file.flush()
+        written = OnnxNetwork(file.name)
+        difference = max(parity(network, written, batch) for batch in (1, 3))
         if not difference < MAX_DIFFERENCE:
             raise ValueError(
                 f"{out}: onnxruntime differs from torch by {difference:.2g}"
             )
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
     return difference
 
 

@@ -8,7 +8,6 @@ any number of workers or processes, as if it had never stopped.
 import contextlib
 import csv
 import dataclasses
-import json
 import logging
 import math
 import signal
@@ -28,7 +27,7 @@ from torch import Tensor
 from digit.evaluation.error_table import error_table
 from digit.evaluation.predictions import Predictions
 from digit.evaluation.protocol import protocol
-from digit.files import atomic
+from digit.files import atomic, write_json
 from digit.inference.evaluate import predict_dataset
 from digit.model.checkpoints import load_state, save_checkpoint
 from digit.model.losses import losses
@@ -333,14 +332,6 @@ class HandTraining(pl.LightningModule):
             with contextlib.suppress(OSError):
                 self.tell(state="failed", error=line)
         return RuntimeError(line)
-
-
-def write_json(path: Path, content: dict) -> None:
-    """JSON written aside and moved into place, NaN as null."""
-    finite = [not isinstance(v, float) or math.isfinite(v) for v in content.values()]
-    clean = {k: v if ok else None for (k, v), ok in zip(content.items(), finite)}
-    with atomic(path) as file:
-        json.dump(clean, file, indent=1)
 
 
 def precision_here(wanted: str) -> str:

@@ -25,11 +25,12 @@ from jaxtyping import Bool, UInt8
 from digit.data.index import open_index
 from digit.evaluation.bootstrap import paired_difference
 from digit.evaluation.metrics import ERRORS
+from digit.files import write_text
 from digit.plots import overlays
 from digit.plots.style import CHAINS, LINE_COLORS, PLOTLY, finger_color
 from digit.skeleton import JOINTS, LABELS, SIDES
 from digit.widgets.frame_view import Frames, Model, Shot, Source, sentence
-from digit.widgets.notes import Marks, write
+from digit.widgets.notes import Marks
 
 ASSETS = Path(__file__).parent
 PER_PAGE, PAGE_LIMIT = 18, 200
@@ -532,9 +533,9 @@ class FailureBrowser(anywidget.AnyWidget):
             given = given | {"query": "rows given by name", "slices": [], "ranges": []}
         rows = [int(row) for row in (self.rows if rows is None else rows)]
         if path.suffix == ".txt":
-            return write(path, "".join(f"{self.key(row)}\n" for row in rows))
+            return write_text(path, "".join(f"{self.key(row)}\n" for row in rows))
         if path.suffix == ".csv":
-            return write(path, self.table.iloc[rows].to_csv(index=False))
+            return write_text(path, self.table.iloc[rows].to_csv(index=False))
         if path.suffix != ".html":
             raise ValueError(f"{path}: give a file that ends in .txt, .csv or .html")
         cards = []
@@ -553,7 +554,7 @@ class FailureBrowser(anywidget.AnyWidget):
         text = (
             (ASSETS / "failure_browser.html").read_text().replace("/*CODE*/", self._esm)
         )
-        return write(path, text.replace("/*DATA*/", data))
+        return write_text(path, text.replace("/*DATA*/", data))
 
     def _do_export(self, ending: str) -> None:
         place = (

@@ -3,15 +3,8 @@
 import json
 from pathlib import Path
 
+from digit.files import write_json
 from digit.widgets.frame_view import sentence
-
-
-def write(path: Path, text: str) -> Path:
-    """Write a file aside and move it into place: a reader finds all of it or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text)
-    return temporary.replace(path)
 
 
 class Marks:
@@ -52,4 +45,4 @@ class Marks:
             k: v for k, v in (self.all | {key: mark}).items() if v["tags"] or v["note"]
         }
         if self.path is not None:
-            write(self.path, json.dumps(self.all, indent=1))
+            write_json(self.path, self.all)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from digit.inference.evaluate import evaluate
 from digit.model.checkpoints import load_network
 from digit.training import runs
-from digit.training.loop import fit, precision_here, trim_metrics, write_json
+from digit.files import write_json
+from digit.training.loop import fit, precision_here, trim_metrics
 from digit.training.sampler import StreamSampler
 from digit.training.settings import PRESETS, Settings, make_settings
 
