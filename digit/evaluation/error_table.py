@@ -1,179 +1,265 @@
-"""The error table: one row a frame."""
+"""The error table: a row for each frame, with how wrong its prediction is.
+
+`digit evaluate --errors`, the training's evaluation and the failure browser read it;
+`protocol` averages it. It touches no disk: the index it is given holds all it needs.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from digit import geometry, skeleton
-from digit.data.dataset import crop_boxes
+from digit import geometry
 from digit.data.index import Index
-from digit.evaluation.metrics import (
-    ERRORS,
-    PALM,
-    _column,
-    _part_columns,
-    _truth,
-    aligned_error,
-)
-from digit.evaluation.predictions import BBOX_OF, Predictions, RootDepth
-from digit.skeleton import HAND_TYPES, HEATMAP_CELLS, JOINT_SIDE, WRISTS
+from digit.evaluation import metrics
+from digit.evaluation.ground_truth import GroundTruth, RootDepth, read_ground_truth
+from digit.evaluation.metrics import ERRORS, mean_over_valid
+from digit.evaluation.predictions import Predictions
+from digit.skeleton import HAND_TYPES, JOINT_SIDE, SIDES, WRISTS
 
-FRAMES_AT_ONCE = 8192
+FRAMES_AT_ONCE = 8192  # bounds the memory that a large split needs
 INTERHAND = "InterHand2.6M v1.0 5 fps"
+INTERNAL_COLUMNS = ["instant_row", "camera_row"]  # of the index, of no use here
+
+Columns = dict[str, Tensor]
 
 
-def _errors(
-    index: Index, predictions: Predictions, root_depth: str
-) -> dict[str, np.ndarray]:
-    """The measured columns of the error table; predictions in the index's order."""
-    true, valid, linked = _truth(index)
-    camera = _column(index, "focal"), _column(index, "princpt")
-    depth = (
-        true[:, WRISTS, 2] if root_depth == "gt" else _column(index, "rootnet_depth_mm")
-    )
-    joints, relative, probability = (torch.tensor(v).float() for v in predictions[1:4])
-    z, relative = (
-        geometry.cells_to_depth(joints[..., 2]),
-        geometry.cells_to_depth(relative),
-    )
-    boxes = crop_boxes(index, BBOX_OF[root_depth])
-    valid &= depth.isfinite()[:, JOINT_SIDE] & boxes.isfinite().all(-1, keepdim=True)
-    crop_to_image = geometry.invert_affine(
-        geometry.crop_affine(boxes, HEATMAP_CELLS)
-    ).float()
-    joints_px = geometry.apply_affine(crop_to_image, joints[..., :2])
-    predicted = geometry.place_hands(joints_px, z, depth, *camera)  # (b, 42, 3)
-    true_relative = geometry.root_relative(true)
-    difference = geometry.root_relative(predicted) - true_relative
-    # From wrist to wrist: the left one by the right one's depth and the predicted relative depth.
-    wrists = torch.stack([depth[:, 0], depth[:, 0] + relative], 1) + z[:, WRISTS]
-    wrists = (
-        geometry.back_project(joints_px[:, WRISTS], wrists, *camera) - true[:, WRISTS]
-    )
+class PlacedHands(NamedTuple):
+    """Predictions of b frames, placed in the image and before the camera."""
 
-    # Honest: only the depth of a hand that the prediction names is asked for.
-    named = (probability > 0.5) | (probability == probability.amax(-1, keepdim=True))
-    known = named & valid[:, WRISTS] if root_depth == "gt" else named
-    right, left = torch.where(known | ~known.flip(-1), depth, depth.flip(-1)).T
-    honest = torch.stack(
-        [right, torch.where(named.all(-1), right + relative, left)], -1
-    )
-    honest = geometry.root_relative(geometry.place_hands(joints_px, z, honest, *camera))
-    honest = (honest - true_relative).norm(dim=-1)
-
-    hands = [
-        t.unflatten(1, (2, skeleton.JOINTS_PER_HAND)) for t in (predicted, true, valid)
-    ]
-    enough, aligned = hands[2].sum(-1) >= 3, torch.full(hands[2].shape, torch.nan)
-    aligned[enough] = aligned_error(*(t[enough] for t in hands))
-    side_px = _column(index, "bbox_xywh")[:, 2:].amax(-1)
-    true_px, both = (
-        geometry.project(true, *camera),
-        valid & valid[:, skeleton.SWAP_JOINTS],
-    )
-    own, other = (
-        torch.where(both, (joints_px - hands_px).norm(dim=-1), 0).sum(1)
-        for hands_px in (true_px, true_px[:, skeleton.SWAP_JOINTS])
-    )
-
-    index_mm, pinky_mm, wrist_mm = hands[1][:, :, PALM].unbind(2)  # (b, 2, 3) each
-    normal = torch.linalg.cross(
-        index_mm - wrist_mm, pinky_mm - wrist_mm
-    )  # right: out of the palm
-    palm_deg = torch.cosine_similarity(
-        normal * torch.tensor([[1], [-1]]), -wrist_mm, -1
-    )
-    palm_deg = palm_deg.clamp(-1, 1).arccos().rad2deg()
-    palm_deg = torch.where(hands[2][:, :, PALM].all(-1), palm_deg, torch.nan)
-
-    flags = torch.tensor(skeleton.HAND_TYPE_FLAGS[index["hand_type"]]) > 0
-    sure = torch.tensor(index["hand_type_valid"]).bool()
-    correct = (torch.where(flags, probability, 1 - probability) > 0.5).all(-1)
-    of_joint = {
-        "mpjpe": difference.norm(dim=-1),
-        "mpjpe_predicted_handedness": honest,
-        "mpjpe_camera": (predicted - true).norm(dim=-1),
-        "pa_mpjpe": aligned.flatten(1),
-        "error_in_plane": difference[..., :2].norm(dim=-1),
-        "error_depth": difference[..., 2].abs(),
-        "error_2d": (joints_px - true_px).norm(dim=-1) / side_px[:, None],
-    }
-    if predictions.heatmap_entropy is not None:
-        of_joint["heatmap_entropy"] = torch.tensor(predictions.heatmap_entropy)
-    of_joint = {name: torch.where(valid, v, torch.nan) for name, v in of_joint.items()}
-    table = {
-        name: values.nanmean(1)
-        for name, values in of_joint.items()
-        if name != "error_2d"
-    }
-    table["predicted_hand_type"] = (probability > 0.5).float() @ torch.tensor(
-        [1.0, 2.0]
-    ) - 1
-    table["handedness_correct"] = torch.where(sure, correct * 1.0, torch.nan)
-    table["mrrpe"] = torch.where(
-        linked, wrists.diff(dim=1).norm(dim=-1)[:, 0], torch.nan
-    )
-    table["joints_swapped"] = torch.where(both.any(1), (own > other) * 1.0, torch.nan)
-    table["bbox_side_px"] = side_px
-    for side, name in enumerate(skeleton.SIDES):
-        table[f"palm_view_{name}_deg"] = palm_deg[:, side]
-        table[f"probability_{name}"] = probability[:, side]
-        table[f"mpjpe_{name}"] = of_joint["mpjpe"][:, side == JOINT_SIDE].nanmean(1)
-        table[f"error_2d_{name}"] = of_joint["error_2d"][:, side == JOINT_SIDE].nanmean(
-            1
-        )
-        table[f"fit_error_{name}_mm"] = _column(index, "fit_error_mm")[:, side]
-    table |= dict(zip(ERRORS, of_joint["mpjpe"].T))
-    table["errors_predicted_handedness"] = of_joint[
-        "mpjpe_predicted_handedness"
-    ]  # (b, 42)
-    return {name: values.numpy() for name, values in table.items()}
+    joints_px: Float[Tensor, "b 42 2"]
+    # With the wrist depths of the chosen source.
+    joints_cam_mm: Float[Tensor, "b 42 3"]
+    # With depths looked up by the predicted hand type.
+    joints_by_predicted_hands_mm: Float[Tensor, "b 42 3"]
+    # For MRRPE: the left wrist by the predicted relative depth.
+    wrists_cam_mm: Float[Tensor, "b 2 3"]
+    probability: Float[Tensor, "b 2"]  # right, left
 
 
 def error_table(
     index: Index, predictions: Predictions, root_depth: RootDepth = "gt"
 ) -> pd.DataFrame:
-    """One row a frame of the index: what it is, how wrong the prediction is, and what may say why.
+    """Compare predictions with the annotations, frame by frame.
 
-    `root_depth`: whose wrist depths and crops, the truth's or RootNet's. Lengths in mm, NaN where
-    something does not apply. `error_<joint>` are root-relative; means over the valid joints:
-    `mpjpe` (also `_right`, `_left`; `_honest`: depth by predicted hand type; `_camera`: not
-    root-relative), `pa_mpjpe` (similarity-aligned, each hand by itself), `error_in_plane`,
-    `error_depth`, `error_2d_<side>` (share of the box's longer side), `heatmap_entropy` (nats).
-    `joints_swapped`: 1 where the joints lie nearer to the other hand's true ones (2D, both hands
-    annotated); `palm_view_<side>_deg`: 0 where the palm faces the camera, 180 where the back does.
-    Parts: `part_iou` (mean over the frame's true parts), `wrong_hand_share` (of hand pixels called
-    a hand). Columns of the index and of a synthetic tree's truth stand before; `errors_predicted_handedness`,
-    `part_pixels` and `hand_confusion` hold an array a frame. Errors: see `Predictions.ordered`.
+    Lengths are in mm, NaN where something does not apply. The columns:
+
+    - those of the index, and of a synthetic data set's truth, with one value a frame;
+    - `error_<joint>`: root-relative error of each joint;
+    - means over a frame's valid joints: `mpjpe` (also `_right`, `_left`),
+      `mpjpe_predicted_handedness`, `mpjpe_camera` (not root-relative), `pa_mpjpe`,
+      `error_in_plane`, `error_depth`, `error_2d_<side>` (share of the box's longer
+      side), `heatmap_entropy` (nats);
+    - `mrrpe`, `handedness_correct`, `predicted_hand_type`, `probability_<side>`;
+    - what may explain an error: `joints_swapped`, `palm_view_<side>_deg`,
+      `fit_error_<side>_mm`, `bbox_side_px`;
+    - where predictions carry part statistics: `part_iou`, `wrong_hand_share`,
+      `right_called_left_px`, `left_called_right_px`;
+    - an array a frame: `errors_predicted_handedness` (42), `part_pixels` (99),
+      `hand_confusion` (9).
+
+    `digit.evaluation.metrics` has the formulas.
+
+    Args:
+        index: n frames of a split.
+        predictions: Predictions of at least these frames.
+        root_depth: Whose wrist depths and crops: "gt" (annotated) or "rootnet".
+
+    Returns:
+        A table of n rows in the index's order; its `attrs` name data, split and depth
+        source.
+
+    Raises:
+        ValueError: If predictions are missing or malformed (`Predictions.ordered`), or
+            RootNet's box is asked for and a frame has none.
     """
     predictions = predictions.ordered(index)
-    chunks = (
-        slice(n, n + FRAMES_AT_ONCE) for n in range(0, len(index), FRAMES_AT_ONCE)
-    )
-    measured = [
-        _errors(index.take(rows), predictions.take(rows), root_depth) for rows in chunks
-    ]
-    measured = {
-        name: np.concatenate([part[name] for part in measured]) for name in measured[0]
+
+    # 1. Measure, in pieces of bounded size.
+    pieces = []
+    for start in range(0, len(index), FRAMES_AT_ONCE):
+        rows = slice(start, start + FRAMES_AT_ONCE)
+        pieces.append(_measure(index.take(rows), predictions.take(rows), root_depth))
+    columns = {
+        name: torch.cat([piece[name] for piece in pieces]).numpy() for name in pieces[0]
     }
-    parts = {
-        name: getattr(predictions, name) for name in ("part_pixels", "hand_confusion")
-    }
-    if all(counts is not None for counts in parts.values()):
-        measured |= _part_columns(*parts.values())
-        measured |= {
-            name: counts.reshape(len(index), -1) for name, counts in parts.items()
+    columns.update(_part_columns(predictions))
+
+    # 2. Beside what the index tells of each frame; an array a frame becomes an object.
+    measured = pd.DataFrame(
+        {
+            name: values if values.ndim == 1 else list(values)
+            for name, values in columns.items()
         }
-    measured = {name: v if v.ndim == 1 else list(v) for name, v in measured.items()}
-    about_frames = index.to_pandas().drop(columns=["instant_row", "camera_row"])
-    table = pd.concat([about_frames, pd.DataFrame(measured)], axis=1)
+    )
+    about_frames = index.to_pandas().drop(columns=INTERNAL_COLUMNS)
+    table = pd.concat([about_frames, measured], axis=1)
+
+    # 3. Hand types by name.
+    type_names = np.array((*HAND_TYPES, "none"), object)
     for name in ("hand_type", "predicted_hand_type"):
-        table[name] = np.array((*HAND_TYPES, "none"), object)[table[name].astype(int)]
-    if index.hand_model == "generic":
-        data = "synthetic set"
-    elif index.is_v1:
-        data = INTERHAND
-    else:
-        data = "InterHand2.6M, label version unknown"
-    table.attrs = {"data": data, "split": index.name, "root_depth": root_depth}
+        table[name] = type_names[table[name].astype(int)]
+    table.attrs = {
+        "data": _data_name(index),
+        "split": index.name,
+        "root_depth": root_depth,
+    }
     return table
+
+
+def _measure(index: Index, predictions: Predictions, root_depth: RootDepth) -> Columns:
+    """The measured columns of some frames; predictions in the index's order."""
+    truth = read_ground_truth(index, root_depth)
+    placed = _place(predictions, truth, root_depth)
+    by_joint = _joint_columns(placed, truth)
+    if predictions.heatmap_entropy is not None:
+        by_joint["heatmap_entropy"] = torch.tensor(predictions.heatmap_entropy)
+    true_px = geometry.project(truth.joints_cam_mm, truth.focal, truth.princpt)
+    valid = truth.joint_valid
+
+    # Means over each frame's valid joints.
+    columns = {
+        name: mean_over_valid(values, valid) for name, values in by_joint.items()
+    }
+
+    # Numbers of the whole frame.
+    columns["predicted_hand_type"] = _predicted_hand_type(placed.probability)
+    columns["handedness_correct"] = metrics.handedness_correct(
+        placed.probability, truth.hand_type, truth.hand_type_valid
+    )
+    columns["mrrpe"] = metrics.mrrpe(
+        predicted_wrists_mm=placed.wrists_cam_mm,
+        true_wrists_mm=truth.joints_cam_mm[:, WRISTS],
+        has_both_wrists=truth.has_both_wrists,
+    )
+    columns["joints_swapped"] = metrics.joints_swapped(
+        predicted_px=placed.joints_px, true_px=true_px, valid=valid
+    )
+    columns["bbox_side_px"] = truth.bbox_side_px
+
+    # Numbers of each hand.
+    palm_view_deg = metrics.palm_view_deg(truth.joints_cam_mm, valid)
+    errors_2d = metrics.errors_2d(
+        predicted_px=placed.joints_px,
+        true_px=true_px,
+        bbox_side_px=truth.bbox_side_px,
+    )
+    fit_error_mm = torch.tensor(index["fit_error_mm"]).float()
+    for side, name in enumerate(SIDES):
+        of_hand = valid & torch.tensor(side == JOINT_SIDE)
+        columns[f"palm_view_{name}_deg"] = palm_view_deg[:, side]
+        columns[f"probability_{name}"] = placed.probability[:, side]
+        columns[f"mpjpe_{name}"] = mean_over_valid(by_joint["mpjpe"], of_hand)
+        columns[f"error_2d_{name}"] = mean_over_valid(errors_2d, of_hand)
+        columns[f"fit_error_{name}_mm"] = fit_error_mm[:, side]
+
+    # Numbers of each joint.
+    joint_errors = torch.where(valid, by_joint["mpjpe"], torch.nan)
+    for joint, name in enumerate(ERRORS):
+        columns[name] = joint_errors[:, joint]
+    columns["errors_predicted_handedness"] = torch.where(
+        valid, by_joint["mpjpe_predicted_handedness"], torch.nan
+    )
+    return columns
+
+
+def _place(
+    predictions: Predictions, truth: GroundTruth, root_depth: RootDepth
+) -> PlacedHands:
+    """Bring predictions from heat-map units back before the camera."""
+    joints_25d = torch.tensor(predictions.joints_25d).float()
+    relative_cells = torch.tensor(predictions.relative_root_depth).float()
+    probability = torch.tensor(predictions.hand_type).float()
+    camera = {"focal": truth.focal, "princpt": truth.princpt}
+
+    # 1. Pixels of the image, and depths relative to the own wrist.
+    joints_px = geometry.apply_affine(truth.cells_to_image, joints_25d[..., :2])
+    relative_mm = geometry.cells_to_depth(joints_25d[..., 2])
+    left_minus_right_mm = geometry.cells_to_depth(relative_cells)
+
+    # 2. Joints by the given wrist depths.
+    joints_cam_mm = geometry.place_hands(
+        joints_px, relative_mm, truth.wrist_depth_mm, **camera
+    )
+
+    # 3. Joints by the depths that the predicted hand type asks for. RootNet gives both
+    #    hands a depth; an annotated depth is known for annotated wrists alone.
+    if root_depth == "gt":
+        depth_known = truth.joint_valid[:, WRISTS]
+    else:
+        depth_known = torch.ones_like(truth.joint_valid[:, WRISTS])
+    depth_by_predicted_hands_mm = metrics.wrist_depths_by_predicted_hands(
+        probability=probability,
+        wrist_depth_mm=truth.wrist_depth_mm,
+        depth_known=depth_known,
+        relative_root_depth_mm=left_minus_right_mm,
+    )
+    joints_by_predicted_hands_mm = geometry.place_hands(
+        joints_px, relative_mm, depth_by_predicted_hands_mm, **camera
+    )
+
+    # 4. The wrists as MRRPE wants them.
+    right_mm = truth.wrist_depth_mm[:, 0]
+    wrist_depth_mm = torch.stack([right_mm, right_mm + left_minus_right_mm], 1)
+    wrists_cam_mm = geometry.back_project(
+        joints_px[:, WRISTS], wrist_depth_mm + relative_mm[:, WRISTS], **camera
+    )
+    return PlacedHands(
+        joints_px=joints_px,
+        joints_cam_mm=joints_cam_mm,
+        joints_by_predicted_hands_mm=joints_by_predicted_hands_mm,
+        wrists_cam_mm=wrists_cam_mm,
+        probability=probability,
+    )
+
+
+def _joint_columns(placed: PlacedHands, truth: GroundTruth) -> Columns:
+    """What is measured of each joint (b, 42), under the name of its mean's column."""
+    predicted_mm = placed.joints_cam_mm
+    true_mm = truth.joints_cam_mm
+    by_predicted_hands_mm = placed.joints_by_predicted_hands_mm
+    return {
+        "mpjpe": metrics.joint_errors(predicted_mm, true_mm),
+        "mpjpe_predicted_handedness": metrics.joint_errors(
+            by_predicted_hands_mm, true_mm
+        ),
+        "mpjpe_camera": metrics.camera_errors(predicted_mm, true_mm),
+        "pa_mpjpe": metrics.pa_joint_errors(predicted_mm, true_mm, truth.joint_valid),
+        "error_in_plane": metrics.in_plane_errors(predicted_mm, true_mm),
+        "error_depth": metrics.depth_errors(predicted_mm, true_mm),
+    }
+
+
+def _predicted_hand_type(probability: Float[Tensor, "b 2"]) -> Float[Tensor, "b"]:
+    """The predicted hand type as an index into `HAND_TYPES`; −1 for no hand."""
+    right, left = (probability > 0.5).float().T
+    return right + 2 * left - 1
+
+
+def _part_columns(predictions: Predictions) -> dict[str, np.ndarray]:
+    """The columns about hand parts; none where predictions carry no statistics."""
+    pixels = predictions.part_pixels
+    confusion = predictions.hand_confusion
+    if pixels is None or confusion is None:
+        return {}
+    wrong = metrics.wrong_hand_pixels(confusion)
+    return {
+        "part_iou": metrics.part_iou(pixels),
+        "wrong_hand_share": metrics.wrong_hand_share(confusion),
+        "right_called_left_px": wrong[:, 0],
+        "left_called_right_px": wrong[:, 1],
+        "part_pixels": pixels.reshape(len(pixels), -1),
+        "hand_confusion": confusion.reshape(len(confusion), -1),
+    }
+
+
+def _data_name(index: Index) -> str:
+    """What the numbers of this index's data set are called in a report."""
+    if index.hand_model == "generic":
+        return "synthetic set"
+    if index.is_v1:
+        return INTERHAND
+    return "InterHand2.6M, label version unknown"

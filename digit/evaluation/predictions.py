@@ -1,153 +1,232 @@
-"""Any method's predictions for a data set."""
+"""Any method's predictions for frames of a data set, in memory and as an .npz file.
+
+The network's come from `digit.inference.evaluate`; another method's are written with
+`numpy.savez`. `error_table` scores both alike.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
-from jaxtyping import Bool, Float, Int, Integer
-from torch import Tensor
+from jaxtyping import Bool, Float, Int
 
-from digit import skeleton
 from digit.data.index import Index
 from digit.files import atomic
-from digit.skeleton import N_JOINTS
+from digit.skeleton import N_JOINTS, N_LABELS
 
-RootDepth = Literal["gt", "rootnet"]
-BBOX_OF = {
-    "gt": "truth",
-    "rootnet": "rootnet",
-}  # the crop that goes with a source of depth
+REQUIRED = ("image_id", "joints_25d", "relative_root_depth", "hand_type")
+# The shape of one frame's share of each array.
+FRAME_SHAPES = {
+    "image_id": (),
+    "joints_25d": (N_JOINTS, 3),
+    "relative_root_depth": (),
+    "hand_type": (2,),
+    "heatmap_entropy": (N_JOINTS,),
+    "part_pixels": (3, N_LABELS),
+    "hand_confusion": (3, 3),
+}
+WHOLE_NUMBERS = ("image_id", "part_pixels", "hand_confusion")
+# Far beyond any unit mix-up, and small enough for errors in float32; chosen by eye.
+LARGEST_NUMBER = 1e6
+LISTED = 8  # image ids that an error message names
 
 
 class Predictions(NamedTuple):
-    """What a method says of N frames; the optional arrays come from networks of ours."""
+    """What a method predicts for n frames; the optional arrays are our networks' own.
+
+    Attributes:
+        image_id: The frames, by InterHand2.6M's image id; any order.
+        joints_25d: x, y and z in heat-map units of the frame's evaluation crop.
+        relative_root_depth: Depth of the left wrist minus the right's, heat-map units.
+        hand_type: Probabilities of a right and of a left hand.
+        heatmap_entropy: Entropy of each joint's heatmap, nats.
+        part_pixels: See `digit.evaluation.metrics.part_statistics`.
+        hand_confusion: See there.
+    """
 
     image_id: Int[np.ndarray, "n"]
-    joints_25d: Float[
-        np.ndarray, "n 42 3"
-    ]  # heat-map units of the frame's evaluation crop
-    relative_root_depth: Float[
-        np.ndarray, "n"
-    ]  # left wrist − right wrist, heat-map units
-    hand_type: Float[np.ndarray, "n 2"]  # probabilities, right and left
-    heatmap_entropy: Float[np.ndarray, "n 42"] | None = None  # nats
-    part_pixels: Int[np.ndarray, "n 3 33"] | None = None  # see `part_statistics`
+    joints_25d: Float[np.ndarray, "n 42 3"]
+    relative_root_depth: Float[np.ndarray, "n"]
+    hand_type: Float[np.ndarray, "n 2"]
+    heatmap_entropy: Float[np.ndarray, "n 42"] | None = None
+    part_pixels: Int[np.ndarray, "n 3 33"] | None = None
     hand_confusion: Int[np.ndarray, "n 3 3"] | None = None
 
     @classmethod
     def load(cls, path: Path | str) -> "Predictions":
-        """Read an .npz of arrays named as here; ValueError says what is wrong."""
+        """Read an .npz file of arrays named as the fields.
+
+        Args:
+            path: The file. Numbers of any width and byte order are read.
+
+        Returns:
+            Checked predictions.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is no .npz of such arrays, see `checked`. Nothing in the
+                file is executed.
+        """
         if not Path(path).is_file():
             raise FileNotFoundError(f"{path}: no such file; write it with numpy.savez")
         try:
             with np.load(path) as file:
-                found = cls(
-                    **{name: file[name] for name in cls._fields if name in file.files}
-                )
-        except Exception as error:  # zip, zlib and numpy each have their own
-            needed = ", ".join(cls._fields[:4])
-            raise ValueError(f"{path}: {error}; give {needed} by numpy.savez") from None
-        return found.checked(path)
+                arrays = {name: file[name] for name in cls._fields if name in file}
+        # The modules zipfile, zlib and numpy raise exceptions of many kinds.
+        except Exception as error:
+            raise ValueError(f"{path}: {_reason(error)}; {_HINT}") from None
+        missing = [name for name in REQUIRED if name not in arrays]
+        if missing:
+            message = f"{path}: there is no array {', '.join(missing)}; {_HINT}"
+            raise ValueError(message)
+        for name, array in arrays.items():
+            arrays[name] = _plain_numbers(array, f"{path}: {name}")
+        return cls(**arrays).checked(path)
 
     def save(self, path: Path | str) -> None:
-        """Write what `load` reads."""
+        """Write the .npz file that `load` reads; OSError if it cannot be written."""
         with atomic(Path(path), "wb") as file:
-            np.savez(file, **{k: v for k, v in self._asdict().items() if v is not None})
+            np.savez(file, **self.arrays())
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that are there, by name."""
+        return {k: v for k, v in self._asdict().items() if v is not None}
 
     def take(self, rows: Any) -> "Predictions":
         """The predictions at these positions (numbers, slice or mask)."""
-        return Predictions(*(None if v is None else v[rows] for v in self))
+        return Predictions(**{k: v[rows] for k, v in self.arrays().items()})
 
     @classmethod
     def concatenate(cls, parts: Sequence["Predictions"]) -> "Predictions":
-        """All of them in turn; an optional array only where every one has it."""
-        fields = zip(*parts)
-        return cls(
-            *(None if any(v is None for v in f) else np.concatenate(f) for f in fields)
-        )
+        """All of them in turn; an optional array only where every part has it."""
+        arrays = {}
+        for name in cls._fields:
+            pieces = [getattr(part, name) for part in parts]
+            if all(piece is not None for piece in pieces):
+                arrays[name] = np.concatenate(pieces)
+        return cls(**arrays)
 
     def checked(self, source: Path | str = "predictions") -> "Predictions":
-        """The same, or ValueError: wrong shapes, numbers not finite, an image_id given twice."""
-        shapes = [
-            (),
-            (N_JOINTS, 3),
-            (),
-            (2,),
-            (N_JOINTS,),
-            (3, skeleton.N_LABELS),
-            (3, 3),
-        ]
-        given = [
-            field for field in zip(self._fields, self, shapes) if field[1] is not None
-        ]
-        for name, array, shape in given:
-            shape = (*(self.image_id.shape[:1] or (1,)), *shape)
-            if array.shape != shape or array.dtype.kind not in "iuf":
+        """Check shapes and values.
+
+        Args:
+            source: What an error message calls the predictions.
+
+        Returns:
+            The same predictions.
+
+        Raises:
+            ValueError: If there is no frame, an array has the wrong shape or type, a
+                number is not finite or beyond ±10⁶, a hand type is no probability, or
+                an image id is given twice.
+        """
+        # 1. Shapes and types.
+        n = self.image_id.shape[0] if self.image_id.ndim else None
+        for name, array in self.arrays().items():
+            expected = (n or 0, *FRAME_SHAPES[name])
+            if n is None or array.shape != expected or array.dtype.kind not in "iuf":
+                wanted = ", ".join(map(str, ("N", *FRAME_SHAPES[name])))
+                frames = "" if n is None else f" for the {n} frames of image_id"
                 raise ValueError(
-                    f"{source}: {name} is {array.dtype} {array.shape}, not {shape}"
+                    f"{source}: {name} is {array.dtype} of shape {array.shape}; it "
+                    f"must hold numbers of shape ({wanted}){frames}"
                 )
-            bad = ~np.isfinite(array).reshape(len(array), -1).all(1)
+        if n == 0:
+            raise ValueError(f"{source}: image_id is empty; predict some frames")
+
+        # 2. Values.
+        for name, array in self.arrays().items():
+            rows = array.reshape(len(array), -1)
             self._refuse(
-                bad, f"{source}: {name} is NaN or infinite", "predict them again"
+                ~np.isfinite(rows).all(1),
+                problem=f"{source}: {name} is NaN or infinite",
+                hint="predict them again",
             )
-        outside, cure = (
-            (abs(self.hand_type - 0.5) > 0.5).any(1),
-            "give probabilities, not logits",
-        )
-        self._refuse(outside, f"{source}: hand_type is not in 0…1", cure)
-        repeated = pd.Series(self.image_id).duplicated().to_numpy()
+            if name not in WHOLE_NUMBERS:
+                self._refuse(
+                    (np.abs(rows) > LARGEST_NUMBER).any(1),
+                    problem=f"{source}: {name} is beyond ±{LARGEST_NUMBER:.0e}",
+                    hint="give heat-map units, 0…64 within the crop",
+                )
         self._refuse(
-            repeated, f"{source}: image_id comes again", "give one prediction a frame"
+            (np.abs(self.hand_type - 0.5) > 0.5).any(1),
+            problem=f"{source}: hand_type is not in 0…1",
+            hint="give probabilities, not logits",
+        )
+        self._refuse(
+            pd.Series(self.image_id).duplicated().to_numpy(),
+            problem=f"{source}: image_id is repeated",
+            hint="give one prediction a frame",
         )
         return self
 
     def ordered(self, index: Index) -> "Predictions":
-        """Those of the index's frames, in its order, without those of other frames of its split.
+        """Select the predictions of an index's frames, in the index's order.
 
-        ValueError for a frame without a prediction, or for predictions of unknown frames.
+        Args:
+            index: Frames of a split; predictions of other frames of that split may be
+                there too and are left out.
+
+        Returns:
+            One prediction for each frame of the index.
+
+        Raises:
+            ValueError: If a frame has no prediction, or a prediction is of no frame of
+                the split, or as `checked`.
         """
-        unknown = ~np.isin(self.checked().image_id, index.split_image_ids)
-        self._refuse(unknown, f"predictions of no frame in {index.split}", "drop them")
-        wanted = index["image_id"]
+        self.checked()
+        self._refuse(
+            ~np.isin(self.image_id, index.split_image_ids),
+            problem=f"predictions of no frame in {index.split}",
+            hint="drop them",
+        )
+        wanted = np.asarray(index["image_id"])
         rows = pd.Index(self.image_id).get_indexer(wanted)
-        what = f"frames of {index.name} ({index.root}) without a prediction"
-        self._replace(image_id=wanted)._refuse(rows < 0, what, "predict them too")
+        self._replace(image_id=wanted)._refuse(
+            rows < 0,
+            problem=f"frames of {index.name} ({index.root}) without a prediction",
+            hint="predict them too",
+        )
         return self.take(rows)
 
-    def _refuse(self, bad: Bool[np.ndarray, "n"], what: str, cure: str) -> None:
-        if bad.any():
-            some = ", ".join(map(str, self.image_id[bad][:8])) + ", …" * int(
-                bad.sum() > 8
-            )
-            raise ValueError(
-                f"{what}: {bad.sum()} of {len(bad)} (image_id {some}); {cure}"
-            )
+    def _refuse(self, bad: Bool[np.ndarray, "n"], problem: str, hint: str) -> None:
+        """Raise ValueError that names the bad frames, if there are any."""
+        if not bad.any():
+            return
+        some = ", ".join(map(str, self.image_id[bad][:LISTED]))
+        if bad.sum() > LISTED:
+            some += ", …"
+        count = f"{bad.sum()} of {len(bad)}"
+        raise ValueError(f"{problem}: {count} (image_id {some}); {hint}")
 
 
-def part_statistics(
-    predicted: Integer[Tensor, "b h w"], true: Integer[Tensor, "b h w"], valid: Tensor
-) -> dict[str, Int[np.ndarray, "b 3 n"]]:
-    """Pixel counts of predicted against true part labels, as `Predictions` carries them.
+_HINT = f"give {', '.join(REQUIRED)} with numpy.savez"
 
-    `part_pixels` (b, 3, 33): how many pixels each label truly has, is given, and has rightly;
-    `hand_confusion` (b, 3, 3): true × predicted background, right, left. Zero where not `valid`.
+
+def _reason(error: Exception) -> str:
+    """What an exception says, in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text[:300]
+
+
+def _plain_numbers(array: np.ndarray, name: str) -> np.ndarray:
+    """An array in the machine's own byte order, of a width that torch knows.
+
+    Raises:
+        ValueError: If a whole number does not fit 64 bits, or a real number 64-bit
+            floating point.
     """
-    n, frame = (
-        skeleton.N_LABELS,
-        torch.arange(len(true), device=true.device)[:, None, None],
-    )
-    cell = ((frame * n + true) * n + predicted).flatten()
-    counts = torch.bincount(cell, minlength=len(true) * n * n).view(-1, n, n)
-    counts = (
-        (counts * (valid > 0)[:, None, None]).int().cpu().numpy()
-    )  # (b, true, predicted)
-    pixels = counts.sum(2), counts.sum(1), counts.diagonal(axis1=1, axis2=2)
-    hands = [0, 1, 1 + skeleton.PARTS_PER_HAND]
-    confusion = np.add.reduceat(np.add.reduceat(counts, hands, 1), hands, 2)
-    return {
-        "part_pixels": np.stack(pixels, 1).astype(np.int32),
-        "hand_confusion": confusion,
-    }
+    if array.dtype.kind == "f":
+        # Half and long double included.
+        dtype = np.float32 if array.dtype.itemsize <= 4 else np.float64
+    elif array.dtype.kind in "iu":
+        dtype = np.int64
+    else:
+        return array
+    with np.errstate(over="ignore"):
+        plain = array.astype(dtype)
+    if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(dtype).max:
+        raise ValueError(f"{name} has numbers beyond 64 bits; {_HINT}")
+    return plain

@@ -1,147 +1,298 @@
-"""The paper's protocol: aggregates of an error table."""
+"""The paper's protocol: averages of an error table, and the published numbers.
+
+`protocol` computes, `format_report` prints. `digit evaluate`, the training's evaluation
+and the notebooks call both.
+"""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 
 from digit.evaluation.error_table import INTERHAND
-from digit.evaluation.metrics import ERRORS, _part_columns, pck_curve
+from digit.evaluation.metrics import (
+    ERRORS,
+    part_iou,
+    pck_auc,
+    pck_curve,
+    wrong_hand_share,
+)
 from digit.skeleton import JOINTS, N_JOINTS, WRISTS
 
 HEADLINE = ("mpjpe_all", "mpjpe_sh", "mpjpe_ih", "mrrpe", "handedness_accuracy")
+HEADLINE_TITLES = ("MPJPE all", "single", "interacting", "MRRPE", "handedness %")
+# Further metrics, and how the report calls them.
 EXTRAS = {
-    "mpjpe_40": "MPJPE of the 40 joints that are no wrists, all / single / interacting",
-    "mpjpe_predicted_handedness": "MPJPE, depth by the predicted hand type",
-    "pa_mpjpe": "MPJPE, each hand aligned by a similarity",
+    "mpjpe_40": "MPJPE of the 40 joints other than the wrists, "
+    "all / single / interacting",
+    "mpjpe_predicted_handedness": "MPJPE with predicted handedness, "
+    "depth by the predicted hand type",
+    "pa_mpjpe": "PA-MPJPE, each hand aligned by a similarity",
     "pck_auc": "PCK, area under the curve 0–50 mm, 40 joints",
     "part_miou": "part mIoU",
-    "wrong_hand_share": "share of hand pixels called the other hand",
+    "wrong_hand_share": "share of hand pixels predicted to be the other hand's",
 }
-PUBLISHED = (  # method, data, split, depth, then as `HEADLINE`
-    ("DIGIT", INTERHAND, "val", "rootnet", 14.82, 13.15, 16.65, 31.33, 0.9879),
-    ("DIGIT", INTERHAND, "test", "rootnet", 12.59, 10.73, 14.21, 29.04, 0.9915),
-    ("InterNet in MMPose", INTERHAND, "test", "gt", 11.86, 9.69, 13.72, 29.27, None),
+PCK_LIMITS_MM = np.arange(5, 51, 5)
+RESAMPLES = 1000
+# More frames are resampled in this many random groups, to save time.
+MOST_GROUPS = 2000
+FRAME_COLUMNS = ["pa_mpjpe", "mrrpe", "handedness_correct"]
+
+
+class Published(NamedTuple):
+    """A row of a published table; lengths in mm, handedness accuracy as a share."""
+
+    method: str
+    data: str
+    split: str
+    root_depth: str
+    mpjpe_all: float
+    mpjpe_sh: float
+    mpjpe_ih: float
+    mrrpe: float
+    handedness_accuracy: float | None
+
+
+PUBLISHED = (
+    # DIGIT, 3DV 2021: its table of results on InterHand2.6M.
+    Published("DIGIT", INTERHAND, "val", "rootnet", 14.82, 13.15, 16.65, 31.33, 0.9879),
+    Published(
+        "DIGIT", INTERHAND, "test", "rootnet", 12.59, 10.73, 14.21, 29.04, 0.9915
+    ),
+    # MMPose's model zoo, InterNet on InterHand2.6M.
+    Published(
+        "InterNet in MMPose", INTERHAND, "test", "gt", 11.86, 9.69, 13.72, 29.27, None
+    ),
 )
 
 
-def _means(
+def protocol(
+    table: pd.DataFrame, intervals: bool = True, seed: int = 0
+) -> dict[str, float | int | str | None]:
+    """Average an error table by the paper's protocol.
+
+    A joint's error is averaged over its valid samples, then over the 42 joints; `_all`
+    takes all frames, `_sh` those of a single hand, `_ih` those of interacting hands.
+
+    Args:
+        table: An error table, or a slice of one.
+        intervals: Whether to add `<name>_low` and `<name>_high` for the headline
+            metrics: 95 % of 1,000 bootstrap resamples of the frames (of 2,000 random
+            groups of frames where there are more).
+        seed: Of the bootstrap.
+
+    Returns:
+        Flat metrics, None where nothing counts: `mpjpe_all|sh|ih`,
+        `<joint>_all|sh|ih`, `mrrpe`, `handedness_accuracy`; `mpjpe_40_…` without the
+        wrists' zeros; `mpjpe_predicted_handedness_…`; `pa_mpjpe_…`, mean over frames;
+        `pck_<mm>mm` and `pck_auc` of the 40 joints; `part_miou` and `wrong_hand_share`
+        over all pixels. With them what they stand for: `data`, `split`, `root_depth`,
+        `n_frames`, `n_scored`, `protocol`.
+    """
+    rng = np.random.default_rng(seed)
+
+    # 1. The paper's metrics, and their intervals.
+    sums, counts = _grouped_sums(table, rng)
+    whole = _averages(sums.sum(1)[None], counts.sum(1)[None])
+    result = whole.iloc[0].to_dict()
+    if intervals:
+        result.update(_intervals(sums, counts, rng))
+
+    # 2. Metrics of the distribution of errors.
+    shares = pck_curve(table, PCK_LIMITS_MM)
+    for limit_mm, share in zip(PCK_LIMITS_MM, shares, strict=True):
+        result[f"pck_{limit_mm}mm"] = share
+    result["pck_auc"] = pck_auc(table)
+
+    # 3. Metrics of the parts, over the pixels of all frames.
+    if "part_pixels" in table:
+        pixels = np.sum(list(table["part_pixels"]), axis=0)
+        confusion = np.sum(list(table["hand_confusion"]), axis=0)
+        result["part_miou"] = part_iou(pixels.reshape(1, 3, -1)).item()
+        share = wrong_hand_share(confusion.reshape(1, 3, 3))
+        result["wrong_hand_share"] = share.item()
+    for name, value in result.items():
+        result[name] = float(value) if np.isfinite(value) else None
+
+    # 4. What the numbers stand for.
+    for name in ("data", "split", "root_depth"):
+        result[name] = table.attrs.get(name, "unknown")
+    result["n_frames"] = len(table)
+    result["n_scored"] = int(table["mpjpe"].notna().sum())
+    result["protocol"] = _describe(
+        data=result["data"], split=result["split"], root_depth=result["root_depth"]
+    )
+    return result
+
+
+def _grouped_sums(
+    table: pd.DataFrame, rng: np.random.Generator
+) -> tuple[Float[np.ndarray, "2 g k"], Float[np.ndarray, "2 g k"]]:
+    """Sums and counts of a table's numbers over g random groups of frames.
+
+    Returns:
+        First axis: single, interacting frames. Last axis: 42 joint errors, 42 with
+        predicted handedness, then `FRAME_COLUMNS`.
+    """
+    groups = min(len(table), MOST_GROUPS)
+    group = rng.permutation(len(table)) % groups
+    interacting = (table["hand_type"] == "interacting").to_numpy()
+    cell = group + groups * interacting
+
+    predicted_handedness = pd.DataFrame(
+        np.stack(table["errors_predicted_handedness"]), table.index
+    )
+    numbers = pd.concat(
+        [table[ERRORS], predicted_handedness, table[FRAME_COLUMNS]], axis=1
+    )
+    grouped = numbers.groupby(cell)
+    every_cell = range(2 * groups)
+    sums = grouped.sum().reindex(every_cell, fill_value=0).to_numpy(float)
+    counts = grouped.count().reindex(every_cell, fill_value=0).to_numpy(float)
+    return sums.reshape(2, groups, -1), counts.reshape(2, groups, -1)
+
+
+def _averages(
     sums: Float[np.ndarray, "r 2 k"], counts: Float[np.ndarray, "r 2 k"]
 ) -> pd.DataFrame:
-    """Aggregates (r rows) of per-frame columns summed over single and over interacting frames.
+    """The paper's metrics of r resamples, from sums over single and interacting frames.
 
-    The columns: 42 errors, 42 honest errors, pa_mpjpe, mrrpe, handedness_correct.
+    Args:
+        sums: As `_grouped_sums` gives them, without its groups.
+        counts: Likewise.
+
+    Returns:
+        A row a resample, a column a metric; NaN where nothing counts.
     """
+    # 1. The mean of every column over all, single and interacting frames.
     with np.errstate(invalid="ignore"):
-        every = sums.sum(1) / counts.sum(1)
-        single, interacting = (sums / counts).swapaxes(0, 1)
-    result = {"mrrpe": every[:, -2], "handedness_accuracy": every[:, -1]}
-    for name, mean in (("all", every), ("sh", single), ("ih", interacting)):
-        joints, honest = (
-            pd.DataFrame(mean[:, :N_JOINTS]),
-            mean[:, N_JOINTS : 2 * N_JOINTS],
+        means = {
+            "all": sums.sum(1) / counts.sum(1),
+            "sh": sums[:, 0] / counts[:, 0],
+            "ih": sums[:, 1] / counts[:, 1],
+        }
+
+    # 2. Over the joints.
+    pa_mpjpe, mrrpe, handedness = range(2 * N_JOINTS, 2 * N_JOINTS + 3)
+    result = {
+        "mrrpe": means["all"][:, mrrpe],
+        "handedness_accuracy": means["all"][:, handedness],
+    }
+    for frames, mean in means.items():
+        errors = mean[:, :N_JOINTS]
+        predicted_handedness = mean[:, N_JOINTS : 2 * N_JOINTS]
+        fingers = np.delete(errors, WRISTS, axis=1)
+        result[f"mpjpe_{frames}"] = _mean_of_known(errors)
+        result[f"mpjpe_40_{frames}"] = _mean_of_known(fingers)
+        result[f"mpjpe_predicted_handedness_{frames}"] = _mean_of_known(
+            predicted_handedness
         )
-        result[f"mpjpe_{name}"] = joints.mean(axis=1)
-        result[f"mpjpe_40_{name}"] = joints.drop(columns=list(WRISTS)).mean(axis=1)
-        result[f"mpjpe_predicted_handedness_{name}"] = pd.DataFrame(honest).mean(axis=1)
-        result[f"pa_mpjpe_{name}"] = mean[:, -3]
-        result |= {f"{joint}_{name}": joints[j] for j, joint in enumerate(JOINTS)}
+        result[f"pa_mpjpe_{frames}"] = mean[:, pa_mpjpe]
+        for joint, name in enumerate(JOINTS):
+            result[f"{name}_{frames}"] = errors[:, joint]
     return pd.DataFrame(result)
 
 
-def protocol(table: pd.DataFrame, intervals: bool = True, seed: int = 0) -> dict:
-    """The metrics of the paper and ours, flat (None where nothing counts), and what they stand for.
+def _mean_of_known(values: Float[np.ndarray, "r k"]) -> Float[np.ndarray, "r"]:
+    """The mean of each row's numbers that are not NaN; NaN for a row without any."""
+    return pd.DataFrame(values).mean(axis=1).to_numpy()
 
-    `mpjpe_all|sh|ih`, `<joint>_all|sh|ih`, `mrrpe`, `handedness_accuracy`; `mpjpe_40_…` without the
-    wrists' zeros; `mpjpe_predicted_handedness_…` with the depth by predicted hand type; `pa_mpjpe_…`, mean over
-    frames; `pck_<mm>mm` and `pck_auc` (0…50 mm) of the 40 joints; `part_miou`, `wrong_hand_share`
-    over all pixels. With `intervals`, `<name>_low` and `_high` for `HEADLINE`: 95 % of 1,000
-    bootstrap resamples of the frames (of 2,000 random groups of frames where there are more).
-    """
-    groups, rng = min(len(table), 2000), np.random.default_rng(seed)
-    cell = rng.permutation(len(table)) % groups
-    cell += groups * (table["hand_type"] == "interacting").to_numpy()
-    honest = pd.DataFrame(np.stack(table["errors_predicted_handedness"]), table.index)
-    rest = table[["pa_mpjpe", "mrrpe", "handedness_correct"]]
-    grouped = pd.concat([table[ERRORS], honest, rest], axis=1).groupby(cell)
-    sums, counts = (
-        cells.reindex(range(2 * groups), fill_value=0)
-        .to_numpy(float)
-        .reshape(2, groups, -1)
-        for cells in (grouped.sum(), grouped.count())
+
+def _intervals(
+    sums: Float[np.ndarray, "2 g k"],
+    counts: Float[np.ndarray, "2 g k"],
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """The 95 % bootstrap intervals of the headline metrics."""
+    times = _draw_groups(sums.shape[1], rng)
+    resampled = _averages(
+        sums=(times @ sums).swapaxes(0, 1), counts=(times @ counts).swapaxes(0, 1)
     )
-    result = _means(sums.sum(1)[None], counts.sum(1)[None]).iloc[0].to_dict()
-    if intervals:
-        draws = (
-            rng.integers(groups, size=(1000, groups))
-            + groups * np.arange(1000)[:, None]
-        )
-        times = np.bincount(draws.ravel(), minlength=1000 * groups).reshape(
-            1000, groups
-        )
-        resampled = _means(
-            *((times @ cells).swapaxes(0, 1) for cells in (sums, counts))
-        )
-        for end, share in (("low", 0.025), ("high", 0.975)):
-            result |= (
-                resampled[list(HEADLINE)]
-                .quantile(share)
-                .add_suffix(f"_{end}")
-                .to_dict()
-            )
-    limits = np.arange(5, 51, 5)
-    result |= dict(zip((f"pck_{mm}mm" for mm in limits), pck_curve(table, limits)))
-    result["pck_auc"] = pck_curve(table, np.arange(0.025, 50, 0.05)).mean()
-    if "part_pixels" in table:
-        totals = (np.sum(list(table[n]), 0) for n in ("part_pixels", "hand_confusion"))
-        parts = _part_columns(*(counts.reshape(1, 3, -1) for counts in totals))
-        result["part_miou"], result["wrong_hand_share"] = [
-            v.item() for v in parts.values()
-        ][:2]
-    result = {name: float(v) if np.isfinite(v) else None for name, v in result.items()}
-    about = {
-        name: table.attrs.get(name, "unknown")
-        for name in ("data", "split", "root_depth")
-    }
-    scored = {"n_frames": len(table), "n_scored": int(table["mpjpe"].notna().sum())}
-    return result | about | scored | {"protocol": _describe(**about)}
+    ends = {}
+    for end, share in (("low", 0.025), ("high", 0.975)):
+        quantiles = resampled[list(HEADLINE)].quantile(share)
+        ends.update(quantiles.add_suffix(f"_{end}").to_dict())
+    return ends
+
+
+def _draw_groups(
+    groups: int, rng: np.random.Generator
+) -> Integer[np.ndarray, "draws g"]:
+    """How many times each of the groups is drawn in each resample."""
+    draws = rng.integers(groups, size=(RESAMPLES, groups))
+    cell = draws + groups * np.arange(RESAMPLES)[:, None]
+    times = np.bincount(cell.ravel(), minlength=RESAMPLES * groups)
+    return times.reshape(RESAMPLES, groups)
 
 
 def _describe(data: str, split: str, root_depth: str) -> str:
+    """The protocol of a row of numbers, in words."""
     source = {"gt": "true", "rootnet": "RootNet's"}.get(root_depth, root_depth)
     return (
-        f"{data}; {split}; {source} boxes and wrist depths, chosen by the true hand type; each "
-        "hand minus its own wrist, no other alignment; mean of 42 joints with the wrists' zeros"
+        f"{data}; {split}; {source} boxes and wrist depths, chosen by the true hand "
+        "type; each hand minus its own wrist, no other alignment; mean of 42 joints "
+        "with the wrists' zeros"
     )
 
 
 def format_report(result: Mapping, others: Mapping[str, Mapping] | None = None) -> str:
-    """The metrics of `protocol` beside the published rows, each row with its protocol.
+    """Format metrics beside the published ones, each row with its protocol.
 
-    `others`: further rows of ours by name, for instance the mean pose's.
+    Args:
+        result: What `protocol` returns.
+        others: Further results of ours by name, for instance the mean pose's.
+
+    Returns:
+        A text table (mm), intervals, further metrics, and the protocol of each row.
     """
     rows = {"this": result, **(others or {})}
-    for method, *about in PUBLISHED:
-        row = dict(zip(HEADLINE, about[3:]), protocol=_describe(*about[:3]))
-        rows[f"{method} {about[1]}"] = row
-    heads = ["MPJPE all", "single", "interacting", "MRRPE", "handedness %"]
-    table = pd.DataFrame(rows).T[[*HEADLINE]].set_axis(heads, axis=1).astype(float)
-    table["handedness %"] *= 100
-    lines = ["mm", table.to_string(float_format="{:.2f}".format, na_rep="–"), ""]
-    for method, row in rows.items():
-        ends = [
-            (row.get(f"{name}_low"), row.get(f"{name}_high")) for name in HEADLINE[:4]
-        ]
-        ends = [
-            f"{head} {a:.1f}…{b:.1f}" for head, (a, b) in zip(heads, ends) if a and b
-        ]
-        lines += [f"95 % of {method}: {', '.join(ends)}"] if ends else []
-    for key, text in EXTRAS.items():
-        keys = [f"{key}{hands}" for hands in ("", "_all", "_sh", "_ih")]
-        numbers = [result[k] for k in keys if k in result]
-        text += ": " + " / ".join("–" if v is None else f"{v:.3f}" for v in numbers)
-        lines += [text] if any(v is not None for v in numbers) else []
-    return "\n".join(
-        [*lines, "", *(f"{name}: {row['protocol']}" for name, row in rows.items())]
+    for row in PUBLISHED:
+        about = _describe(data=row.data, split=row.split, root_depth=row.root_depth)
+        rows[f"{row.method} {row.split}"] = {**row._asdict(), "protocol": about}
+
+    lines = ["mm", _headline_table(rows), ""]
+    for name, row in rows.items():
+        if interval := _interval_text(row):
+            lines.append(f"95 % of {name}: {interval}")
+    lines += _extra_lines(result)
+    lines.append("")
+    lines += [f"{name}: {row['protocol']}" for name, row in rows.items()]
+    return "\n".join(lines)
+
+
+def _headline_table(rows: Mapping[str, Mapping]) -> str:
+    """The headline metrics of each row as a text table."""
+    numbers = {
+        name: [row.get(metric) for metric in HEADLINE] for name, row in rows.items()
+    }
+    table = pd.DataFrame.from_dict(
+        numbers, orient="index", columns=list(HEADLINE_TITLES), dtype=float
     )
+    table["handedness %"] *= 100
+    return table.to_string(float_format="{:.2f}".format, na_rep="–")
+
+
+def _interval_text(row: Mapping) -> str:
+    """The intervals of a row's lengths; empty where it has none."""
+    texts = []
+    for metric, title in zip(HEADLINE[:4], HEADLINE_TITLES[:4], strict=True):
+        low = row.get(f"{metric}_low")
+        high = row.get(f"{metric}_high")
+        if low is not None and high is not None:
+            texts.append(f"{title} {low:.1f}…{high:.1f}")
+    return ", ".join(texts)
+
+
+def _extra_lines(result: Mapping) -> list[str]:
+    """A line for each further metric that the result has."""
+    lines = []
+    for metric, title in EXTRAS.items():
+        keys = [f"{metric}{frames}" for frames in ("", "_all", "_sh", "_ih")]
+        values = [result[key] for key in keys if key in result]
+        if all(value is None for value in values):
+            continue
+        texts = ["–" if value is None else f"{value:.3f}" for value in values]
+        lines.append(f"{title}: {' / '.join(texts)}")
+    return lines

@@ -10,7 +10,9 @@ from tqdm.auto import tqdm
 from digit.data.dataset import InterHandDataset, loader
 from digit.data.index import open_index
 from digit.evaluation.error_table import error_table
-from digit.evaluation.predictions import BBOX_OF, Predictions, part_statistics
+from digit.evaluation.ground_truth import BBOX_OF
+from digit.evaluation.metrics import part_statistics
+from digit.evaluation.predictions import Predictions
 from digit.evaluation.protocol import protocol
 from digit.files import atomic
 from digit.inference.flip_test import FlipTest

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from digit.data.dataset import Augmentation, Batch, InterHandDataset, single_threaded
 from digit.data.index import Index, open_index
-from digit.evaluation.predictions import BBOX_OF
+from digit.evaluation.ground_truth import BBOX_OF
 from digit.model.network import NETWORKS
 from digit.training.sampler import StreamSampler
 from digit.training.settings import Settings

@@ -14,7 +14,8 @@ from digit import geometry
 from digit.data.dataset import InterHandDataset
 from digit.data.index import Index
 from digit.evaluation.metrics import ERRORS
-from digit.evaluation.predictions import BBOX_OF, Predictions, RootDepth
+from digit.evaluation.ground_truth import BBOX_OF, RootDepth
+from digit.evaluation.predictions import Predictions
 from digit.model.checkpoints import load_network
 from digit.model.network import Digit, optimized_for_inference
 from digit.plots import hands as hand_plots

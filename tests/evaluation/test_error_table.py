@@ -18,8 +18,13 @@ from digit.data.index import open_index
 from digit.evaluation import error_table as error_table_module
 from digit.evaluation.error_table import error_table
 from digit.evaluation.mean_pose import mean_pose_predictions
-from digit.evaluation.metrics import ERRORS, aligned_error, pck_curve
-from digit.evaluation.predictions import Predictions, part_statistics
+from digit.evaluation.metrics import (
+    ERRORS,
+    aligned_error,
+    part_statistics,
+    pck_curve,
+)
+from digit.evaluation.predictions import Predictions
 from digit.evaluation.protocol import format_report, protocol
 from digit.skeleton import JOINTS, WRISTS
 
@@ -346,16 +351,16 @@ def test_bad_predictions_are_refused_by_name(index, tmp_path):
     cases = [
         ("joints_25d is NaN or infinite: 1 of 6 .*104", good._replace(joints_25d=nan)),
         (
-            r"joints_25d is float32 \(6, 41, 3\), not \(6, 42, 3\)",
+            r"joints_25d is float32 of shape \(6, 41, 3\); .*\(N, 42, 3\) for the 6",
             good._replace(joints_25d=good.joints_25d[:, 1:]),
         ),
-        (r"image_id is int64 \(\), not \(1,\)", good._replace(image_id=np.array(7))),
+        (r"image_id is int64 of shape \(\); it must hold numbers of shape \(N\)", good._replace(image_id=np.array(7))),
         (
             "hand_type is not in 0…1: 6 of 6",
             good._replace(hand_type=good.hand_type + 5),
         ),
         (
-            "image_id comes again: 1 of 6 .*100",
+            "image_id is repeated: 1 of 6 .*100",
             good._replace(image_id=np.array([100, 100, 102, 103, 104, 105])),
         ),
         (
