@@ -1,6 +1,15 @@
-"""What training minimises: named terms of a `Prediction` and a `Batch`."""
+"""The loss: a sum of named terms of a `Prediction` and a `Batch` (paper, section 3).
+
+The training loop calls `losses`. To add a term: write a function here that returns one
+number, add it to `LOSS_TERMS` under its name, and give it a weight in
+`digit.training.settings`.
+
+What is invalid (not annotated) counts as zero in the means over the batch, as in the
+original. Lengths are in units of a 64-cell heatmap.
+"""
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -26,102 +35,151 @@ def losses(
     weights: Mapping[str, float] = PAPER_WEIGHTS,
     hand_pixels: float = 1.0,
 ) -> dict[str, Float[Tensor, ""]]:
-    """The terms by name, times their weights; the loss is their sum. Lengths in heat-map units.
+    """The weighted terms of the loss, by name; the loss is their sum.
 
-    What is invalid counts as zero in the means over the batch, as in the original. A term without
-    a weight, or of weight 0, is left out: by default "heatmaps" and "part_iou", which the paper has
-    not. `hand_pixels`: see `part_error`.
+    Args:
+        prediction: What the network returned for the batch.
+        batch: The truth.
+        weights: Weight of each term. A term that is missing here, or has weight 0, is
+            neither computed nor returned.
+        hand_pixels: Weight of a hand's pixel in the part loss, see `part_error`.
+
+    Returns:
+        weight · term for each term with a weight.
     """
-    joints, depth = prediction.joints_25d, prediction.relative_root_depth
-    hand_type = F.binary_cross_entropy_with_logits(
+    terms = dict(LOSS_TERMS)
+    terms["parts"] = partial(part_error, hand_pixels=hand_pixels)
+
+    weighted = {}
+    for name, term in terms.items():
+        weight = weights.get(name, 0.0)
+        if weight:
+            weighted[name] = weight * term(prediction, batch)
+    return weighted
+
+
+def joint_error(prediction: Prediction, batch: Batch) -> Float[Tensor, ""]:
+    """L1 error of the 2.5D joints, mean over batch, joints and coordinates."""
+    error = (prediction.joints_25d - batch.joints_25d).abs()
+    return (error * batch.joint_valid[..., None]).mean()
+
+
+def root_depth_error(prediction: Prediction, batch: Batch) -> Float[Tensor, ""]:
+    """L1 error of the relative root depth (left wrist − right wrist)."""
+    error = (prediction.relative_root_depth - batch.relative_root_depth).abs()
+    return (error * batch.root_valid).mean()
+
+
+def hand_type_error(prediction: Prediction, batch: Batch) -> Float[Tensor, ""]:
+    """Binary cross-entropy of "right hand seen" and "left hand seen", in nats."""
+    error = F.binary_cross_entropy_with_logits(
         prediction.hand_type_logits, batch.hand_type, reduction="none"
     )
-    terms = {
-        "joints": (
-            (joints - batch.joints_25d).abs() * batch.joint_valid[..., None]
-        ).mean(),
-        "relative_root_depth": (
-            (depth - batch.relative_root_depth).abs() * batch.root_valid
-        ).mean(),
-        "hand_type": (hand_type.mean(1) * batch.hand_type_valid).mean(),
-        "parts": part_error(prediction, batch, hand_pixels),
-        "bones": bone_error(joints, batch.joints_25d, batch.joint_valid),
-    }
-    if weights.get("heatmaps"):
-        truth = batch.joints_25d, batch.joint_valid
-        terms["heatmaps"] = heatmap_error(prediction.heatmaps, *truth)
-    if weights.get("part_iou"):
-        terms["part_iou"] = part_iou_error(prediction, batch)
-    return {
-        name: weights[name] * term for name, term in terms.items() if weights.get(name)
-    }
+    return (error.mean(1) * batch.hand_type_valid).mean()
 
 
 def part_error(
     prediction: Prediction, batch: Batch, hand_pixels: float = 1.0
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of the part map, mean over pixels, zero where a frame's mask is not valid.
+    """Cross-entropy of the part segmentation (33 labels), mean over pixels and batch.
 
-    A pixel on a hand counts `hand_pixels` times one of the background; 1 is the paper's loss.
+    Args:
+        prediction: Its part logits are read.
+        batch: Its parts are read; a frame whose mask is not valid counts as zero.
+        hand_pixels: Weight of a pixel on a hand, against 1 of the background; 1 in the
+            paper.
     """
     error = F.cross_entropy(
         prediction.part_logits.float(), batch.parts.long(), reduction="none"
     )
     weight = torch.where(batch.parts > 0, hand_pixels, 1.0)
-    error = (error * weight).sum((1, 2)) / weight.sum((1, 2))
-    return (error * batch.parts_valid).mean()
+    per_frame = (error * weight).sum((1, 2)) / weight.sum((1, 2))
+    return (per_frame * batch.parts_valid).mean()
 
 
-def part_iou_error(prediction: Prediction, batch: Batch) -> Float[Tensor, ""]:
-    """1 − the soft Jaccard index of a label over the batch, mean over the labels that are there.
+def bone_error(prediction: Prediction, batch: Batch) -> Float[Tensor, ""]:
+    """Squared error of bone vectors (child − parent), summed over the two hands.
 
-    The index is the IoU with probabilities for pixels (Rahman and Wang 2016). A small part counts
-    as much as the palm, as in the part mIoU.
+    A bone is valid where both of its ends are.
     """
-    labels = batch.parts.long()
-    valid = batch.parts_valid[:, None, None].expand(labels.shape)
-    probability = prediction.part_logits.float().softmax(1)
-    hit = probability.gather(1, labels[:, None])[:, 0] * valid
-    zero = hit.new_zeros(probability.shape[1])
-    both = zero.index_add(0, labels.flatten(), hit.flatten())
-    true = zero.index_add(0, labels.flatten(), valid.flatten())
-    either = (probability * valid[:, None]).sum((0, 2, 3)) + true - both
-    there = true > 0
-    return ((1 - both / either.clamp_min(1e-6)) * there).sum() / there.sum().clamp_min(
-        1
-    )
-
-
-def bone_error(
-    joints: Float[Tensor, "b 42 3"],
-    target: Float[Tensor, "b 42 3"],
-    valid: Float[Tensor, "b 42"],
-) -> Float[Tensor, ""]:
-    """Squared error of bone vectors with two valid ends: mean over a hand, the hands added."""
-    child, parent = torch.as_tensor(BONES, device=joints.device).unbind(1)
-    error = joints - target
-    square = (error[:, child] - error[:, parent]) ** 2  # (b, 40, 3)
-    return 2 * (square * (valid[:, child] * valid[:, parent])[..., None]).mean()
+    error = prediction.joints_25d - batch.joints_25d
+    child, parent = torch.as_tensor(BONES, device=error.device).unbind(1)
+    bone_vector_error = error[:, child] - error[:, parent]  # (b, 40, 3)
+    valid = batch.joint_valid
+    bone_valid = valid[:, child] * valid[:, parent]
+    # The mean over both hands' 40 bones is half the sum of the two hands' means.
+    return 2 * (bone_vector_error**2 * bone_valid[..., None]).mean()
 
 
 def heatmap_error(
-    heatmaps: Float[Tensor, "b 42 c c"],
-    target: Float[Tensor, "b 42 3"],
-    valid: Float[Tensor, "b 42"],
-    deviation: float = 0.8,
+    prediction: Prediction, batch: Batch, deviation: float = 0.8
 ) -> Float[Tensor, ""]:
-    """Divergence (nats) of each heat map's softmax from a normal distribution around its joint.
+    """Divergence of the heatmaps from a normal distribution around each joint.
 
-    `deviation` is in cells. A soft-argmax alone says where a map's mean should be, not its mass;
-    told both, networks learn in a fraction of the samples (Nibali et al. 2018 regularise likewise).
+    Not in the paper. A soft-argmax alone asks for the right mean of a heatmap and
+    leaves its shape open. With this term small networks need a fraction of the samples;
+    Nibali et al. 2018 ("Numerical coordinate regression with convolutional neural
+    networks") regularise in the same way.
+
+    Args:
+        prediction: Its heatmaps are read.
+        batch: Its 2.5D joints are read.
+        deviation: Standard deviation of the normal distribution in cells; chosen by
+            eye.
+
+    Returns:
+        Kullback-Leibler divergence in nats, mean over batch and joints.
     """
+    # 1. The target distribution: the product of one along x and one along y.
+    heatmaps = prediction.heatmaps  # (b, 42, c, c)
     cells = heatmaps.shape[-1]
     centres = torch.arange(cells, device=heatmaps.device) + 0.5
-    distance = centres - target[..., :2, None] * (
-        cells / HEATMAP_CELLS
-    )  # (b, 42, 2, c)
-    x, y = (-(distance**2) / (2 * deviation**2)).softmax(-1).unbind(2)
-    normal = (y[..., :, None] * x[..., None, :]).flatten(2)
+    target_cells = batch.joints_25d[..., :2, None] * (cells / HEATMAP_CELLS)
+    distance = centres - target_cells  # (b, 42, 2, c)
+    along_axes = (-(distance**2) / (2 * deviation**2)).softmax(-1)
+    along_x, along_y = along_axes.unbind(2)
+    normal = (along_y[..., :, None] * along_x[..., None, :]).flatten(2)
+
+    # 2. The divergence of the predicted distribution from it.
     log_probability = heatmaps.float().flatten(2).log_softmax(-1)
     divergence = F.kl_div(log_probability, normal, reduction="none").sum(-1)
-    return (divergence * valid).mean()
+    return (divergence * batch.joint_valid).mean()
+
+
+def part_iou_error(prediction: Prediction, batch: Batch) -> Float[Tensor, ""]:
+    """1 − soft IoU of the part labels (not the paper's).
+
+    The IoU of a label over the whole batch, with probabilities in place of pixels
+    (Rahman and Wang 2016, "Optimizing intersection-over-union in deep neural
+    networks"), mean over the labels that occur. A small part counts as much as the
+    palm, as in the part mIoU.
+    """
+    labels = batch.parts.long()
+    probability = prediction.part_logits.float().softmax(1)  # (b, 33, h, h)
+    valid = batch.parts_valid[:, None, None].expand(labels.shape)
+
+    # 1. Over all valid pixels, for each label: probability where it is true, and how
+    # often.
+    probability_of_truth = probability.gather(1, labels[:, None])[:, 0] * valid
+    zeros = probability_of_truth.new_zeros(probability.shape[1])
+    intersection = zeros.index_add(0, labels.flatten(), probability_of_truth.flatten())
+    true_pixels = zeros.index_add(0, labels.flatten(), valid.flatten())
+
+    # 2. IoU of each label, averaged over those that occur.
+    predicted_pixels = (probability * valid[:, None]).sum((0, 2, 3))
+    union = predicted_pixels + true_pixels - intersection
+    occurs = true_pixels > 0
+    error = 1 - intersection / union.clamp_min(1e-6)
+    return (error * occurs).sum() / occurs.sum().clamp_min(1)
+
+
+# Every term: a function of prediction and batch. The last two are not in the paper.
+LOSS_TERMS = {
+    "joints": joint_error,
+    "relative_root_depth": root_depth_error,
+    "hand_type": hand_type_error,
+    "parts": part_error,
+    "bones": bone_error,
+    "heatmaps": heatmap_error,
+    "part_iou": part_iou_error,
+}

@@ -1,15 +1,27 @@
-"""DIGIT (3DV 2021): per-pixel hand parts, fused with image features, tell two hands apart.
+"""DIGIT (3DV 2021): part segmentation helps to tell two interacting hands apart.
 
-    image → backbone → features ─┬────────────────────────────────┬→ U-Net → heat and depth maps,
-                                 └→ part logits → part features ──┘          root depth, hand type
+    image ─ backbone ─ features ─┬──────────────────────────────┬─ concat ─ U-Net ─┐
+                                 └─ part logits ─ part features ┘                  │
+                                                                                   │
+          ┌────────────────────────────────────────────────────────────────────────┘
+          ├─ 1×1 conv ─ heatmaps ───┐
+          ├─ 1×1 conv ─ depth maps ─┴─ soft-argmax ─ 2.5D joints
+          └─ six convs ─ mean ─┬─ MLP ─ relative root depth
+                               └─ MLP ─ hand type
 
-Features and heat maps are a quarter of the image's size, part logits half of it. Parameters carry
-the original's names (without their `pose_reg.`), so that its checkpoints load; `NETWORKS` holds the
-widths of the paper's network and of smaller ones of the same make.
+`Digit` is the network, `Prediction` what it returns, `NETWORKS` the widths of the
+paper's network (`full`) and of two smaller ones of the same design. Training, inference
+and evaluation build networks by `build_network`, or from a file by
+`digit.model.checkpoints.load_network`.
+
+Parameters have the original's names (without their prefix `pose_reg.`), so that its
+checkpoints load: `hand_segm` is the part head, `conv_segm_feat` the part features,
+`merge_layer` the U-Net.
 """
 
 import copy
 import itertools
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -18,32 +30,55 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from digit.model.backbones import BACKBONES, Pyramid, hrnet_w32
+from digit.model.backbones import build_backbone
 from digit.model.layers import PartHead, UNet, mlp, soft_argmax
 from digit.skeleton import HEATMAP_CELLS, N_JOINTS, N_LABELS
+
+MAX_IMAGE_SIZE = 2048  # px; a larger one is taken for a mistake
 
 PartSource = Literal["predicted", "none", "true"]
 
 
 class Prediction(NamedTuple):
-    """What the network says of b images of s×s pixels; h = s/2, c = s/4."""
+    """What the network returns for b images of s × s pixels; h = s/2, c = s/4.
 
-    joints_25d: Float[
-        Tensor, "b 42 3"
-    ]  # x, y, z in units of a 64-cell heat map, whatever s
-    relative_root_depth: Float[Tensor, "b"]  # left wrist − right wrist, the same unit
-    hand_type_logits: Float[Tensor, "b 2"]  # right, left
+    Attributes:
+        joints_25d: x, y and depth relative to the own wrist of each joint, in units of
+            a 64-cell heatmap whatever s is (`digit.geometry.from_25d` gives mm).
+        relative_root_depth: Depth of the left wrist minus that of the right, in the
+            same unit.
+        hand_type_logits: Right hand seen, left hand seen.
+        part_logits: Background, 16 parts of the right hand, 16 of the left.
+        heatmaps: Logits; their softmax is the distribution of a joint over the cells.
+    """
+
+    joints_25d: Float[Tensor, "b 42 3"]
+    relative_root_depth: Float[Tensor, "b"]
+    hand_type_logits: Float[Tensor, "b 2"]
     part_logits: Float[Tensor, "b 33 h h"]
-    heatmaps: Float[Tensor, "b 42 c c"]  # logits: their softmax is where the joint is
+    heatmaps: Float[Tensor, "b 42 c c"]
 
 
 class Digit(nn.Module):
-    """Pictures in [0, 1] → `Prediction`, by widths given as plain numbers.
+    """The network of the paper (section 3, figure 2), with its widths as arguments.
 
-    `part_widths` are the two inner widths of the part head, `part_features` those of the layers
-    that bring its logits to the heat maps' size; `head` the six convolutions before root depth and
-    hand type. `parts` chooses what the part features see: predicted logits (DIGIT), true labels
-    given to `forward`, or nothing, with no part head at all (both for the ablation).
+    Args:
+        backbone: One of `digit.model.backbones.BACKBONES`.
+        image_size: Side s of the images in pixels, a multiple of 32.
+        features: Channels of the backbone's features.
+        part_widths: Channels of the part head's two inner convolutions.
+        part_features: Channels of the two convolutions from part logits to part
+            features.
+        unet: Channels of the U-Net at full, 1/2, 1/4 and 1/8 of the feature resolution.
+        head: Channels of the six convolutions before root depth and hand type.
+        parts: What the part features are computed from: "predicted" logits (DIGIT),
+            "true" labels given to `forward`, or "none": no part features and no part
+            head. The last two are variants of the ablation.
+        pretrained: Whether the light backbone starts from ImageNet weights.
+
+    Raises:
+        ValueError: If the backbone is unknown or cannot have that many features, or if
+            the image size is not usable.
     """
 
     def __init__(
@@ -59,11 +94,10 @@ class Digit(nn.Module):
         pretrained: bool = False,
     ):
         super().__init__()
-        if backbone not in BACKBONES:  # never a name that timm would fetch from a hub
-            raise ValueError(
-                f"backbone {backbone!r} is unknown; choose one of {BACKBONES}"
-            )
-        self.image_size, self.parts = image_size, parts
+        check_image_size(image_size)
+        self.image_size = image_size
+        self.parts = parts
+        # What a checkpoint needs to build the same network again.
         self.arguments = {
             "backbone": backbone,
             "image_size": image_size,
@@ -74,95 +108,157 @@ class Digit(nn.Module):
             "head": head,
             "parts": parts,
         }
-        if backbone == "hrnet_w32":
-            assert features == 32, "HRNet-W32's finest branch has 32 channels"
-            self.backbone, detail = hrnet_w32(), 0
-        else:
-            self.backbone = Pyramid(backbone, features, pretrained)
-            detail = self.backbone.detail
-        fused = features
+
+        # 1. Image features.
+        self.backbone, fine_channels = build_backbone(backbone, features, pretrained)
+        fused_channels = features
+
+        # 2. Part segmentation, and features of its probabilities.
         if parts == "predicted":
-            self.hand_segm = PartHead(features + detail, *part_widths)
+            self.hand_segm = PartHead(features + fine_channels, *part_widths)
         if parts != "none":
-            narrow, wide = part_features
-            self.conv_segm_feat = nn.Sequential(
-                nn.Conv2d(N_LABELS, narrow, 3, padding=1),
-                nn.ReLU(True),
-                nn.Conv2d(narrow, wide, 3, padding=1),
-                nn.ReLU(True),
-            )
-            fused += wide
-        self.merge_layer = UNet(fused, unet)
-        self.conv_hm = nn.Conv2d(fused, N_JOINTS, 1)
-        self.conv_depth = nn.Conv2d(fused, N_JOINTS, 1)
-        layers: list[nn.Module] = []
-        for i, (inputs, outputs) in enumerate(zip((fused, *head), head)):
-            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(True)]
-            layers += [nn.MaxPool2d(2)] if i % 2 else []
-        self.conv_head = nn.Sequential(*layers)
+            self.conv_segm_feat = _part_feature_layers(part_features)
+            fused_channels += part_features[-1]
+
+        # 3. Fusion of both: 32 + 512 channels in the paper.
+        self.merge_layer = UNet(fused_channels, unet)
+
+        # 4. 2.5D joints.
+        self.conv_hm = nn.Conv2d(fused_channels, N_JOINTS, kernel_size=1)
+        self.conv_depth = nn.Conv2d(fused_channels, N_JOINTS, kernel_size=1)
+
+        # 5. Relative root depth and hand type.
+        self.conv_head = _head_layers(fused_channels, head)
         self.root_fc = mlp(head[-1], HEATMAP_CELLS)
         self.hand_fc = mlp(head[-1], 2)
+
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """He's start for the convolutions between backbone and outputs.
+        """Initialise everything but the backbone.
 
-        torch's own lets each of them shrink its signal to 0.4: after the six of the head all
-        pictures look alike, and root depth and hand type take long to move. Soft-argmaxes start
-        flat, where they have a gradient.
+        He initialisation for the convolutions: PyTorch's default shrinks the signal to
+        0.4 a layer, so after the six of the head all images look alike, and root depth
+        and hand type take long to learn. The soft-argmaxes start flat, where they have
+        a gradient.
         """
         for name, module in self.named_modules():
-            inner = not name.startswith("backbone") and name != "conv_hm"
-            if isinstance(module, nn.Conv2d) and inner:
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-                nn.init.zeros_(module.bias)
-        nn.init.normal_(self.root_fc[2].weight, std=1e-3)
-        nn.init.constant_(self.conv_depth.bias, HEATMAP_CELLS / 2)  # the wrist's depth
+            if not isinstance(module, nn.Conv2d):
+                continue
+            if name.startswith("backbone") or name == "conv_hm":
+                continue
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+
+        last_linear = self.root_fc[2]
+        nn.init.normal_(last_linear.weight, std=1e-3)
+        # The middle of the depth range is the wrist's own depth.
+        nn.init.constant_(self.conv_depth.bias, HEATMAP_CELLS / 2)
 
     def forward(
         self,
         image: Float[Tensor, "b 3 s s"],
         true_parts: UInt8[Tensor, "b h h"] | None = None,
     ) -> Prediction:
-        """`true_parts`, labels at half the image's size, are read by `parts="true"` networks only,
-        which raise ValueError without.
+        """Predict hands in crops.
 
-        Such a network gives them back as its part logits; one without parts gives zeros.
+        Args:
+            image: RGB in [0, 1], without mean subtraction.
+            true_parts: Part labels at half the image's size. Only a network with
+                `parts="true"` reads them.
+
+        Returns:
+            The prediction. Its part logits are the one-hot true labels where
+            `parts="true"` and zeros where `parts="none"`.
+
+        Raises:
+            ValueError: If the network needs true parts and none are given.
         """
-        features, *detail = self.backbone(image)
+        # 1. Image features, and finer ones from some backbones.
+        features, *fine = self.backbone(image)  # (b, features, c, c), (b, _, h, h)
+
+        # 2. Part logits, fused with the features.
+        part_logits = self._part_logits(features, fine, true_parts)  # (b, 33, h, h)
         fused = features
-        if self.parts == "predicted":
-            part_logits = self.hand_segm(features, *detail)
-        elif self.parts == "true":
-            if true_parts is None:
-                raise ValueError(
-                    "an ablation's bound wants the true parts: take another network"
-                )
-            part_logits = (
-                F.one_hot(true_parts.long(), N_LABELS).movedim(-1, 1).to(image.dtype)
-            )
-        else:
-            b, _, c, _ = features.shape
-            part_logits = features.new_zeros(b, N_LABELS, 2 * c, 2 * c)
         if self.parts != "none":
             part_features = F.max_pool2d(self.conv_segm_feat(part_logits), 2)
-            fused = torch.cat(
-                [features, part_features], 1
-            )  # (b, 544, c, c) in the paper
+            fused = torch.cat([features, part_features], dim=1)  # (b, 544, c, c)
         fused = self.merge_layer(fused)
+
+        # 3. 2.5D joints: one heatmap and one depth map a joint.
         heatmaps = self.conv_hm(fused)
-        pooled = self.conv_head(fused).mean((2, 3))
-        root_probability = self.root_fc(pooled).float().softmax(-1)  # of cells 0…63
+        depth_maps = self.conv_depth(fused)
+        joints_25d = soft_argmax(heatmaps, depth_maps)
+
+        # 4. Relative root depth (1D soft-argmax over cells 0 … 63) and hand type.
+        pooled = self.conv_head(fused).mean((2, 3))  # (b, 512)
+        root_probability = self.root_fc(pooled).float().softmax(-1)
         depth_cells = torch.arange(HEATMAP_CELLS, device=image.device)
+        relative_root_depth = (root_probability * depth_cells).sum(-1)
+        hand_type_logits = self.hand_fc(pooled).float()
+
         return Prediction(
-            joints_25d=soft_argmax(heatmaps, self.conv_depth(fused)),
-            relative_root_depth=(root_probability * depth_cells).sum(-1),
-            hand_type_logits=self.hand_fc(pooled).float(),
+            joints_25d=joints_25d,
+            relative_root_depth=relative_root_depth,
+            hand_type_logits=hand_type_logits,
             part_logits=part_logits,
             heatmaps=heatmaps,
         )
 
+    def _part_logits(
+        self,
+        features: Float[Tensor, "b d c c"],
+        fine: Sequence[Tensor],
+        true_parts: UInt8[Tensor, "b h h"] | None,
+    ) -> Float[Tensor, "b 33 h h"]:
+        """Predicted logits, one-hot true labels, or zeros, by `self.parts`."""
+        if self.parts == "predicted":
+            return self.hand_segm(features, *fine)
+        if self.parts == "none":
+            batch, _, cells, _ = features.shape
+            return features.new_zeros(batch, N_LABELS, 2 * cells, 2 * cells)
+        if true_parts is None:
+            raise ValueError(
+                'this network (parts="true", an upper bound of the ablation) wants the '
+                "true parts of each image; use another network"
+            )
+        one_hot = F.one_hot(true_parts.long(), N_LABELS)
+        return one_hot.movedim(-1, 1).to(features.dtype)
 
+
+def check_image_size(image_size: object) -> None:
+    """Raise ValueError unless this is a side of images that a network can have."""
+    is_whole = isinstance(image_size, int) and not isinstance(image_size, bool)
+    if not is_whole or image_size % 32 or not 32 <= image_size <= MAX_IMAGE_SIZE:
+        wanted = f"a multiple of 32 from 32 to {MAX_IMAGE_SIZE}"
+        raise ValueError(f"image_size={image_size!r:.50}: must be {wanted}")
+
+
+def _part_feature_layers(widths: tuple[int, int]) -> nn.Sequential:
+    """Convolutions from part logits to part features, 33 → 64 → 512 in the paper."""
+    narrow, wide = widths
+    return nn.Sequential(
+        nn.Conv2d(N_LABELS, narrow, kernel_size=3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(narrow, wide, kernel_size=3, padding=1),
+        nn.ReLU(inplace=True),
+    )
+
+
+def _head_layers(inputs: int, widths: tuple[int, ...]) -> nn.Sequential:
+    """Convolutions before root depth and hand type, a max-pool after every second."""
+    layers: list[nn.Module] = []
+    for i, outputs in enumerate(widths):
+        layers.append(nn.Conv2d(inputs, outputs, kernel_size=3, padding=1))
+        layers.append(nn.ReLU(inplace=True))
+        if i % 2 == 1:
+            layers.append(nn.MaxPool2d(2))
+        inputs = outputs
+    return nn.Sequential(*layers)
+
+
+# `full` has the paper's widths. `quick` is for minutes on a CPU, `small` ships trained;
+# their widths were chosen by speed on a CPU, not tuned.
 NETWORKS: dict[str, dict] = {
     "full": {
         "backbone": "hrnet_w32",
@@ -200,29 +296,39 @@ def build_network(
     pretrained: bool = True,
     **changes: object,
 ) -> Digit:
-    """A network of `NETWORKS`, some of its widths changed if asked.
+    """Build a network by name, untrained.
 
-    `pretrained` gives the light backbone its ImageNet weights; HRNet's, the user's own file, go in
-    by `inference.load_state`. Raises ValueError for a name that is not there.
+    Args:
+        name: One of `NETWORKS`.
+        parts: What the part features are computed from, see `Digit`.
+        pretrained: Whether the light backbone starts from ImageNet weights. HRNet's are
+            a file of the user's, loaded by `digit.model.checkpoints.load_state`.
+        changes: Arguments of `Digit` to replace, such as `image_size`.
+
+    Raises:
+        ValueError: If the name is unknown.
     """
     if name not in NETWORKS:
-        raise ValueError(
-            f"network {name!r} is unknown; choose one of {', '.join(NETWORKS)}"
-        )
-    arguments = NETWORKS[name] | changes
-    light = arguments["backbone"] != "hrnet_w32"
-    return Digit(**arguments, parts=parts, pretrained=pretrained and light)
+        known = ", ".join(NETWORKS)
+        raise ValueError(f"network {name!r} is unknown; choose one of {known}")
+    arguments = {**NETWORKS[name], **changes}
+    is_light = arguments["backbone"] != "hrnet_w32"
+    return Digit(**arguments, parts=parts, pretrained=pretrained and is_light)
 
 
 def optimized_for_inference(network: Digit) -> Digit:
-    """A copy with the same predictions, faster: batch norms folded, channels last in memory."""
+    """A faster copy with the same predictions.
+
+    Batch norms are folded into the convolutions before them, and the weights are stored
+    channels last.
+    """
     network = copy.deepcopy(network).eval()
     for module in list(network.modules()):
         children = list(module.named_children())
-        for (before, conv), (name, norm) in itertools.pairwise(children):
+        for (conv_name, conv), (norm_name, norm) in itertools.pairwise(children):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                setattr(module, before, fuse_conv_bn_eval(conv, norm))
-                setattr(
-                    module, name, getattr(norm, "act", nn.Identity())
-                )  # timm's norm + act
+                setattr(module, conv_name, fuse_conv_bn_eval(conv, norm))
+                # timm's batch norms contain the activation that follows them.
+                activation = getattr(norm, "act", nn.Identity())
+                setattr(module, norm_name, activation)
     return network.to(memory_format=torch.channels_last)

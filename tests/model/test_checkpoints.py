@@ -1,4 +1,4 @@
-"""Checkpoints of all makes load; broken and hostile ones are refused and run nothing."""
+"""Supported checkpoints load; damaged and hostile ones are refused and run nothing."""
 
 import argparse
 import io
@@ -24,7 +24,7 @@ def original(reference) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def tiny():
-    """The quick network with the least widths: a checkpoint of little weight."""
+    """The quick network with the least widths, for small checkpoints."""
     widths = {
         "features": 8,
         "part_widths": (4, 4),
@@ -43,7 +43,7 @@ def joints(network) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("prefix", ["", "model.", "module.model."])
-def test_the_originals_state_dict_loads_whatever_its_prefix(original, prefix):
+def test_original_state_dict_loads_with_any_prefix(original, prefix):
     network = load_network({prefix + key: value for key, value in original.items()})
     assert not network.training and network.image_size == 256
     ours = {f"pose_reg.{key}": value for key, value in network.state_dict().items()}
@@ -52,9 +52,7 @@ def test_the_originals_state_dict_loads_whatever_its_prefix(original, prefix):
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_a_lightning_checkpoint_loads_with_its_hyper_parameters(
-    original, tmp_path, zipped
-):
+def test_lightning_checkpoint_loads(original, tmp_path, zipped):
     from pytorch_lightning.callbacks import ModelCheckpoint
     from pytorch_lightning.utilities.parsing import AttributeDict
 
@@ -75,7 +73,7 @@ def test_a_lightning_checkpoint_loads_with_its_hyper_parameters(
     assert network(reference_input()[:1]).joints_25d.shape == (1, 42, 3)
 
 
-def test_the_official_hrnet_file_fills_the_backbone_alone(original):
+def test_official_hrnet_file_fills_the_backbone(original):
     import timm
 
     state = timm.create_model(
@@ -93,7 +91,7 @@ def test_the_official_hrnet_file_fills_the_backbone_alone(original):
         load_network(cut)
 
 
-def test_our_own_comes_back_whatever_its_build(tiny, tmp_path):
+def test_own_checkpoint_loads(tiny, tmp_path):
     save_checkpoint(tmp_path / "own.ckpt", tiny, step=3, settings={"seed": 1}, best={})
     network = load_network(tmp_path / "own.ckpt")
     assert network.arguments == tiny.arguments and not network.training
@@ -121,7 +119,7 @@ def test_half_precision_weights_load_as_float32(tiny):
     assert network.conv_hm.weight.dtype == torch.float32
 
 
-def test_a_failed_save_leaves_the_old_checkpoint(tiny, tmp_path):
+def test_failed_save_leaves_the_old_checkpoint(tiny, tmp_path):
     path = tmp_path / "last.ckpt"
     save_checkpoint(path, tiny, step=1)
     before = path.read_bytes()
@@ -171,6 +169,50 @@ def test_faults_are_named(tiny, tmp_path):
     with pytest.raises(ValueError, match="the state dict"):
         load_state(tiny, state | {"conv_hm.bias": torch.zeros(5)})
     assert torch.equal(joints(tiny), before)  # all or nothing
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.full((42,), float("nan")), "NaN or infinity"),
+        (torch.zeros(42, dtype=torch.complex64), "complex"),
+        (torch.zeros(42).to_sparse(), "sparse"),
+    ],
+)
+def test_unusable_numbers_are_refused(value, message, tiny):
+    state = {**tiny.state_dict(), "conv_hm.bias": value}
+    with pytest.raises(ValueError, match=rf"conv_hm\.bias.*{message}"):
+        load_network({"state_dict": state, "network": tiny.arguments})
+
+
+@pytest.mark.parametrize("size", [0, -128, 10**9, "text", None])
+def test_unusable_image_size_is_refused(size, tiny):
+    arguments = {**tiny.arguments, "image_size": size}
+    with pytest.raises(ValueError, match=r"cannot be built.*image_size"):
+        load_network({"state_dict": tiny.state_dict(), "network": arguments})
+
+
+@pytest.mark.parametrize("damage", ["flipped", "zeroed"])
+def test_damaged_tensors_are_noticed(damage, tiny, tmp_path):
+    """The weights would load: only the checksums in the file tell."""
+    path = tmp_path / "damaged.ckpt"
+    save_checkpoint(path, tiny)
+    content = bytearray(path.read_bytes())
+    middle = slice(len(content) // 2, len(content) // 2 + 2048)
+    if damage == "zeroed":
+        content[middle] = bytes(2048)
+    else:
+        content[middle] = bytes(255 - byte for byte in content[middle])
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"damaged\.ckpt: .*(checksum|zip|header)"):
+        load_network(path)
+
+
+def test_shipped_weights_load():
+    from digit.paths import SHIPPED_WEIGHTS
+
+    network = load_network(SHIPPED_WEIGHTS)
+    assert network.parts == "predicted" and not network.training
 
 
 class Evil:
@@ -285,7 +327,7 @@ def scripted() -> bytes:
 
 
 @pytest.mark.parametrize("name", hostile(Path("x")))
-def test_hostile_and_broken_checkpoints_are_refused_and_nothing_runs(tmp_path, name):
+def test_hostile_checkpoint_is_refused(tmp_path, name):
     mark, path = tmp_path / "evil", tmp_path / "bad.ckpt"
     path.write_bytes(hostile(mark)[name])
     with pytest.raises(ValueError, match=r"bad\.ckpt: ") as refusal:
@@ -295,8 +337,8 @@ def test_hostile_and_broken_checkpoints_are_refused_and_nothing_runs(tmp_path, n
     assert "`False`" not in str(refusal.value)  # torch's advice to turn the guard off
 
 
-def test_the_hostile_checkpoints_would_run_elsewhere(tmp_path):
-    """What the refusals are worth."""
+def test_hostile_checkpoint_would_run_elsewhere(tmp_path):
+    """The test above means something: torch alone runs the code in such a file."""
     path, mark = tmp_path / "bad.ckpt", tmp_path / "evil"
     path.write_bytes(hostile(mark)["beside good weights"])
     torch.load(path, weights_only=False)

