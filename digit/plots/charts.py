@@ -14,11 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from digit import skeleton as sk
-from digit.plots.hands import SIDE_LOOKS
+from digit.plots.hands import SIDE_LOOKS, show_image
 from digit.plots.style import (
     INK,
     LINE_COLORS,
     LINE_DASHES,
+    RGB,
     STYLE,
     Picture,
     Values,
@@ -276,4 +277,44 @@ def error_against(
             interval = INTERVAL_95 * groups["y"].sem()
             axes.errorbar(mean["x"], mean["y"], interval, fmt="o-", color=INK)
             axes.set(xlabel=xlabel, ylabel=ylabel, ylim=(0, None))
+    return figure
+
+
+def pixel_probabilities(
+    image: RGB, mark_px: tuple[float, float], probability: pd.Series
+) -> Figure:
+    """One pixel of an image, and how probable each label is there.
+
+    Args:
+        image: The crop, RGB.
+        mark_px: Column and row of the pixel.
+        probability: Of some labels, by name (`skeleton.LABELS`), the likeliest first.
+
+    Returns:
+        The image with the pixel marked, beside a bar per label in the colour of its finger;
+        bars of the left hand are hatched.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(8.2, 3.2))
+        left, right = figure.subplots(1, 2, width_ratios=(1, 1.5))
+        show_image(left, image)
+        left.plot(*mark_px, marker="o", markersize=13, color="white", fillstyle="none")
+        left.plot(*mark_px, marker="+", markersize=9, color="white")
+
+        names = list(probability.index)
+        for row, (name, value) in enumerate(probability.items()):
+            side = int(name.startswith("l_"))
+            part = sk.PARTS.index(name[2:]) if name != "background" else None
+            finger = 5 if part is None else int(sk.PART_FINGER[part])
+            right.barh(
+                row,
+                value,
+                color=finger_color(finger, side),
+                hatch="////" * side,
+                edgecolor="#555555",
+            )
+        right.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+        right.invert_yaxis()
+        right.set(xlabel="probability at this pixel", xlim=(0, 1))
+        right.grid(axis="y", visible=False)
     return figure

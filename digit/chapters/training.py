@@ -1,0 +1,92 @@
+"""Chapter "Training": what a run sees, its curves, and whether it beats the mean pose."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from digit.chapters.common import expected_and_measured
+from digit.evaluation.error_table import error_table
+from digit.evaluation.mean_pose import mean_pose_predictions
+from digit.evaluation.protocol import protocol
+from digit.plots import charts, overlays
+from digit.plots import hands as hand_plots
+from digit.skeleton import HEATMAP_CELLS
+from digit.training import runs
+from digit.training.data import HandData
+from digit.training.settings import HEADLINE, PRESETS, Settings
+
+LOSS_TERMS = ("parts", "joints", "relative_root_depth", "hand_type", "bones")
+ERROR_NAMES = ("mpjpe_sh", "mpjpe_ih", "mrrpe")
+
+
+def against_the_paper(settings: Settings) -> pd.DataFrame:
+    """The settings in which a run differs from the paper's recipe."""
+    paper = vars(PRESETS["paper"])
+    rows = {
+        name: (value, paper[name])
+        for name, value in vars(settings).items()
+        if value != paper[name]
+    }
+    return pd.DataFrame(rows, index=["this run", "paper"]).T.astype(str)
+
+
+def show_augmented(data: HandData, n: int = 8) -> Figure:
+    """Training crops as the network sees them, with their joints and part masks."""
+    frames = data.train_frames
+    rows = np.linspace(0, len(frames) - 1, n).round().astype(int)
+    # A different epoch for each, since the augmentation depends on it.
+    positions = [epoch * len(frames) + row for epoch, row in enumerate(rows)]
+    batch = frames.batch(positions)
+    pictures = batch.image.permute(0, 2, 3, 1).contiguous().numpy()
+    masks = batch.parts.repeat_interleave(2, 1).repeat_interleave(2, 2).numpy()
+    joints_px = batch.joints_25d[..., :2].numpy() * pictures.shape[1] / HEATMAP_CELLS
+    joints_px = hand_plots.masked(joints_px, batch.joint_valid.bool().numpy())
+    painted = [
+        overlays.paint_parts(picture, mask, 0.5)
+        for picture, mask in zip(pictures, masks, strict=True)
+    ]
+    return hand_plots.contact_sheet(painted, columns=4, joints_px=joints_px)
+
+
+def show_curves(run_dir: Path) -> Figure:
+    """The weighted loss terms, and the validation errors."""
+    curves = runs.curves(run_dir)
+    losses = {term: curves[term] for term in LOSS_TERMS if term in curves}
+    errors = {
+        name: curves[f"val_{name}"] for name in ERROR_NAMES if f"val_{name}" in curves
+    }
+    return charts.learning_curves(
+        {"loss, weighted": losses, "error on val (mm)": errors}
+    )
+
+
+def mean_pose_result(data: HandData) -> dict:
+    """The protocol's metrics of the mean training pose on the validation frames."""
+    predictions = mean_pose_predictions(data.train_frames.index, data.val_index)
+    return protocol(error_table(data.val_index, predictions), intervals=False)
+
+
+def compare_results(results: dict[str, dict]) -> pd.DataFrame:
+    """The headline metrics of several results, a row each."""
+    rows = {
+        name: {metric: result.get(metric) for metric in HEADLINE}
+        for name, result in results.items()
+    }
+    return pd.DataFrame(rows).T.astype(float).round(3)
+
+
+def checks(run_dir: Path, result: dict, baseline: dict) -> pd.DataFrame:
+    """Expected and measured: the loss fell, the mean pose is beaten, the weights are saved."""
+    loss = runs.curves(run_dir)["loss"].dropna()
+    fell_to = loss.iloc[-3:].mean() / loss.iloc[0]
+    ratio = result["mpjpe_all"] / baseline["mpjpe_all"]
+    saved = (run_dir / "checkpoints/best.ckpt").exists()
+    return expected_and_measured(
+        [
+            ("loss at the end over the start", "< 1", f"{fell_to:.2f}", fell_to < 1),
+            ("MPJPE over the mean pose's", "< 1", f"{ratio:.2f}", ratio < 1),
+            ("best checkpoint on disk", "yes", "yes" if saved else "no", saved),
+        ]
+    )
