@@ -10,23 +10,10 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from digit.geometry import axis_angle_to_matrix
+from digit.hands.joint_angles import LIMITS
 from digit.hands.model import HandModel
 from digit.paths import HAND_LOOK_FILE
 
-# Degrees; after Kapandji's Physiology of the Joints, shifted by the rest pose's own spread.
-_FANS = {"index": (-18, 22), "middle": (-15, 18), "pinky": (-18, 30), "ring": (-12, 22)}
-LIMITS = np.radians(
-    [
-        [flexion, (fan if k == 0 else (0, 0)), (0, 0)]
-        for fan in _FANS.values()
-        for k, flexion in enumerate(((-20, 90), (-4, 108), (-6, 72)))
-    ]
-    + [
-        [(-24, 40), (-26, 28), (-20, 32)],
-        [(-12, 58), (0, 0), (0, 0)],
-        [(-20, 78), (0, 0), (0, 0)],
-    ]
-).astype(np.float32)  # (15, 3, 2) low, high
 # Columns: where fingers, back and little finger's side of the right and left rest hand point.
 _REST = np.array(
     [[[-1, 0, 0], [0, 1, 0], [0, 0, -1]], [[1, 0, 0], [0, 1, 0], [0, 0, -1]]], float
