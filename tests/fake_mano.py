@@ -12,7 +12,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from digit.hands.model import MANO_FILES, MANO_RIM, MANO_TIPS, load_hand
+from digit.hands.mano_files import MANO_FILES, MANO_RIM, MANO_TIPS
+from digit.hands.model import load_hand
 from digit.skeleton import HAND_JOINTS, MANO_PARENTS
 
 ROOT = np.uint32(4294967295)  # MANO's parent of the wrist

@@ -28,7 +28,8 @@ from digit.data.index import Index, fits_match_type, open_index
 from digit.data.layout import hand_model_name, splits_of
 from digit.files import atomic
 from digit.geometry import world_to_camera
-from digit.hands.model import HandModel, find_mano, load_hand
+from digit.hands.mano_files import find_mano
+from digit.hands.model import HandModel, load_hand
 from digit.hands.rasterizer import draw
 from digit.paths import prepared_dir
 from digit.skeleton import PARTS_PER_HAND, SIDES

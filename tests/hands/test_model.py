@@ -1,5 +1,7 @@
 """The hand model: mesh, skinning against a plain implementation, shapes, MANO's own files."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from digit.hands.model import (
+from digit.hands.mano_files import (
     MANO_REGRESSOR,
     MANO_RIM,
     MANO_TIPS,
-    HandModel,
+    MANO_VERTEX_PARTS,
     find_mano,
-    load_hand,
 )
+from digit.hands.model import HandModel, load_hand
 from digit.paths import HAND_FILE
 from digit.skeleton import (
     HAND_JOINTS,
@@ -93,7 +95,8 @@ def test_weights_and_regressors_are_averages(hand):
 
 def test_rest_pose_and_joints(hand):
     sign = 1 if hand.side == "right" else -1
-    joints = dict(zip(HAND_JOINTS, hand.joints(hand.v_template).numpy() * [sign, 1, 1]))
+    rest = hand.joints(hand.v_template).numpy()
+    joints = dict(zip(HAND_JOINTS, rest * [sign, 1, 1], strict=True))
     np.testing.assert_allclose(joints["wrist"], [0.09, 0, 0], atol=1e-6)
     for finger in ("index", "middle", "ring", "pinky"):
         chain = np.stack(
@@ -123,7 +126,7 @@ def test_fingertips_lie_on_the_skins_tip(hand):
 def test_parts_follow_the_joints(hand):
     assert set(hand.face_part) == set(range(16))
     centre = hand.v_template.numpy()[hand.faces].mean(1)
-    joints = dict(zip(HAND_JOINTS, hand.joints(hand.v_template).numpy()))
+    joints = dict(zip(HAND_JOINTS, hand.joints(hand.v_template).numpy(), strict=True))
     for finger in ("thumb", "index", "middle", "ring", "pinky"):
         for k in (1, 2, 3):
             middle = (joints[f"{finger}{k}"] + joints[f"{finger}{k + 1}"]) / 2
@@ -136,7 +139,7 @@ def test_parts_follow_the_joints(hand):
 def test_skinning_is_manos_formula(hand):
     fits = random_fit(3)
     skinned = hand.skin(*fits).numpy()
-    for i, fit in enumerate(zip(*fits)):
+    for i, fit in enumerate(zip(*fits, strict=True)):
         expected = plain_skinning(hand, *(f.double().numpy() for f in fit))
         np.testing.assert_allclose(skinned[i], expected, atol=2e-6)
 
@@ -150,6 +153,18 @@ def test_any_leading_dimensions(hand):
         hand.skin(pose[0], shape[0], trans[0]), flat[0], atol=1e-6, rtol=0
     )
     torch.testing.assert_close(hand.joints(shaped).flatten(0, 1), hand.joints(flat))
+
+
+def test_stages_do_the_same_as_skin(hand):
+    pose, shape, trans = random_fit(3)
+    posed = hand.with_shape(shape).with_pose(pose, trans)
+    assert torch.equal(posed.skin(), hand.skin(pose, shape, trans))
+    one_shape = hand.with_shape(shape[0]).with_pose(pose, trans)
+    expected = hand.skin(pose, shape[:1].expand(3, 10), trans)
+    torch.testing.assert_close(one_shape.skin(), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        posed.shaped.joints, hand.rest_joints(shape), atol=0, rtol=0
+    )
 
 
 def test_gradients_reach_pose_shape_and_translation(hand):
@@ -189,7 +204,7 @@ def measures(hand: HandModel, shape) -> dict[str, float]:
     vertices = hand.v_template + hand.shapedirs @ torch.tensor(
         shape, dtype=torch.float32
     )
-    joints = dict(zip(HAND_JOINTS, hand.joints(vertices).numpy()))
+    joints = dict(zip(HAND_JOINTS, hand.joints(vertices).numpy(), strict=True))
 
     def length(*chain):
         points = np.stack([joints[name] for name in chain])
@@ -252,7 +267,7 @@ def test_extreme_shapes_stay_hands(hand):
 
 
 def test_bent_knuckles_stay_full(hand):
-    """Linear blending alone loses volume where joints bend; the pose correctives give it back."""
+    """Linear blending loses volume where joints bend; pose correctives restore it."""
     from dataclasses import replace
 
     trimesh = pytest.importorskip("trimesh")
@@ -357,6 +372,26 @@ def test_joints_without_and_with_interhands_regressor(mano_dir, tmp_path):
         load_hand("left", "mano", tmp_path)
 
 
+def test_the_originals_vertex_parts_are_used(mano_dir, tmp_path):
+    write_mano(tmp_path)
+    plain = load_hand("right", "mano", tmp_path)
+    # Every vertex of the thumb's last part is called the ring finger's first.
+    weights = plain.weights.numpy()
+    parts = MANO_JOINT_PART[weights.argmax(1)]
+    parts = np.where(parts == PARTS.index("thumb3"), PARTS.index("ring1"), parts)
+    (tmp_path / MANO_VERTEX_PARTS).write_text(json.dumps(parts.tolist()))
+    for side in SIDES:
+        hand = load_hand(side, "mano", tmp_path)
+        corners = parts[hand.faces]
+        for face_part, corner_part in zip(hand.face_part, corners, strict=True):
+            counts = np.bincount(corner_part, minlength=16)
+            assert counts[face_part] == counts.max()
+        assert PARTS.index("thumb3") not in hand.face_part
+    (tmp_path / MANO_VERTEX_PARTS).write_text("[1, 2, 16]")
+    with pytest.raises(ValueError, match=r"vertex_segments_right_seal.json.*779"):
+        load_hand("right", "mano", tmp_path)
+
+
 def test_text_pickles_load_too(mano_dir, tmp_path):
     write_mano(tmp_path, protocol=0)
     binary, text = (
@@ -393,7 +428,7 @@ def test_a_mano_file_runs_nothing(tmp_path):
 
 def test_mano_is_found_where_users_put_it(mano_dir, tmp_path, monkeypatch):
     monkeypatch.delenv("DIGIT_MANO", raising=False)
-    monkeypatch.setattr("digit.hands.model.ASSETS_DIR", tmp_path / "no data")
+    monkeypatch.setattr("digit.hands.mano_files.ASSETS_DIR", tmp_path / "no data")
     assert find_mano(tmp_path) is None
     with pytest.raises(FileNotFoundError, match=r"MANO_RIGHT\.pkl"):
         load_hand("right", "mano")

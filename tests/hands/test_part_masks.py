@@ -246,7 +246,7 @@ def test_validity_follows_the_fits_and_everything_odd_is_listed(tmp_path, generi
 
 def test_mano_fits_through_to_masks(tmp_path, generic, monkeypatch, capsys):
     monkeypatch.delenv("DIGIT_MANO", raising=False)
-    monkeypatch.setattr("digit.hands.model.ASSETS_DIR", tmp_path / "no data")
+    monkeypatch.setattr("digit.hands.mano_files.ASSETS_DIR", tmp_path / "no data")
     folder = write_mano(tmp_path / "elsewhere")
     hands = tuple(load_hand(side, "mano", folder) for side in ("right", "left"))
     root = make_tree(tmp_path / "tree", hands, name="mano")
