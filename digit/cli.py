@@ -1,89 +1,178 @@
-"""The commands: each a few lines over the module (`digit --help`)."""
+"""The commands: each parses its options, calls the library once, and prints.
+
+`digit` and `python -m digit` come here. The library's errors speak of its arguments;
+`main` puts the options' names in their place.
+"""
 
 import argparse
 import json
 import os
+import re
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from digit.files import write_text
+import digit
+from digit.files import atomic, write_json
+from digit.outputs import STANDARD_OUTPUT, check_outputs
 from digit.paths import SHIPPED_WEIGHTS
 
-UNTAUGHT = {"weight_parts": 0, "weight_part_iou": 0}
-ARMS = {  # of the ablation: what the part features see, all else equal
-    "none": {"parts": "none", **UNTAUGHT},  # there are none: the image's features alone
-    "predicted": {"parts": "predicted"},  # DIGIT
-    "true": {"parts": "true", **UNTAUGHT},  # the truth, in evaluation too: a bound
-    "untaught": {"parts": "predicted", **UNTAUGHT},  # DIGIT's size without a part loss
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# The options that stand for the library's arguments, for error messages.
+OPTIONS = {
+    "dataset_dir": "--root",
+    "root_depth": "--root-depth",
+    "flip_test": "--flip-test",
+    "errors": "--errors",
+    "bbox_xywh": "--bbox",
+    "focal": "--focal",
+    "princpt": "--princpt",
+    "wrist_depth_mm": "--wrist-depth",
+    "variants": "--variants",
+    "seeds": "--seeds",
 }
 
-PRESETS = "quick, small, full or paper; default: quick"
-SETTINGS = {
-    "nargs": "+",
-    "action": "extend",
-    "default": [],
-    "metavar": "KEY=VALUE",
-    "help": "change settings of the preset; digit presets lists them",
-}
-PREDICTIONS = (
-    "any method's: image_id (N), joints_25d (N, 42, 3) in heat-map units of the crop, "
-)
-PREDICTIONS += "relative_root_depth (N), hand_type (N, 2)"
-DEPTH = "of the right wrist, or of the only one, from the camera; with --focal and --princpt"
+FAILED = 1
+CANNOT_START = 2  # what the user can mend
+INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 
-def synth(args) -> None:
-    from digit.synth.dataset import synthesize
+# --- Data ---------------------------------------------------------------------------
 
-    synthesize(
-        args.out, args.frames, args.seed, workers=args.workers, profile=args.profile
+
+def add_synth(commands: "Commands") -> None:
+    """Declare `digit synth`."""
+    command = commands.add(
+        "synth", synth, "make the embedded data set, in InterHand2.6M's layout"
+    )
+    command.add_argument(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="ROOT",
+        help="the data set's folder; made, or finished where it was stopped",
+    )
+    command.add_argument(
+        "--frames", type=int, required=True, help="number of frames over all splits"
+    )
+    command.add_argument(
+        "--seed", type=int, required=True, help="the same seed gives the same bytes"
+    )
+    command.add_argument(
+        "--profile",
+        default="studio",
+        help="studio, wild, or studio+wild for captures of both in turn; "
+        "default: studio",
+    )
+    command.add_argument(
+        "--workers", type=int, default=None, help="processes; default: all cores"
     )
 
 
-def prepare(args) -> None:
-    from digit.hands.part_masks import prepare as prepare_root
+def synth(args: argparse.Namespace) -> None:
+    """Make a synthetic data set."""
+    from digit.synth.dataset import synthesize
 
-    prepare_root(args.root)
+    synthesize(
+        args.out,
+        frames=args.frames,
+        seed=args.seed,
+        profile=args.profile,
+        workers=args.workers,
+    )
 
 
-def check(args) -> None:
+def add_prepare(commands: "Commands") -> None:
+    """Declare `digit prepare`."""
+    command = commands.add(
+        "prepare", prepare, "index, image LMDB, mask LMDB; continues where it stopped"
+    )
+    add_root(command)
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """Prepare a data set for training."""
+    from digit.hands.part_masks import prepare as prepare_data_set
+
+    prepare_data_set(args.root)
+
+
+def add_check(commands: "Commands") -> None:
+    """Declare `digit check`."""
+    command = commands.add("check", check, "health report of a data set")
+    add_root(command)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Look for faults in a data set, its images included."""
     from functools import partial
 
     from digit.data import store
-    from digit.data.health import check as check_root
+    from digit.data.health import check as check_data_set
 
-    found = check_root(args.root, examine=partial(store.verify, reduce=8))
+    found = check_data_set(args.root, examine=partial(store.verify, reduce=8))
     print(found.to_string(index=False))
 
 
-def train(args) -> None:
+# --- Training -----------------------------------------------------------------------
+
+
+def add_train(commands: "Commands") -> None:
+    """Declare `digit train`."""
+    command = commands.add("train", train, "train through notebook 04 into runs/<id>/")
+    add_root(command, required=False)
+    add_settings(command)
+    command.add_argument("--name", default="", help="part of the run's folder name")
+    command.add_argument(
+        "--resume", metavar="RUN", help="continue this run from its last checkpoint"
+    )
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train a new run, or continue one."""
     from digit.training import runs
     from digit.training.data import open_data
     from digit.training.settings import make_settings
 
-    overrides = dict(pair.partition("=")[::2] for pair in args.set)
+    overrides = parse_settings(args.set)
     if args.resume:
         run = runs.find_run(args.resume)
         if overrides:
             runs.change(run, overrides)
+    elif args.root is None:
+        raise ValueError(
+            "digit train: give --root ROOT, or --resume RUN to continue a run"
+        )
     else:
-        if args.root is None:
-            raise ValueError(
-                "digit train: give --root ROOT, or --resume RUN to continue a run"
-            )
         settings = make_settings(args.preset, overrides)
-        open_data(args.root, settings)  # bad data is said before anything starts
+        # Faulty data are named before a run folder is made.
+        open_data(args.root, settings)
         run = runs.create_run(args.root, args.preset, settings, args.name)
     print(f"run {run}")
     print(json.dumps(runs.train(run), indent=1))
 
 
-def fit(args) -> None:
+def add_fit(commands: "Commands") -> None:
+    """Declare `digit fit`."""
+    command = commands.add(
+        "fit",
+        fit,
+        "the training process of a run (started by notebook 04, torchrun or SLURM)",
+    )
+    command.add_argument("run", type=Path, help="the run's folder")
+
+
+def fit(args: argparse.Namespace) -> None:
+    """Be the training process of a run."""
     from digit.training import runs
     from digit.training.distributed import launch_command
 
     _, settings = runs.parameters(args.run)
-    if command := launch_command(args.run, settings):
+    command = launch_command(args.run, settings)
+    if command:
         os.execvp(command[0], command)
     with runs.claimed(args.run):
         from digit.training.loop import fit as fit_run
@@ -91,120 +180,430 @@ def fit(args) -> None:
         fit_run(args.run)
 
 
-def list_runs(_args) -> None:
+def add_runs(commands: "Commands") -> None:
+    """Declare `digit runs`."""
+    commands.add("runs", list_runs, "list the runs: state, epoch, best error, time")
+
+
+def list_runs(_args: argparse.Namespace) -> None:
+    """List the runs."""
     from digit.paths import runs_dir
-    from digit.training.runs import list_runs as table
+    from digit.training.runs import list_runs as table_of_runs
 
-    found = table()
-    none = f"no runs yet in {runs_dir()}: start one with digit train"
-    print(found.to_string(index=False) if len(found) else none)
+    table = table_of_runs()
+    if len(table):
+        print(table.to_string(index=False))
+    else:
+        print(f"no runs yet in {runs_dir()}: start one with digit train")
 
 
-def presets(_args) -> None:
+def add_presets(commands: "Commands") -> None:
+    """Declare `digit presets`."""
+    commands.add(
+        "presets", presets, "the presets, setting by setting, and what each setting is"
+    )
+
+
+def presets(_args: argparse.Namespace) -> None:
+    """Show the settings of all presets."""
     from digit.training.settings import table
 
     print(table().to_string(formatters={"what": "  {:<72}".format}))
 
 
-def ablation(args) -> None:
-    from digit.training.settings import make_settings
-
-    overrides = dict(pair.partition("=")[::2] for pair in args.set)
-    members = {
-        f"{arm}-{seed}": make_settings(
-            args.preset, {**overrides, **ARMS[arm], "seed": seed}
-        )
-        for seed in range(1, args.seeds + 1)
-        for arm in args.arms
-    }
-    from digit.paths import NOTEBOOKS_DIR, runs_dir
-    from digit.training.ablation import sweep
-    from digit.training.papermill import execute_notebook
-
-    found = sweep(args.root, args.preset, members)
-    out = (args.out or runs_dir() / "ablation").resolve()
-    out.mkdir(parents=True, exist_ok=True)
-    values = {
-        "members": {name: str(run) for name, run in found.items()},
-        "out": str(out),
-    }
-    name = "07_ablation.ipynb"
-    execute_notebook(NOTEBOOKS_DIR / name, runs_dir() / "ablation" / name, values)
-    print((out / "ablation.md").read_text())
+def add_ablation(commands: "Commands") -> None:
+    """Declare `digit ablation`."""
+    command = commands.add(
+        "ablation", ablation, "a sweep for notebook 07: what do parts bring? continues"
+    )
+    add_root(command)
+    add_settings(command)
+    command.add_argument(
+        "--seeds", type=int, default=3, help="seeds 1 to N of each variant; default: 3"
+    )
+    command.add_argument(
+        "--variants",
+        "--arms",
+        nargs="+",
+        default=["none", "predicted", "true"],
+        help="what the part features see: none, predicted, true, or untaught for "
+        "DIGIT's size without part supervision; default: the first three",
+    )
+    command.add_argument(
+        "--out", type=Path, help="for ablation.md and .png; default: runs/ablation/"
+    )
 
 
-def evaluate(args) -> None:
+def ablation(args: argparse.Namespace) -> None:
+    """Train the variants of the ablation, and execute notebook 07 on them."""
+    from digit.training.ablation import run_ablation
+
+    report = run_ablation(
+        args.root,
+        preset=args.preset,
+        overrides=parse_settings(args.set),
+        variants=args.variants,
+        seeds=args.seeds,
+        out=args.out,
+    )
+    print(report)
+
+
+# --- Inference ----------------------------------------------------------------------
+
+
+def add_evaluate(commands: "Commands") -> None:
+    """Declare `digit evaluate`."""
+    command = commands.add("evaluate", evaluate, "errors by the paper's protocol")
+    add_root(command)
+    command.add_argument(
+        "--split", required=True, help="train, val, test, or a subset such as minival"
+    )
+    command.add_argument(
+        "--root-depth",
+        choices=("gt", "rootnet"),
+        required=True,
+        help="whose boxes and absolute wrist depths: annotated, or RootNet's",
+    )
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--checkpoint", type=Path, metavar="CKPT", help="a network to predict with"
+    )
+    source.add_argument(
+        "--predictions",
+        type=Path,
+        metavar="FILE.npz",
+        help="any method's: image_id (N), joints_25d (N, 42, 3) in heatmap units of "
+        "the crop, relative_root_depth (N), hand_type (N, 2)",
+    )
+    command.add_argument(
+        "--json", type=Path, metavar="OUT", help="the metrics; - for standard output"
+    )
+    command.add_argument(
+        "--errors", type=Path, metavar="OUT.parquet", help="the table, a row a frame"
+    )
+    add_flip_test(command, note="; not in the paper")
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Evaluate a checkpoint or a file of predictions."""
     from digit.evaluation.protocol import format_report
-    from digit.inference.evaluate import evaluate as evaluate_root
+    from digit.inference.evaluate import evaluate as evaluate_data_set
 
-    _folders(args.json, args.errors)
-    files = args.checkpoint, args.predictions, args.errors
-    result = evaluate_root(
-        args.root, args.split, args.root_depth, *files, args.flip_test
+    check_outputs(
+        {"--json": args.json, "--errors": args.errors},
+        inputs=[args.checkpoint, args.predictions],
     )
-    print(format_report(result))
-    if args.json:
-        write_text(args.json, json.dumps(result, indent=1) + "\n")
-
-
-def predict(args) -> None:
-    from digit.inference.flip_test import FlipTest
-    from digit.inference.predict import predict_file
-    from digit.model.checkpoints import load_network
-
-    _folders(args.json, args.figure)
-    camera = [
-        _numbers(args.focal, 2, "--focal"),
-        _numbers(args.princpt, 2, "--princpt"),
-    ]
-    if len({value is None for value in (*camera, args.wrist_depth)}) > 1:
-        raise ValueError(
-            "--focal, --princpt and --wrist-depth: give all three of them, or none"
+    result = evaluate_data_set(
+        args.root,
+        split=args.split,
+        root_depth=args.root_depth,
+        checkpoint=args.checkpoint,
+        predictions=args.predictions,
+        errors=args.errors,
+        flip_test=args.flip_test,
+    )
+    # Where the metrics themselves go to standard output, the report stands aside.
+    report_to = sys.stderr if is_standard_output(args.json) else sys.stdout
+    if result["n_left_out"]:
+        print(
+            f"{result['n_left_out']} frames are left out, see "
+            f"{args.root}/prepared/exclude",
+            file=report_to,
         )
-    bbox = _numbers(args.bbox, 4, "--bbox")
-    if args.checkpoint.suffix == ".onnx":
-        from digit.model.onnx import OnnxNetwork as load_network
-    network = load_network(args.checkpoint)
-    network = FlipTest(network) if args.flip_test else network
-    result = predict_file(
-        network, args.image, bbox, *camera, args.wrist_depth, args.figure
-    )
-    text = json.dumps(result, indent=1)
+    print(format_report(result), file=report_to)
     if args.json:
-        write_text(args.json, text + "\n")
-    if written := [str(path) for path in (args.json, args.figure) if path]:
-        text = f"{' and '.join(result['hands']) or 'no'} hand → {', '.join(written)}"
-    print(text)
+        write_result(args.json, result)
 
 
-def export(args) -> None:
+def add_predict(commands: "Commands") -> None:
+    """Declare `digit predict`."""
+    command = commands.add("predict", predict, "joints and parts of one image")
+    command.add_argument("image", type=Path, help="a JPEG or PNG file")
+    command.add_argument(
+        "--bbox", required=True, metavar="X,Y,W,H", help="around the hands, px"
+    )
+    command.add_argument(
+        "--checkpoint",
+        type=Path,
+        default=SHIPPED_WEIGHTS,
+        metavar="CKPT",
+        help="a checkpoint or .onnx file; default: the weights that ship",
+    )
+    command.add_argument(
+        "--focal", metavar="FX,FY", help="focal lengths (px), for joints in mm"
+    )
+    command.add_argument(
+        "--princpt", metavar="CX,CY", help="principal point (px), for joints in mm"
+    )
+    command.add_argument(
+        "--wrist-depth",
+        type=float,
+        metavar="MM",
+        help="of the right wrist, or of the only one, from the camera; with --focal "
+        "and --princpt",
+    )
+    add_flip_test(command)
+    command.add_argument(
+        "--json", type=Path, metavar="OUT", help="the result; - for standard output"
+    )
+    command.add_argument(
+        "--figure", type=Path, metavar="OUT.png", help="a drawing of the result"
+    )
+
+
+def predict(args: argparse.Namespace) -> None:
+    """Predict the hands of one image."""
+    from digit.inference.flip_test import FlipTest
+    from digit.inference.networks import load_network
+    from digit.inference.predict import draw_hands, predict_file
+
+    check_outputs(
+        {"--json": args.json, "--figure": args.figure},
+        inputs=[args.image, args.checkpoint],
+    )
+    bbox_xywh = parse_numbers(args.bbox, count=4, option="--bbox")
+    focal = parse_numbers(args.focal, count=2, option="--focal")
+    princpt = parse_numbers(args.princpt, count=2, option="--princpt")
+    network = load_network(args.checkpoint)
+    if args.flip_test:
+        network = FlipTest(network)
+    result, estimate = predict_file(
+        network,
+        args.image,
+        bbox_xywh=bbox_xywh,
+        focal=focal,
+        princpt=princpt,
+        wrist_depth_mm=args.wrist_depth,
+    )
+
+    # The figure first: a result stands for a command that did all it was asked.
+    if args.figure:
+        write_figure(args.figure, draw_hands(estimate))
+    if args.json:
+        write_result(args.json, result)
+    outputs = [path for path in (args.json, args.figure) if path]
+    if not outputs:
+        write_result(STANDARD_OUTPUT, result)
+    elif not any(map(is_standard_output, outputs)):
+        hands = " and ".join(result["hands"]) or "no"
+        print(f"{hands} hand → {', '.join(map(str, outputs))}")
+
+
+def add_export(commands: "Commands") -> None:
+    """Declare `digit export`."""
+    command = commands.add(
+        "export", export, "a checkpoint as ONNX, for digit predict and other programs"
+    )
+    command.add_argument("checkpoint", type=Path, help="a checkpoint of ours")
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="OUT.onnx", help="the ONNX file"
+    )
+
+
+def export(args: argparse.Namespace) -> None:
+    """Export a checkpoint as ONNX."""
     from digit.model.onnx import export as export_checkpoint
 
-    _folders(args.out)
+    check_outputs({"--out": args.out}, inputs=[args.checkpoint])
     difference = export_checkpoint(args.checkpoint, args.out)
     print(f"{args.out}: as torch to within {difference:.1g}")
 
 
-def demo(args) -> None:
+def add_demo(commands: "Commands") -> None:
+    """Declare `digit demo`."""
+    command = commands.add(
+        "demo", demo, "data, masks, training, evaluation and their notebooks in minutes"
+    )
+    command.add_argument(
+        "--frames", type=int, default=3000, help="synthetic frames; default: 3000"
+    )
+    command.add_argument(
+        "--minutes", type=float, default=5.0, help="training time; default: 5"
+    )
+
+
+def demo(args: argparse.Namespace) -> None:
+    """Run the whole workbench on a small synthetic data set."""
     from digit.demo import demo as run_demo
 
     run_demo(args.frames, args.minutes)
 
 
-def _folders(*paths: Path | None) -> None:
-    """Before hours of work: FileNotFoundError where a result could not be written."""
-    for path in paths:
-        if path and not path.parent.is_dir():
-            raise FileNotFoundError(
-                f"{path}: there is no folder {path.parent}; make it first"
-            )
+# --- The command line ---------------------------------------------------------------
 
 
-def _numbers(text: str | None, count: int, option: str) -> list[float] | None:
+class Commands:
+    """The commands of a parser, as the functions above declare them."""
+
+    def __init__(self, top: argparse.ArgumentParser):
+        self._subparsers = top.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        self, name: str, run: Callable[[argparse.Namespace], None], text: str
+    ) -> argparse.ArgumentParser:
+        """Add a command; `run` is called with its parsed options."""
+        command = self._subparsers.add_parser(name, help=text, description=text)
+        command.set_defaults(command=run)
+        return command
+
+
+def add_root(command: argparse.ArgumentParser, required: bool = True) -> None:
+    """Add `--root`, the data set's folder."""
+    command.add_argument(
+        "--root", type=Path, required=required, help="the data set's folder"
+    )
+
+
+def add_settings(command: argparse.ArgumentParser) -> None:
+    """Add `--preset` and `--set`."""
+    command.add_argument(
+        "--preset",
+        default="quick",
+        help="quick, small, full or paper; default: quick",
+    )
+    command.add_argument(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change settings of the preset; digit presets lists them",
+    )
+
+
+def add_flip_test(command: argparse.ArgumentParser, note: str = "") -> None:
+    """Add `--flip-test`."""
+    command.add_argument(
+        "--flip-test",
+        action="store_true",
+        help="predict the mirrored picture as well and take the mean: better, twice "
+        f"the time{note}",
+    )
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser of the command line."""
+    top = argparse.ArgumentParser(
+        prog="digit", description=digit.__doc__.split("\n")[0]
+    )
+    top.add_argument(
+        "--version", action="version", version=f"digit {digit.__version__}"
+    )
+    commands = Commands(top)
+    for declare in (
+        add_synth,
+        add_prepare,
+        add_check,
+        add_train,
+        add_fit,
+        add_ablation,
+        add_presets,
+        add_runs,
+        add_evaluate,
+        add_predict,
+        add_export,
+        add_demo,
+    ):
+        declare(commands)
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: Words of the command line; the process's own by default.
+
+    Returns:
+        The exit status: 0; 2, with one line on standard error, for what the user can
+        mend; 1 for a run that failed; 130 where it was interrupted.
+    """
+    tolerate_any_terminal()
+    words = list(sys.argv[1:] if argv is None else argv)
+    args = parser().parse_args(join_negative_values(words))
+    try:
+        args.command(args)
+    except (ValueError, OSError, KeyError) as error:
+        text = error_text(error)
+        if text is None:
+            raise
+        print(f"digit: {text}", file=sys.stderr)
+        return CANNOT_START
+    except RuntimeError as error:
+        print(f"digit: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt as stop:
+        print(f"digit: {stop or 'interrupted'}", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+def tolerate_any_terminal() -> None:
+    """Print a question mark for a letter that the terminal's encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+
+
+def join_negative_values(words: list[str]) -> list[str]:
+    """Join an option and its value by "=" where the value begins with a minus sign.
+
+    argparse would take "-10,20,300,300" after "--bbox" for another option.
+    """
+    joined: list[str] = []
+    for word in words:
+        follows_option = joined and re.fullmatch(r"--[a-z-]+", joined[-1])
+        if follows_option and re.match(r"-[\d.]", word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def error_text(error: Exception) -> str | None:
+    """An error in one line, in the words of the command line.
+
+    Returns:
+        None for an error of the program's own, whose traceback is wanted.
+    """
+    text = str(error)
+    if text.startswith("Caught "):
+        # Of a process that loads data: its traceback stands before the last line.
+        last_line = text.strip().splitlines()[-1]
+        text = last_line.partition(": ")[2].strip("'\"")
+    elif isinstance(error, KeyError):
+        return None
+    return with_option_names(text, OPTIONS)
+
+
+def with_option_names(text: str, options: Mapping[str, str]) -> str:
+    """Put options in the place of the library's arguments in an error message.
+
+    A name with an underscore is replaced wherever it stands by itself; a plain word only
+    before the first colon, where messages name the argument they are about.
+    """
+    subject, colon, rest = text.partition(":")
+    for argument, option in options.items():
+        # Not within a path or a longer name.
+        name = re.compile(rf"(?<![\w./-]){argument}(?![\w/-]|\.\w)")
+        subject = name.sub(option, subject)
+        if "_" in argument:
+            rest = name.sub(option, rest)
+    return subject + colon + rest
+
+
+def parse_settings(pairs: list[str]) -> dict[str, str]:
+    """The settings of `--set KEY=VALUE …`; a word without "=" has an empty value."""
+    return dict(pair.partition("=")[::2] for pair in pairs)
+
+
+def parse_numbers(text: str | None, count: int, option: str) -> list[float] | None:
+    """Numbers separated by commas; ValueError names the option if they are not."""
     if text is None:
         return None
     try:
-        values = [float(v) for v in text.split(",")]
+        values = [float(word) for word in text.split(",")]
     except ValueError:
         values = []
     if len(values) != count:
@@ -212,137 +611,32 @@ def _numbers(text: str | None, count: int, option: str) -> list[float] | None:
     return values
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    top = argparse.ArgumentParser(
-        prog="digit", description=sys.modules[__package__].__doc__
-    )
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
-
-    def command(name: str, run, text: str) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, help=text, description=text)
-        sub.set_defaults(command=run)
-        return sub
-
-    sub = command(
-        "synth", synth, "make the embedded data set, in InterHand2.6M's layout"
-    )
-    sub.add_argument("--out", type=Path, required=True, metavar="ROOT")
-    sub.add_argument("--frames", type=int, required=True)
-    sub.add_argument("--seed", type=int, required=True)
-    sub.add_argument("--profile", default="studio", help="studio, wild, or studio+wild")
-    sub.add_argument(
-        "--workers", type=int, default=None, help="processes; default: all cores"
-    )
-    sub = command(
-        "prepare", prepare, "index, image LMDB, mask LMDB; continues where it stopped"
-    )
-    sub.add_argument("--root", type=Path, required=True)
-    sub = command("check", check, "health report of a data set")
-    sub.add_argument("--root", type=Path, required=True)
-    sub = command("train", train, "train through notebook 04 into runs/<id>/")
-    sub.add_argument("--root", type=Path)
-    sub.add_argument("--preset", default="quick", help=PRESETS)
-    sub.add_argument("--set", **SETTINGS)
-    sub.add_argument("--name", default="", help="part of the run's folder name")
-    sub.add_argument(
-        "--resume", metavar="RUN", help="continue this run from its last checkpoint"
-    )
-    sub = command(
-        "fit",
-        fit,
-        "the training process of a run (started by notebook 04, torchrun or SLURM)",
-    )
-    sub.add_argument("run", type=Path)
-    sub = command(
-        "ablation", ablation, "a sweep for notebook 07: what do parts bring? continues"
-    )
-    sub.add_argument("--root", type=Path, required=True)
-    sub.add_argument("--preset", default="quick", help=PRESETS)
-    sub.add_argument("--set", **SETTINGS)
-    sub.add_argument("--seeds", type=int, default=3)
-    sub.add_argument(
-        "--arms", nargs="+", default=["none", "predicted", "true"], choices=ARMS
-    )
-    sub.add_argument(
-        "--out", type=Path, help="for ablation.md and .png; default: runs/ablation/"
-    )
-    command(
-        "presets", presets, "the presets, setting by setting, and what each setting is"
-    )
-    command("runs", list_runs, "list the runs: state, epoch, best error, time")
-    sub = command("evaluate", evaluate, "errors by the paper's protocol")
-    sub.add_argument("--root", type=Path, required=True)
-    sub.add_argument("--split", required=True)
-    sub.add_argument("--root-depth", choices=("gt", "rootnet"), required=True)
-    source = sub.add_mutually_exclusive_group(required=True)
-    source.add_argument("--checkpoint", type=Path)
-    source.add_argument(
-        "--predictions", type=Path, metavar="FILE.npz", help=PREDICTIONS
-    )
-    sub.add_argument("--json", type=Path, metavar="OUT")
-    sub.add_argument(
-        "--errors", type=Path, metavar="OUT.parquet", help="the table, a row a frame"
-    )
-    twice = "look twice, once in the mirror, and take the mean: better, twice the time"
-    sub.add_argument(
-        "--flip-test", action="store_true", help=twice + "; not in the paper"
-    )
-    sub = command("predict", predict, "joints and parts of one image")
-    sub.add_argument("image", type=Path)
-    sub.add_argument(
-        "--bbox", required=True, metavar="X,Y,W,H", help="around the hands, px"
-    )
-    sub.add_argument(
-        "--checkpoint", type=Path, default=SHIPPED_WEIGHTS, help="default: what ships"
-    )
-    sub.add_argument(
-        "--focal", metavar="FX,FY", help="focal lengths (px), for joints in mm"
-    )
-    sub.add_argument(
-        "--princpt", metavar="CX,CY", help="principal point (px), for joints in mm"
-    )
-    sub.add_argument("--wrist-depth", type=float, metavar="MM", help=DEPTH)
-    sub.add_argument("--flip-test", action="store_true", help=twice)
-    sub.add_argument("--json", type=Path, metavar="OUT")
-    sub.add_argument("--figure", type=Path, metavar="OUT.png")
-    sub = command(
-        "export", export, "a checkpoint as ONNX, for digit predict and other programs"
-    )
-    sub.add_argument("checkpoint", type=Path)
-    sub.add_argument("--out", type=Path, required=True, metavar="OUT.onnx")
-    sub = command(
-        "demo", demo, "data, masks, training, evaluation and their notebooks in minutes"
-    )
-    sub.add_argument("--frames", type=int, default=3000)
-    sub.add_argument("--minutes", type=float, default=5.0, help="training time")
-    return top
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Run one command. Status 2 and one line for what the user can mend, 1 for a failed run."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    for i, word in enumerate(words[:-1]):  # a box may begin with a minus sign
-        if word == "--bbox":
-            words[i : i + 2] = [f"--bbox={words[i + 1]}"]
-            break
-    args = parser().parse_args(words)
+def is_standard_output(path: Path | None) -> bool:
+    """Whether a result goes where the command prints: "-", /dev/stdout and the like."""
+    if path is None or path == STANDARD_OUTPUT:
+        return path is not None
     try:
-        args.command(args)
-    except (ValueError, OSError, KeyError) as error:
-        text = str(error)
-        if text.startswith(
-            "Caught "
-        ):  # in a loader worker, whose traceback stands before
-            text = text.strip().splitlines()[-1].partition(": ")[2].strip("'\"")
-        elif isinstance(error, KeyError):
-            raise
-        print(f"digit: {text}", file=sys.stderr)
-        return 2
-    except RuntimeError as error:
-        print(f"digit: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as stop:
-        print(f"digit: {stop or 'interrupted'}", file=sys.stderr)
-        return 130
-    return 0
+        return os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):
+        return False
+
+
+def write_result(path: Path, result: Any) -> None:
+    """Write a result as JSON, into a file or to standard output."""
+    if is_standard_output(path):
+        print(json.dumps(result, indent=1, allow_nan=False))
+    else:
+        write_json(path, result)
+
+
+def write_figure(path: Path, figure: "Figure") -> None:
+    """Write a figure in the format of its file's name; PNG to standard output.
+
+    Raises:
+        ValueError: If matplotlib does not know the format.
+    """
+    if is_standard_output(path):
+        figure.savefig(sys.stdout.buffer, format="png")
+        return
+    with atomic(path, "wb") as file:
+        figure.savefig(file, format=path.suffix[1:].lower() or "png")

@@ -1,4 +1,9 @@
-"""Predicting and evaluating whole data sets."""
+"""Predicting and evaluating a whole data set.
+
+`predict_dataset` runs a network over frames of an index, also during training;
+`evaluate` is `digit evaluate`: a checkpoint or a file of predictions → the protocol's
+numbers.
+"""
 
 from pathlib import Path
 
@@ -8,16 +13,19 @@ from jaxtyping import Int
 from tqdm.auto import tqdm
 
 from digit.data.dataset import InterHandDataset, loader
-from digit.data.index import open_index
+from digit.data.index import Index, open_index
 from digit.evaluation.error_table import error_table
-from digit.evaluation.ground_truth import BBOX_OF
-from digit.evaluation.metrics import part_statistics
+from digit.evaluation.ground_truth import BBOX_OF, RootDepth
+from digit.evaluation.metrics import heatmap_entropy, part_statistics
 from digit.evaluation.predictions import Predictions
 from digit.evaluation.protocol import protocol
 from digit.files import atomic
 from digit.inference.flip_test import FlipTest
 from digit.model.checkpoints import load_network
 from digit.model.network import optimized_for_inference
+from digit.outputs import check_outputs
+
+LOADER_PROCESSES = 2  # that decode images while the network runs
 
 
 @torch.inference_mode()
@@ -30,73 +38,170 @@ def predict_dataset(
     device: torch.device | str = "cpu",
     progress: bool = False,
 ) -> Predictions:
-    """What a network says of frames of a data set (all, or these rows), with part statistics."""
-    rows = np.arange(len(dataset)) if rows is None else rows
+    """Run a network over frames of a data set.
+
+    Args:
+        network: It is left in the mode (training or evaluation) that it was in.
+        dataset: Evaluation crops of the network's size.
+        rows: Which frames of it; all by default.
+        batch_size: Frames at a time.
+        workers: Processes that load images.
+        device: Where the network's weights are.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        A prediction a frame, with heatmap entropy and part statistics.
+
+    Raises:
+        ValueError: If an image is broken or has not its annotated size.
+        KeyError: If an image is missing.
+    """
+    if rows is None:
+        rows = np.arange(len(dataset))
+    image_ids = dataset.index["image_id"]
     batches = loader(dataset, batch_size, workers, sampler=rows.tolist())
-    training, image_id = network.training, dataset.index["image_id"]
+
+    was_training = network.training
     network.eval()
     parts = []
     for batch in tqdm(batches, "predicting", disable=not progress, leave=False):
         prediction = network(batch.images().to(device), batch.parts.to(device))
-        labels = prediction.part_logits.argmax(1).cpu()
-        spread = prediction.heatmaps.float().flatten(2).log_softmax(-1)
-        numbers = (
-            prediction.joints_25d,
-            prediction.relative_root_depth,
-            prediction.hand_type_logits.float().sigmoid(),
-            -(spread.exp() * spread).sum(-1),
+        statistics = part_statistics(
+            predicted=prediction.part_logits.argmax(1).cpu(),
+            true=batch.parts.int(),
+            valid=batch.parts_valid,
         )
-        numbers = (values.float().cpu().numpy() for values in numbers)
-        statistics = part_statistics(labels, batch.parts.int(), batch.parts_valid)
-        parts.append(Predictions(image_id[batch.row.numpy()], *numbers, **statistics))
-    network.train(training)
+        found = Predictions(
+            image_id=image_ids[batch.row.numpy()],
+            joints_25d=_as_array(prediction.joints_25d),
+            relative_root_depth=_as_array(prediction.relative_root_depth),
+            hand_type=_as_array(prediction.hand_type_logits.float().sigmoid()),
+            heatmap_entropy=_as_array(heatmap_entropy(prediction.heatmaps)),
+            **statistics,
+        )
+        parts.append(found)
+    network.train(was_training)
     return Predictions.concatenate(parts)
 
 
 def evaluate(
-    root: Path,
+    dataset_dir: Path | str,
     split: str,
-    root_depth: str,
-    checkpoint: Path | None = None,
-    predictions: Path | None = None,
-    errors: Path | None = None,
+    root_depth: RootDepth,
+    checkpoint: Path | str | None = None,
+    predictions: Path | str | None = None,
+    errors: Path | str | None = None,
     flip_test: bool = False,
 ) -> dict:
-    """`metrics.protocol` of a checkpoint or of a file of predictions; `errors`: its table, Parquet.
+    """Evaluate a checkpoint, or any method's predictions, by the paper's protocol.
 
-    `flip_test` has the checkpoint's network look twice, see `FlipTest`.
+    Frames on an exclude list are left out, which the protocol's description then says.
 
-    Beside the table goes `<errors>.npz`, the predictions themselves. Frames on an exclude list are
-    left out. Raises ValueError and FileNotFoundError for what is missing or does not fit.
+    Args:
+        dataset_dir: The data set's folder.
+        split: "train", "val", "test" or a named subset such as "minival".
+        root_depth: Whose wrist depths and boxes: "gt" (annotated) or "rootnet".
+        checkpoint: A network to predict with; or else
+        predictions: an .npz file of predictions (`Predictions.load`).
+        errors: Where to write the error table (Parquet). A checkpoint's predictions go
+            beside it under the same name with `.npz`, for the failure browser.
+        flip_test: Average the network's prediction with that for the mirrored image;
+            not in the paper's protocol.
+
+    Returns:
+        What `digit.evaluation.protocol.protocol` returns, and `n_left_out`, the number
+        of frames on an exclude list.
+
+    Raises:
+        FileNotFoundError: If the data set, a file or an output's folder is missing.
+        ValueError: If not exactly one of checkpoint and predictions is given, something
+            does not fit together, or an output would overwrite an input or a file of a
+            data set.
+
+    Example:
+        >>> result = digit.evaluate("data/demo", "test", "gt", "small.ckpt")
+        >>> result["mpjpe_all"], result["protocol"]
     """
+    # 1. Arguments.
+    if (checkpoint is None) == (predictions is None):
+        raise ValueError("checkpoint and predictions: give one of them")
     if flip_test and checkpoint is None:
         raise ValueError(
-            f"{predictions}: predictions cannot look twice; leave out --flip-test"
+            f"flip_test: {predictions} holds predictions, which cannot be mirrored; "
+            "leave it out, or give a checkpoint"
         )
+    if errors is not None:
+        check_error_files(Path(errors), inputs=[checkpoint, predictions])
+
+    # 2. Data and predictions. What fails at once comes first.
     network = None if checkpoint is None else load_network(checkpoint)
-    index = open_index(root, split)
-    if left_out := len(index) - len(index.usable()):
-        note = f"{left_out} of {len(index)} frames are left out"
-        print(f"{note}, see {index.root}/prepared/exclude")
-        index = index.usable()
+    whole = open_index(dataset_dir, split)
+    index = whole.usable()
+    n_left_out = len(whole) - len(index)
+    if len(index) == 0:
+        raise ValueError(
+            f"{whole.root}: every frame of {split} is left out; see prepared/exclude"
+        )
     if network is None:
         found = Predictions.load(predictions)
     else:
-        frames = InterHandDataset(index, network.image_size, bbox=BBOX_OF[root_depth])
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        network = optimized_for_inference(network).to(device)
-        network = FlipTest(network) if flip_test else network
-        found = predict_dataset(
-            network, frames, workers=2, device=device, progress=True
-        )
+        found = _predict_index(network, index, root_depth, flip_test)
+
+    # 3. The error table and its averages.
     table = error_table(index, found, root_depth)
     if errors is not None:
         with atomic(errors, "wb") as file:
             table.to_parquet(file)
-        found.save(
-            errors.with_suffix(".npz")
-        )  # last: a table is whole where this is there
+        if network is not None:
+            # Written last: where this file is, the table is complete.
+            found.save(companion_of(Path(errors)))
     result = protocol(table)
-    result["protocol"] += "; flip test" if flip_test else ""
-    result["protocol"] += f"; {note}" if left_out else ""
+    result["n_left_out"] = n_left_out
+    if flip_test:
+        result["protocol"] += "; flip test"
+    if n_left_out:
+        result["protocol"] += f"; {n_left_out} of {len(whole)} frames are left out"
     return result
+
+
+def companion_of(errors: Path) -> Path:
+    """Where the predictions go that belong to an error table."""
+    return errors.with_suffix(".npz")
+
+
+def check_error_files(errors: Path, inputs: list[Path | str | None]) -> None:
+    """Check that an error table and its predictions can be written.
+
+    Raises:
+        FileNotFoundError: If its folder is missing.
+        ValueError: If the two would be one file, or either would overwrite an input or
+            a file of a data set.
+    """
+    companion = companion_of(errors)
+    if companion == errors:
+        raise ValueError(
+            f"errors {errors}: predictions go into this name; end it in .parquet"
+        )
+    check_outputs({"errors": errors}, inputs=inputs)
+    checkpoint = inputs[0]
+    if checkpoint is not None:
+        check_outputs({"errors": companion}, inputs=inputs)
+
+
+def _predict_index(
+    network: torch.nn.Module, index: Index, root_depth: RootDepth, flip_test: bool
+) -> Predictions:
+    """Predict every frame of an index, on the GPU where there is one."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    frames = InterHandDataset(index, network.image_size, bbox=BBOX_OF[root_depth])
+    network = optimized_for_inference(network).to(device)
+    if flip_test:
+        network = FlipTest(network)
+    return predict_dataset(
+        network, frames, workers=LOADER_PROCESSES, device=device, progress=True
+    )
+
+
+def _as_array(values: torch.Tensor) -> np.ndarray:
+    """A tensor as a float32 array."""
+    return values.float().cpu().numpy()

@@ -1,4 +1,8 @@
-"""The flip test."""
+"""The flip test: a network's prediction averaged with that for the mirrored picture.
+
+`digit predict --flip-test` and `digit evaluate --flip-test` wrap their network in
+`FlipTest`. It is not part of the paper's protocol.
+"""
 
 import torch
 from jaxtyping import Float, Shaped, UInt8
@@ -8,45 +12,57 @@ from digit.model.network import Prediction
 from digit.skeleton import HEATMAP_CELLS, SWAP_JOINTS, SWAP_LABELS
 
 
-def mirrored(values: Shaped[Tensor, "*b s"]) -> Shaped[Tensor, "*b s"]:
-    """A crop, or labels on it, in the mirror about column s/2: column x → s − x, as training crops
-    are mirrored. Column 0, whose image lies outside, stays."""
-    return torch.cat([values[..., :1], values[..., 1:].flip(-1)], -1)
-
-
 class FlipTest(torch.nn.Module):
-    """A network that looks twice, the second time in the mirror; the mean of what it says.
+    """A network that also predicts the mirrored picture, and averages the two.
 
-    Known as flip test; not in the paper's protocol. It takes twice the time.
+    It is called as the network itself is, and takes twice the time.
     """
 
     def __init__(self, network: torch.nn.Module):
         super().__init__()
-        self.network, self.image_size = network, network.image_size
+        self.network = network
+        self.image_size = network.image_size
 
     def forward(
         self,
         image: Float[Tensor, "b 3 s s"],
         true_parts: UInt8[Tensor, "b h h"] | None = None,
     ) -> Prediction:
-        given = [] if true_parts is None else [true_parts]
-        labels = torch.as_tensor(SWAP_LABELS, device=image.device)
-        swapped = [labels[mirrored(parts).long()] for parts in given]
-        looks = (
-            self.network(image, *given),
-            unmirrored(self.network(mirrored(image), *swapped)),
-        )
-        return Prediction(*((first + second) / 2 for first, second in zip(*looks)))
+        """The mean of both predictions; arguments as the network's own."""
+        if true_parts is None:
+            straight = self.network(image)
+            flipped = self.network(mirrored(image))
+        else:
+            labels = torch.as_tensor(SWAP_LABELS, device=image.device)
+            flipped_parts = labels[mirrored(true_parts).long()]
+            straight = self.network(image, true_parts)
+            flipped = self.network(mirrored(image), flipped_parts)
+        pairs = zip(straight, unmirrored(flipped), strict=True)
+        return Prediction(*((first + second) / 2 for first, second in pairs))
+
+
+def mirrored(values: Shaped[Tensor, "*b s"]) -> Shaped[Tensor, "*b s"]:
+    """Mirror crops, or labels on them, as training crops are mirrored.
+
+    Column x goes to s − x, about the crop's middle s/2. Column 0 would come from outside
+    and stays.
+    """
+    return torch.cat([values[..., :1], values[..., 1:].flip(-1)], -1)
 
 
 def unmirrored(prediction: Prediction) -> Prediction:
-    """What a prediction for a mirrored crop says of the crop itself."""
+    """Turn the prediction for a mirrored crop into one for the crop itself.
+
+    Sides are exchanged in joints, parts and hand type, x in cells goes to 64 − x, and
+    the relative root depth, whose middle cell is 0 mm, changes its sign.
+    """
     joints = prediction.joints_25d[:, SWAP_JOINTS]
     x = HEATMAP_CELLS - joints[..., :1]
+    swap_labels = SWAP_LABELS.astype(int)
     return Prediction(
-        torch.cat([x, joints[..., 1:]], -1),
-        HEATMAP_CELLS - prediction.relative_root_depth,  # the middle cell is depth zero
-        prediction.hand_type_logits.flip(-1),
-        mirrored(prediction.part_logits)[:, SWAP_LABELS.astype(int)],
-        prediction.heatmaps.flip(-1)[:, SWAP_JOINTS],
+        joints_25d=torch.cat([x, joints[..., 1:]], -1),
+        relative_root_depth=HEATMAP_CELLS - prediction.relative_root_depth,
+        hand_type_logits=prediction.hand_type_logits.flip(-1),
+        part_logits=mirrored(prediction.part_logits)[:, swap_labels],
+        heatmaps=prediction.heatmaps.flip(-1)[:, SWAP_JOINTS],
     )

@@ -2,15 +2,79 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import yaml
 
-from digit.paths import runs_dir
+from digit.paths import NOTEBOOKS_DIR, runs_dir
+from digit.training.papermill import execute_notebook
 from digit.training.runs import create_run, fingerprints, progress, state, train
-from digit.training.settings import Settings
+from digit.training.settings import Settings, make_settings
+
+_WITHOUT_PART_SUPERVISION = {"weight_parts": 0, "weight_part_iou": 0}
+# What the part features see, all else equal, as changes of settings.
+VARIANTS = {
+    # No part features: the image's features alone.
+    "none": {"parts": "none", **_WITHOUT_PART_SUPERVISION},
+    # DIGIT.
+    "predicted": {"parts": "predicted"},
+    # The true parts, in evaluation too: a bound.
+    "true": {"parts": "true", **_WITHOUT_PART_SUPERVISION},
+    # DIGIT's size, but without part supervision.
+    "untaught": {"parts": "predicted", **_WITHOUT_PART_SUPERVISION},
+}
+NOTEBOOK = "07_ablation.ipynb"
+
+
+def run_ablation(
+    dataset_dir: Path,
+    preset: str,
+    overrides: Mapping[str, object],
+    variants: Sequence[str],
+    seeds: int,
+    out: Path | None = None,
+) -> str:
+    """Train variants of the network for several seeds, and compare them in notebook 07.
+
+    Args:
+        dataset_dir: The data set's folder.
+        preset: The settings that all variants share.
+        overrides: Changes of them.
+        variants: Names of `VARIANTS`.
+        seeds: How many seeds, from 1 on.
+        out: Where `ablation.md` and `ablation.png` go; by default `runs/ablation/`.
+
+    Returns:
+        The text of `ablation.md`.
+
+    Raises:
+        ValueError: If a variant or a setting is unknown, or there is no seed.
+        RuntimeError: If a training fails; the others are finished first.
+    """
+    unknown = [name for name in variants if name not in VARIANTS]
+    if unknown:
+        known = ", ".join(VARIANTS)
+        raise ValueError(f"variants {unknown[0]}: unknown; choose from {known}")
+    if seeds < 1:
+        raise ValueError(f"seeds {seeds}: give at least 1")
+    members = {}
+    for seed in range(1, seeds + 1):
+        for name in variants:
+            changes = {**overrides, **VARIANTS[name], "seed": seed}
+            members[f"{name}-{seed}"] = make_settings(preset, changes)
+
+    runs = sweep(dataset_dir, preset, members)
+    out = (out or runs_dir() / "ablation").resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    parameters = {
+        "members": {name: str(run) for name, run in runs.items()},
+        "out": str(out),
+    }
+    executed = runs_dir() / "ablation" / NOTEBOOK
+    execute_notebook(NOTEBOOKS_DIR / NOTEBOOK, executed, parameters)
+    return (out / "ablation.md").read_text()
 
 
 def find_member(root: Path, settings: Settings) -> Path | None:

@@ -13,8 +13,8 @@ from jaxtyping import Float, UInt8
 from digit import geometry
 from digit.data.dataset import InterHandDataset
 from digit.data.index import Index
-from digit.evaluation.metrics import ERRORS
 from digit.evaluation.ground_truth import BBOX_OF, RootDepth
+from digit.evaluation.metrics import ERRORS
 from digit.evaluation.predictions import Predictions
 from digit.model.checkpoints import load_network
 from digit.model.network import Digit, optimized_for_inference

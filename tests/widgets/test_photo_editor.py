@@ -166,8 +166,8 @@ def test_the_camera_is_annotated_assumed_or_typed(desk, rgb):
 
 
 SAID = {
-    "no picture": (b"hello", "of no kind that is known"),
-    "empty": (b"", "of no kind that is known"),
+    "no picture": (b"hello", "its kind is unknown"),
+    "empty": (b"", "its kind is unknown"),
     "cut short": (None, "cannot be decoded"),
 }
 
