@@ -1,13 +1,13 @@
-"""A record of the index → crop, augmentation → `Batch`.
+"""Frames of an index as batches: crop, augmentation, targets.
 
-A batch is made at once: the geometry of all its frames in one call, then each picture decoded and
-warped straight into its place. `loader` gives a DataLoader of batches.
+A batch is made at once: the geometry of all its frames in one call, then each picture is
+decoded and warped straight into its place. Training and evaluation read their frames here,
+through `loader` or a DataLoader of their own.
 """
 
 import os
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import cv2
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from digit import geometry
+from digit.data.augmentation import NO_AUGMENTATION, Augmentation, View
 from digit.data.index import Index
 from digit.data.store import image_store, mask_store, read_image, read_mask
 from digit.skeleton import (
@@ -30,32 +31,44 @@ from digit.skeleton import (
 )
 
 BboxSource = Literal["truth", "rootnet"]
+LOOK_STREAM = 1  # tells the generator of a sample's look from that of its geometry
 
 
 class Batch(NamedTuple):
     """Frames as the network and the losses take them; flags and validities are 0 or 1."""
 
     image: UInt8[Tensor, "b 3 s s"]  # RGB, channels last in memory
-    joints_25d: Float32[
-        Tensor, "b 42 3"
-    ]  # heat-map units of the crop; finite where not valid too
+    # Heat-map units of the crop; finite where not valid too.
+    joints_25d: Float32[Tensor, "b 42 3"]
     joint_valid: Float32[Tensor, "b 42"]
-    relative_root_depth: Float32[
-        Tensor, "b"
-    ]  # left wrist − right wrist, heat-map units
+    # Left wrist − right wrist, heat-map units.
+    relative_root_depth: Float32[Tensor, "b"]
     root_valid: Float32[Tensor, "b"]
     hand_type: Float32[Tensor, "b 2"]  # right, left
     hand_type_valid: Float32[Tensor, "b"]
     parts: UInt8[Tensor, "b h h"]  # labels 0…32 at half the crop's size
     parts_valid: Float32[Tensor, "b"]
-    crop_to_image: Float64[
-        Tensor, "b 2 3"
-    ]  # pixel of the crop → pixel of the stored image
+    # Pixel of the crop → pixel of the stored image.
+    crop_to_image: Float64[Tensor, "b 2 3"]
     row: Int64[Tensor, "b"]  # position in the data set's index
+    # How far the joints' depths are to be trusted: 1, or less where they are doubtful.
+    depth_weight: Float32[Tensor, "b"]
 
     def images(self) -> Float32[Tensor, "b 3 s s"]:
         """The pictures as the network takes them, in [0, 1]."""
         return self.image.float() / 255
+
+
+class FrameLabels(NamedTuple):
+    """What the annotations say of b frames, in pixels of their pictures."""
+
+    joints_px: Float64[Tensor, "b 42 2"]
+    depth_mm: Float64[Tensor, "b 42"]  # before the camera
+    annotated: Bool[Tensor, "b 42"]
+    hand_type: Float32[Tensor, "b 2"]  # right, left
+    hand_type_valid: Float32[Tensor, "b"]
+    # Whether the depths of the two hands can be compared.
+    root_depth_known: Bool[Tensor, "b"]
 
 
 class Targets(NamedTuple):
@@ -71,50 +84,51 @@ class Targets(NamedTuple):
     hand_type_valid: Float32[Tensor, "b"]
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """How far training crops vary; the original's by default."""
+def frame_labels(index: Index) -> FrameLabels:
+    """Read the labels of every frame of an index."""
+    joints_cam_mm = torch.tensor(index["joints_cam_mm"], dtype=torch.float64)
+    focal = torch.tensor(index["focal"], dtype=torch.float64)
+    princpt = torch.tensor(index["princpt"], dtype=torch.float64)
+    return FrameLabels(
+        joints_px=geometry.project(joints_cam_mm, focal, princpt),
+        depth_mm=joints_cam_mm[..., 2],
+        annotated=torch.tensor(index["joint_valid"], dtype=torch.bool),
+        hand_type=torch.tensor(HAND_TYPE_FLAGS[index["hand_type"]]),
+        hand_type_valid=torch.tensor(index["hand_type_valid"], dtype=torch.float32),
+        root_depth_known=torch.ones(len(index), dtype=torch.bool),
+    )
 
-    translate: float = 0.15  # uniform, ± of the crop's side
-    scale: float = 0.25  # of the crop's side, normal, clipped at one deviation
-    rotation_deg: float = 45.0  # one deviation of a normal, clipped at `rotation_clip`
-    rotation_probability: float = 0.6
-    rotation_clip: float = 2.0
-    flip: float = 0.5  # probability
-    colour: float = 0.2  # uniform, ± per channel
 
-    def draw(self, keys: Sequence[tuple[int, int, int]]) -> tuple[Tensor, ...]:
-        """Shift (b, 2) and scale (b,) of the side, rotation (rad), mirrored, colour (b, 3).
-
-        A sample's numbers follow from its own key (seed, epoch, index) alone.
-        """
-        draws = [np.random.default_rng(key) for key in keys]
-        uniform = torch.tensor(np.array([rng.random(7) for rng in draws]))
-        normal = torch.tensor(np.array([rng.standard_normal(2) for rng in draws]))
-        angle = (
-            normal[:, 1].clamp(-self.rotation_clip, self.rotation_clip)
-            * self.rotation_deg
-        )
-        return (
-            self.translate * (2 * uniform[:, :2] - 1),
-            1 + self.scale * normal[:, 0].clamp(-1, 1),
-            (angle * (uniform[:, 2] < self.rotation_probability)).deg2rad(),
-            uniform[:, 3] < self.flip,
-            1 + self.colour * (2 * uniform[:, 4:] - 1),
-        )
+def tight_boxes(labels: FrameLabels) -> Float64[Tensor, "b 4"]:
+    """The box of each frame's annotated joints (x, y, width, height); NaN without any."""
+    seen = labels.annotated & labels.joints_px.isfinite().all(-1)
+    none = ~seen.any(-1, keepdim=True)
+    low = torch.where(seen[..., None], labels.joints_px, torch.inf).amin(1)
+    high = torch.where(seen[..., None], labels.joints_px, -torch.inf).amax(1)
+    box = torch.cat([low, high - low], -1)
+    return torch.where(none, torch.nan, box)
 
 
 def crop_boxes(index: Index, bbox: BboxSource = "truth") -> Float64[Tensor, "b 4"]:
-    """The evaluation crop of each frame: the square box ×1.25, or RootNet's box as it stands.
+    """The evaluation crop of each frame.
 
-    NaN where the annotated box is empty; ValueError where RootNet has none.
+    Args:
+        index: b frames.
+        bbox: "truth": the annotated box made square, × 1.25. "rootnet": RootNet's box as
+            it stands.
+
+    Returns:
+        Boxes (x, y, width, height, px); NaN where the annotated box is empty.
+
+    Raises:
+        ValueError: If RootNet's boxes are asked for and a frame has none.
     """
-    boxes = index["bbox_xywh" if bbox == "truth" else "rootnet_bbox_xywh"].astype(
-        np.float64
-    )
+    name = "bbox_xywh" if bbox == "truth" else "rootnet_bbox_xywh"
+    boxes = index[name].astype(np.float64)
     bad = ~(boxes[:, 2:] > 0).all(-1)
     if bbox == "rootnet" and bad.any():
-        frames = f"{bad.sum()} of {len(boxes)} frames (image_id {index['image_id'][bad][0]}, …)"
+        first = index["image_id"][bad][0]
+        frames = f"{bad.sum()} of {len(boxes)} frames (image_id {first}, …)"
         raise ValueError(
             f"{index.root} ({index.split}): {frames} have no box in rootnet_output; "
             "add RootNet's file of this split or take the true boxes and depths"
@@ -124,46 +138,58 @@ def crop_boxes(index: Index, bbox: BboxSource = "truth") -> Float64[Tensor, "b 4
 
 
 def crop_targets(
-    index: Index,
+    labels: FrameLabels,
     bbox_xywh: Float64[Tensor, "b 4"],
     rotation: Float64[Tensor, "b"],
     mirrored: Bool[Tensor, "b"],
     size_px: int,
 ) -> Targets:
-    """The targets of each frame of the index for one given crop each (`geometry.crop_affine`)."""
+    """The targets of each frame in one given crop (`geometry.crop_affine`).
+
+    Args:
+        labels: The labels of b frames.
+        bbox_xywh: The crop's box in each picture, px.
+        rotation: By how much the box is turned, rad.
+        mirrored: Which crops are mirrored: their right hand counts as a left one.
+        size_px: The crop's size.
+
+    Returns:
+        Targets; a joint is valid where it is annotated, its wrist is, it lies in the crop
+        and its relative depth in the range of the heat maps.
+    """
+    # 1. Joints in the crop; those of mirrored frames change sides.
     image_to_crop = geometry.crop_affine(bbox_xywh, size_px, rotation, mirrored)
-    camera = (
-        torch.tensor(index[name], dtype=torch.float64) for name in ("focal", "princpt")
-    )
-    joints_cam = torch.tensor(index["joints_cam_mm"], dtype=torch.float64)
-    joints_px = geometry.apply_affine(
-        image_to_crop, geometry.project(joints_cam, *camera)
-    )
-    annotated = torch.tensor(index["joint_valid"], dtype=torch.bool)
-    hand_type = torch.tensor(HAND_TYPE_FLAGS[index["hand_type"]])
+    joints_px = geometry.apply_affine(image_to_crop, labels.joints_px)
+    own = torch.arange(len(SWAP_JOINTS))
+    order = torch.where(mirrored[:, None], torch.tensor(SWAP_JOINTS), own)
+    joints_px = joints_px.take_along_dim(order[..., None], 1)  # (b, 42, 2)
+    depth_mm = labels.depth_mm.take_along_dim(order, 1)
+    annotated = labels.annotated.take_along_dim(order, 1)
+    swapped = labels.hand_type.flip(-1)
+    hand_type = torch.where(mirrored[:, None], swapped, labels.hand_type)
 
-    flip = torch.where(
-        mirrored[:, None], torch.tensor(SWAP_JOINTS), torch.arange(len(SWAP_JOINTS))
-    )
-    joints_px = joints_px.take_along_dim(flip[..., None], 1)  # (b, 42, 2)
-    depth = joints_cam[..., 2].take_along_dim(flip, 1)
-    annotated = annotated.take_along_dim(flip, 1)
-    hand_type = torch.where(mirrored[:, None], hand_type.flip(-1), hand_type)
+    # 2. Which of them count.
+    joints = geometry.to_25d(joints_px, depth_mm, size_px)
+    inside = ((joints >= 0) & (joints < HEATMAP_CELLS)).all(-1) & (depth_mm > 0)
+    valid = inside & annotated & annotated[:, JOINT_WRIST]
 
-    joints = geometry.to_25d(joints_px, depth, size_px)
-    inside = ((joints >= 0) & (joints < HEATMAP_CELLS)).all(-1) & (depth > 0)
-    root_depth = geometry.depth_to_cells(geometry.relative_root_depth(depth))
+    # 3. The depth from wrist to wrist.
+    root_depth_mm = geometry.relative_root_depth(depth_mm)
+    root_depth = geometry.depth_to_cells(root_depth_mm)
     root_valid = (inside & annotated)[:, WRISTS].all(-1) & hand_type.all(-1)
     root_valid &= (root_depth >= 0) & (root_depth < HEATMAP_CELLS)
+    root_valid &= labels.root_depth_known
+
     return Targets(
-        bbox_xywh,
-        image_to_crop,
-        joints.nan_to_num(0, 0, 0).float(),  # 0 × infinity would spoil a masked loss
-        (inside & annotated & annotated[:, JOINT_WRIST]).float(),
-        root_depth.nan_to_num(0, 0, 0).float(),
-        root_valid.float(),
-        hand_type,
-        torch.tensor(index["hand_type_valid"], dtype=torch.float32),
+        bbox_xywh=bbox_xywh,
+        image_to_crop=image_to_crop,
+        # 0 × infinity would spoil a masked loss.
+        joints_25d=joints.nan_to_num(0, 0, 0).float(),
+        joint_valid=valid.float(),
+        relative_root_depth=root_depth.nan_to_num(0, 0, 0).float(),
+        root_valid=root_valid.float(),
+        hand_type=hand_type,
+        hand_type_valid=labels.hand_type_valid,
     )
 
 
@@ -172,30 +198,50 @@ def evaluation_targets(
 ) -> Targets:
     """The targets of each frame of the index in its evaluation crop."""
     boxes = crop_boxes(index, bbox)
+    still = boxes.new_zeros(len(boxes))
     return crop_targets(
-        index, boxes, boxes.new_zeros(len(boxes)), boxes[:, 0].isnan(), size_px
+        frame_labels(index),
+        bbox_xywh=boxes,
+        rotation=still,
+        mirrored=still.bool(),
+        size_px=size_px,
     )
 
 
 class InterHandDataset(Dataset):
-    """The frames of an index as batches: evaluation crops, or augmented ones for training.
-
-    Raises ValueError where RootNet's boxes are wanted and a frame has none.
-    """
+    """The frames of an index as batches: evaluation crops, or augmented ones for training."""
 
     def __init__(
         self,
         index: Index,
         size_px: int = 256,
-        augmentation: Augmentation | None = None,
+        augmentation: Augmentation | View | None = None,
         seed: int = 0,
         bbox: BboxSource = "truth",
+        depth_weight: float = 1.0,
     ):
-        self.index, self.size_px, self.seed, self.bbox = index, size_px, seed, bbox
-        self.augmentation = augmentation or Augmentation(*[0.0] * 7)
+        """Args:
+        index: The frames.
+        size_px: Size of the crops.
+        augmentation: How crops vary; evaluation crops without.
+        seed: Of the augmentation.
+        bbox: Whose boxes, see `crop_boxes`.
+        depth_weight: How far the depths are to be trusted; below 1 the depth between
+            the wrists does not count at all.
+
+        Raises:
+            ValueError: If RootNet's boxes are asked for and a frame has none.
+        """
+        self.index = index
+        self.size_px = size_px
+        self.augmentation = augmentation or NO_AUGMENTATION
+        self.seed = seed
+        self.bbox = bbox
+        self.depth_weight = depth_weight
         if bbox == "rootnet":
-            crop_boxes(index, bbox)  # said here, not by a worker on its way
-        self._images, self._masks = image_store(index.root), mask_store(index.root)
+            crop_boxes(index, bbox)  # raises here, not in a loader worker later on
+        self._images = image_store(index.root)
+        self._masks = mask_store(index.root)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -204,61 +250,134 @@ class InterHandDataset(Dataset):
         return self.batch([position])
 
     def batch(self, positions: Sequence[int]) -> Batch:
-        """The frames at these positions, each epoch · len(self) + row of the index.
+        """The frames at these positions of the stream, epoch · len(self) + row.
 
-        A sample's augmentation is a function of (seed, epoch, row) only. Raises ValueError for an
-        empty box, a picture that is broken or has not its annotated size, KeyError for no picture.
+        A sample's augmentation is a function of (seed, epoch, row) alone.
+
+        Raises:
+            ValueError: If a box is empty, or a picture broken or not of its annotated size.
+            KeyError: If a picture is missing.
         """
         epochs, rows = np.divmod(np.asarray(positions, np.int64), len(self))
-        index, size = self.index.take(rows), self.size_px
-        keys = [(self.seed, *key) for key in zip(epochs.tolist(), rows.tolist())]
-        shift, scale, rotation, mirrored, colour = self.augmentation.draw(keys)
-        corner, sides = crop_boxes(index, self.bbox).split(2, -1)
+        index = self.index.take(rows)
+        keys = [
+            (self.seed, epoch, row)
+            for epoch, row in zip(epochs.tolist(), rows.tolist(), strict=True)
+        ]
+        pictures = (self.read_picture(index, i) for i in range(len(index)))
+        masks = (self._read_mask(index, i) for i in range(len(index)))
+        labels = frame_labels(index)
+        if self.augmentation.about_tight_box:
+            boxes = geometry.square_bbox(tight_boxes(labels), scale=1.0)
+        else:
+            boxes = crop_boxes(index, self.bbox)
+        return self.crop(labels, boxes, pictures, masks, keys, rows)
+
+    __getitems__ = batch  # a DataLoader asks for all frames of a batch at once
+
+    def crop(self, labels, base_xywh, pictures, masks, keys, rows) -> Batch:
+        """Crop pictures as this data set crops its frames.
+
+        Args:
+            labels: `FrameLabels` of b frames.
+            base_xywh: Boxes (b, 4) that the augmentation's shifts and scales refer to, px.
+            pictures: Iterable of b RGB pictures.
+            masks: Iterable of b part masks, None where a frame has none.
+            keys: What each sample's random numbers follow from.
+            rows: What goes into the batch's `row`.
+
+        Raises:
+            ValueError: If a box is empty.
+        """
+        # 1. Where the crops lie, and what the labels become in them.
+        draw = self.augmentation.draw(keys)
+        corner, sides = base_xywh.split(2, -1)
         if not sides.isfinite().all():
             raise ValueError(
-                f"{index.root} ({index.split}): empty box; take index.usable()"
+                f"{self.index.root} ({self.index.split}): empty box; "
+                "take index.usable()"
             )
-        centre, sides = corner + (0.5 + shift) * sides, sides * scale[:, None]
+        centre = corner + (0.5 + draw.shift) * sides
+        sides = sides * draw.scale[:, None]
         boxes = torch.cat([centre - sides / 2, sides], -1)
-        targets = crop_targets(index, boxes, rotation, mirrored, size)
+        size = self.size_px
+        targets = crop_targets(
+            labels, boxes, rotation=draw.rotation, mirrored=draw.mirrored, size_px=size
+        )
 
-        image = np.empty((len(index), size, size, 3), np.uint8)
-        parts = np.zeros((len(index), size // 2, size // 2), np.uint8)
-        parts_valid = index["parts_valid"] & (self._masks is not None)
-        sizes_px = zip(index["width"].tolist(), index["height"].tolist())
-        for i, (name, size_px) in enumerate(zip(index["file_name"], sizes_px)):
-            key, affine = f"{index.split}/{name}", targets.image_to_crop[i].numpy()
-            picture = read_image(self._images, key)
-            if picture.shape[1::-1] != size_px:
-                sizes = f"{picture.shape[1::-1]} pixels, annotated as {size_px}"
-                raise ValueError(
-                    f"{index.root}: {key} has {sizes}: exclude it (digit check)"
-                )
-            cv2.warpAffine(picture, affine, (size, size), image[i])
-            cv2.transform(image[i], colour[i].diag().numpy(), image[i])
-            if parts_valid[i]:  # every second pixel of the crop
-                mask = read_mask(self._masks, key)
+        # 2. The pictures, and every second pixel of the masks.
+        count = len(keys)
+        image = np.empty((count, size, size, 3), np.uint8)
+        parts = np.zeros((count, size // 2, size // 2), np.uint8)
+        parts_valid = np.zeros(count, np.float32)
+        for i, (picture, mask) in enumerate(zip(pictures, masks, strict=True)):
+            rng = np.random.default_rng((*keys[i], LOOK_STREAM))
+            affine = targets.image_to_crop[i].numpy()
+            border = self.augmentation.border(rng)
+            cv2.warpAffine(
+                picture,
+                affine,
+                (size, size),
+                dst=image[i],
+                borderMode=border.mode,
+                borderValue=border.colour,
+            )
+            cv2.transform(image[i], draw.colour[i].diag().numpy(), image[i])
+            image[i] = self.augmentation.paint(image[i], rng)
+            if mask is not None:
+                parts_valid[i] = 1
                 cv2.warpAffine(
                     mask, affine / 2, parts[i].shape, parts[i], cv2.INTER_NEAREST
                 )
-                parts[i] = SWAP_LABELS[parts[i]] if mirrored[i] else parts[i]
+                if draw.mirrored[i]:
+                    parts[i] = SWAP_LABELS[parts[i]]
+
+        # 3. Depths that cannot be trusted do not tell how far the hands are apart.
+        trusted = float(self.depth_weight == 1)
         return Batch(
-            torch.from_numpy(image).permute(0, 3, 1, 2),
-            *targets[2:],
-            torch.from_numpy(parts),
-            torch.tensor(parts_valid, dtype=torch.float32),
-            geometry.invert_affine(targets.image_to_crop),
-            torch.from_numpy(rows),
+            image=torch.from_numpy(image).permute(0, 3, 1, 2),
+            joints_25d=targets.joints_25d,
+            joint_valid=targets.joint_valid,
+            relative_root_depth=targets.relative_root_depth,
+            root_valid=targets.root_valid * trusted,
+            hand_type=targets.hand_type,
+            hand_type_valid=targets.hand_type_valid,
+            parts=torch.from_numpy(parts),
+            parts_valid=torch.from_numpy(parts_valid),
+            crop_to_image=geometry.invert_affine(targets.image_to_crop),
+            row=torch.from_numpy(np.asarray(rows, np.int64)),
+            depth_weight=torch.full((count,), self.depth_weight),
         )
 
-    __getitems__ = batch  # a DataLoader asks for all frames of a batch at once
+    def read_picture(self, index: Index, i: int) -> UInt8[np.ndarray, "h w 3"]:
+        """The picture of a frame of an index of this data set.
+
+        Raises:
+            ValueError: If it is broken, or not of its annotated size.
+            KeyError: If it is missing.
+        """
+        key = f"{index.split}/{index['file_name'][i]}"
+        picture = read_image(self._images, key)
+        annotated = (int(index["width"][i]), int(index["height"][i]))
+        if picture.shape[1::-1] != annotated:
+            sizes = f"{picture.shape[1::-1]} pixels, annotated as {annotated}"
+            raise ValueError(
+                f"{index.root}: {key} has {sizes}: exclude it (digit check)"
+            )
+        return picture
+
+    def _read_mask(self, index: Index, i: int) -> UInt8[np.ndarray, "h w"] | None:
+        """The part mask of a frame; None where it has none that is valid."""
+        if self._masks is None or not index["parts_valid"][i]:
+            return None
+        return read_mask(self._masks, f"{index.split}/{index['file_name'][i]}")
 
 
 def single_threaded(worker: int) -> None:
     """`worker_init_fn`: the processes are the parallelism, libraries must not add more.
 
-    Signals sent to all are for the main process, which saves a checkpoint while its workers live.
-    SIGTERM may also be its own, to end them as it leaves: they obey after five seconds.
+    Signals sent to all are for the main process, which saves a checkpoint while its workers
+    live. SIGTERM may also be its own, to end them as it leaves: they obey after five seconds.
     """
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -61,7 +61,8 @@ def losses(
 def joint_error(prediction: Prediction, batch: Batch) -> Float[Tensor, ""]:
     """L1 error of the 2.5D joints, mean over batch, joints and coordinates."""
     error = (prediction.joints_25d - batch.joints_25d).abs()
-    return (error * batch.joint_valid[..., None]).mean()
+    weight = batch.joint_valid[..., None] * coordinate_weights(batch)
+    return (error * weight).mean()
 
 
 def root_depth_error(prediction: Prediction, batch: Batch) -> Float[Tensor, ""]:
@@ -107,8 +108,16 @@ def bone_error(prediction: Prediction, batch: Batch) -> Float[Tensor, ""]:
     bone_vector_error = error[:, child] - error[:, parent]  # (b, 40, 3)
     valid = batch.joint_valid
     bone_valid = valid[:, child] * valid[:, parent]
+    weight = bone_valid[..., None] * coordinate_weights(batch)
     # The mean over both hands' 40 bones is half the sum of the two hands' means.
-    return 2 * (bone_vector_error**2 * bone_valid[..., None]).mean()
+    return 2 * (bone_vector_error**2 * weight).mean()
+
+
+def coordinate_weights(batch: Batch) -> Float[Tensor, "b 1 3"]:
+    """Weights of x, y and depth: depth counts less in frames whose depths are doubtful."""
+    depth_weight = batch.depth_weight
+    in_image = torch.ones_like(depth_weight)
+    return torch.stack([in_image, in_image, depth_weight], -1)[:, None]
 
 
 def heatmap_error(

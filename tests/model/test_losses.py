@@ -33,6 +33,7 @@ def make_batch(n: int = 3, h: int = 16, **changes) -> Batch:
         parts_valid=torch.ones(n),
         crop_to_image=torch.zeros(n, 2, 3, dtype=torch.float64),
         row=torch.arange(n),
+        depth_weight=torch.ones(n),
     )
     return batch._replace(**changes)
 
@@ -246,3 +247,21 @@ def test_heatmap_error_is_off_by_default():
     batch, prediction = make_batch(), make_prediction()
     assert "heatmaps" not in losses(prediction, batch)
     assert losses(prediction, batch, PAPER_WEIGHTS | {"heatmaps": 2.0})["heatmaps"] > 0
+
+
+def test_doubtful_depths_count_by_their_weight():
+    """Depth errors of a doubtful frame are scaled; errors in the image count in full."""
+    batch, prediction = make_batch(2), make_prediction(2)
+    doubtful = batch._replace(depth_weight=torch.tensor([0.25, 1.0]))
+    depth_only = batch.joints_25d.clone()
+    depth_only[0, :, 2] += torch.linspace(1, 8, 42)
+    in_image = batch.joints_25d.clone()
+    in_image[0, :, 0] += torch.linspace(1, 8, 42)
+    for name in ("joints", "bones"):
+        only = {name: 1.0}
+        deep = prediction._replace(joints_25d=depth_only)
+        full = losses(deep, batch, only)[name]
+        torch.testing.assert_close(losses(deep, doubtful, only)[name], 0.25 * full)
+        aside = prediction._replace(joints_25d=in_image)
+        full = losses(aside, batch, only)[name]
+        torch.testing.assert_close(losses(aside, doubtful, only)[name], full)
