@@ -12,6 +12,7 @@ from digit.chapters.common import expected_and_measured, spread
 from digit.data import store
 from digit.data.dataset import InterHandDataset, evaluation_targets
 from digit.data.index import Index
+from digit.hands.joint_angles import LIMITS
 from digit.plots import charts, overlays
 from digit.plots import hands as hand_plots
 from digit.skeleton import (
@@ -22,7 +23,7 @@ from digit.skeleton import (
     MANO_JOINTS,
     WRISTS,
 )
-from digit.synth.anatomy import LIMITS, joint_angles
+from digit.synth.anatomy import joint_angles
 
 ANGLE_NAMES = ("bend", "spread", "twist")
 FRAMES_FOR_CHECKS = 20_000

@@ -1,16 +1,21 @@
 """Chapter "Error analysis": the worst frames, and what the bad frames have in common."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from digit.chapters.common import expected_and_measured
 from digit.evaluation.metrics import ERRORS
 from digit.plots import charts
+from digit.plots import hands as hand_plots
 from digit.skeleton import LABELS, SIDES
+from digit.widgets.failure_browser import FailureBrowser
 
 INTERVAL_95 = 1.96  # half the width of a 95 % interval of a mean, in standard errors
 
@@ -244,3 +249,61 @@ def checks(table: pd.DataFrame, apart_mm: float) -> pd.DataFrame:
             ),
         ]
     )
+
+
+def save_worst(browser: FailureBrowser, path: Path) -> str:
+    """Save the worst twentieth of the frames as a page that opens without a kernel.
+
+    Returns:
+        How many frames were saved, and where.
+    """
+    table = browser.table
+    worst = table.query(browser.slices["worst 5 %"])
+    rows = worst.sort_values("mpjpe", ascending=False).index
+    page = browser.export(path, rows)
+    return f"{len(rows)} of {len(table)} frames saved to {page}"
+
+
+def show_frame(browser: FailureBrowser, row: int) -> Figure:
+    """One frame: annotation above, prediction below; joints, parts, and hands in 3D."""
+    frame = browser.table.iloc[row]
+    shot = browser.shot(row)
+    prediction = shot.accounts[0]
+    joints_px = {"annotated": shot.joints_px, "predicted": prediction.joints_px}
+    parts = {"annotated": shot.labels, "predicted": prediction.labels}
+    known_parts = {name: labels for name, labels in parts.items() if labels is not None}
+    title = (
+        f"{frame.seq_name}, camera {frame.camera}: {frame.hand_type}, predicted "
+        f"{frame.predicted_hand_type}; {frame.mpjpe:.0f} mm"
+    )
+    return hand_plots.frame_figure(
+        shot.picture, joints_px, known_parts, _hands_mm(browser, row), title
+    )
+
+
+def show_frame_rotatable(browser: FailureBrowser, row: int) -> go.Figure:
+    """Annotated and predicted hands of one frame, to be turned with the mouse."""
+    scenes = {
+        name: hand_plots.hand_strokes(joints_mm)
+        for name, joints_mm in _hands_mm(browser, row).items()
+    }
+    return hand_plots.space_rotatable(scenes)
+
+
+def _hands_mm(
+    browser: FailureBrowser, row: int
+) -> dict[str, Float[np.ndarray, "42 3"]]:
+    """Annotated and predicted joints in camera axes, each predicted wrist on its true one."""
+    shot = browser.shot(row)
+    return {"annotated": shot.camera_mm, "predicted": shot.accounts[0].aligned_mm}
+
+
+def recomputed_apart_mm(browser: FailureBrowser, rows: Sequence[int]) -> float:
+    """Largest difference between the table's joint errors and those of the pictures, mm."""
+    apart = 0.0
+    for row in rows:
+        joints_mm = _hands_mm(browser, row)
+        error = np.linalg.norm(joints_mm["predicted"] - joints_mm["annotated"], axis=-1)
+        stored = browser.table.iloc[row][ERRORS].to_numpy(float)
+        apart = max(apart, float(np.nanmax(np.abs(error - stored), initial=0)))
+    return apart
