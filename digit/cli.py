@@ -14,23 +14,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import digit
-from digit.files import atomic, write_json
-from digit.outputs import STANDARD_OUTPUT, check_outputs
-from digit.paths import SHIPPED_WEIGHTS
+from digit.files import write_json
+from digit.outputs import check_outputs, is_standard_output
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 # The options that stand for the library's arguments, for error messages.
 OPTIONS = {
     "dataset_dir": "--root",
     "root_depth": "--root-depth",
-    "flip_test": "--flip-test",
     "errors": "--errors",
     "bbox_xywh": "--bbox",
     "focal": "--focal",
     "princpt": "--princpt",
     "wrist_depth_mm": "--wrist-depth",
+    "hand_length_mm": "--hand-length",
+    "smoothing": "--smoothing",
+    "flip_test": "--flip-test",
     "variants": "--variants",
     "seeds": "--seeds",
 }
@@ -318,23 +319,52 @@ def evaluate(args: argparse.Namespace) -> None:
 
 def add_predict(commands: "Commands") -> None:
     """Declare `digit predict`."""
-    command = commands.add("predict", predict, "joints and parts of one image")
-    command.add_argument("image", type=Path, help="a JPEG or PNG file")
+    command = commands.add("predict", predict, "hands of photos, folders and videos")
     command.add_argument(
-        "--bbox", required=True, metavar="X,Y,W,H", help="around the hands, px"
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="photos, folders, patterns such as 'photos/*.jpg', or videos",
+    )
+    command.add_argument(
+        "--bbox", metavar="X,Y,W,H", help="around the hands, px; default: find them"
+    )
+    command.add_argument(
+        "--method",
+        choices=("small", "mediapipe"),
+        default="small",
+        help="small: the network; mediapipe: the landmark model that finds the hands, "
+        "alone; default: small",
     )
     command.add_argument(
         "--checkpoint",
         type=Path,
-        default=SHIPPED_WEIGHTS,
         metavar="CKPT",
         help="a checkpoint or .onnx file; default: the weights that ship",
     )
+    add_flip_test(command)
+    add_camera(command)
     command.add_argument(
-        "--focal", metavar="FX,FY", help="focal lengths (px), for joints in mm"
+        "--smoothing",
+        metavar="CUTOFF,BETA",
+        help="One-Euro filter of videos: its lowest cutoff (Hz) and the cutoff's growth "
+        "with speed",
     )
     command.add_argument(
-        "--princpt", metavar="CX,CY", help="principal point (px), for joints in mm"
+        "--no-smoothing", action="store_true", help="leave every frame as it is"
+    )
+    add_results(command)
+
+
+def add_camera(command: argparse.ArgumentParser) -> None:
+    """Add the options that give `digit predict` its millimetres."""
+    command.add_argument(
+        "--focal",
+        metavar="FX,FY",
+        help="focal lengths (px); default: by EXIF, else by an assumed field of view",
+    )
+    command.add_argument(
+        "--princpt", metavar="CX,CY", help="principal point (px); with --focal"
     )
     command.add_argument(
         "--wrist-depth",
@@ -343,51 +373,84 @@ def add_predict(commands: "Commands") -> None:
         help="of the right wrist, or of the only one, from the camera; with --focal "
         "and --princpt",
     )
-    add_flip_test(command)
     command.add_argument(
-        "--json", type=Path, metavar="OUT", help="the result; - for standard output"
+        "--hand-length",
+        type=float,
+        metavar="MM",
+        help="wrist to the middle finger's tip, stretched, which gives the distance "
+        "where there is no --wrist-depth; default: 180",
+    )
+
+
+def add_results(command: argparse.ArgumentParser) -> None:
+    """Add the outputs of `digit predict`."""
+    command.add_argument(
+        "--json",
+        type=Path,
+        metavar="OUT",
+        help="one object for one photo, else JSON lines, one picture a line; - for "
+        "standard output",
     )
     command.add_argument(
-        "--figure", type=Path, metavar="OUT.png", help="a drawing of the result"
+        "--csv", type=Path, metavar="OUT.csv", help="a row for each hand"
+    )
+    command.add_argument(
+        "--npz",
+        type=Path,
+        metavar="OUT.npz",
+        help="arrays as digit evaluate --predictions reads them, a row for each crop",
+    )
+    command.add_argument(
+        "--figure",
+        type=Path,
+        metavar="OUT",
+        help="OUT.png: a drawing of the hands, a contact sheet for many pictures; "
+        "OUT.mp4: a video with its hands; a folder: a picture for each",
+    )
+    command.add_argument(
+        "--mesh",
+        type=Path,
+        metavar="OUT.glb",
+        help="the hands of one photo as meshes: .glb, .obj or .npz",
     )
 
 
 def predict(args: argparse.Namespace) -> None:
-    """Predict the hands of one image."""
-    from digit.inference.flip_test import FlipTest
-    from digit.inference.networks import load_network
-    from digit.inference.predict import draw_hands, predict_file
+    """Predict the hands of photos, folders and videos."""
+    from digit.inference.command import Outputs, options_of, predict_command
 
-    check_outputs(
-        {"--json": args.json, "--figure": args.figure},
-        inputs=[args.image, args.checkpoint],
+    outputs = Outputs(
+        json=args.json,
+        csv=args.csv,
+        npz=args.npz,
+        figure=args.figure,
+        mesh=args.mesh,
     )
-    bbox_xywh = parse_numbers(args.bbox, count=4, option="--bbox")
-    focal = parse_numbers(args.focal, count=2, option="--focal")
-    princpt = parse_numbers(args.princpt, count=2, option="--princpt")
-    network = load_network(args.checkpoint)
-    if args.flip_test:
-        network = FlipTest(network)
-    result, estimate = predict_file(
-        network,
-        args.image,
-        bbox_xywh=bbox_xywh,
-        focal=focal,
-        princpt=princpt,
+    named = {f"--{name}": path for name, path in outputs.files().items()}
+    check_outputs(named, inputs=[*args.inputs, args.checkpoint])
+    options = options_of(
+        method=args.method,
+        bbox_xywh=parse_numbers(args.bbox, count=4, option="--bbox"),
+        focal=parse_numbers(args.focal, count=2, option="--focal"),
+        princpt=parse_numbers(args.princpt, count=2, option="--princpt"),
         wrist_depth_mm=args.wrist_depth,
+        hand_length_mm=args.hand_length,
+        smoothing=parse_numbers(args.smoothing, count=2, option="--smoothing"),
+        smooth=not args.no_smoothing,
     )
 
-    # The figure first: a result stands for a command that did all it was asked.
-    if args.figure:
-        write_figure(args.figure, draw_hands(estimate))
-    if args.json:
-        write_result(args.json, result)
-    outputs = [path for path in (args.json, args.figure) if path]
-    if not outputs:
-        write_result(STANDARD_OUTPUT, result)
-    elif not any(map(is_standard_output, outputs)):
-        hands = " and ".join(result["hands"]) or "no"
-        print(f"{hands} hand → {', '.join(map(str, outputs))}")
+    def tell(text: str) -> None:
+        """A picture's failure, beside the progress bar."""
+        print(f"digit: {with_option_names(text, OPTIONS)}", file=sys.stderr)
+
+    predict_command(
+        args.inputs,
+        options,
+        outputs,
+        checkpoint=args.checkpoint,
+        flip_test=args.flip_test,
+        tell=tell,
+    )
 
 
 def add_export(commands: "Commands") -> None:
@@ -611,32 +674,9 @@ def parse_numbers(text: str | None, count: int, option: str) -> list[float] | No
     return values
 
 
-def is_standard_output(path: Path | None) -> bool:
-    """Whether a result goes where the command prints: "-", /dev/stdout and the like."""
-    if path is None or path == STANDARD_OUTPUT:
-        return path is not None
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
-    except (OSError, ValueError):
-        return False
-
-
 def write_result(path: Path, result: Any) -> None:
     """Write a result as JSON, into a file or to standard output."""
     if is_standard_output(path):
         print(json.dumps(result, indent=1, allow_nan=False))
     else:
         write_json(path, result)
-
-
-def write_figure(path: Path, figure: "Figure") -> None:
-    """Write a figure in the format of its file's name; PNG to standard output.
-
-    Raises:
-        ValueError: If matplotlib does not know the format.
-    """
-    if is_standard_output(path):
-        figure.savefig(sys.stdout.buffer, format="png")
-        return
-    with atomic(path, "wb") as file:
-        figure.savefig(file, format=path.suffix[1:].lower() or "png")

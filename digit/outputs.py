@@ -4,6 +4,8 @@ The commands, and functions that work for hours before they write, check their o
 here first.
 """
 
+import os
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -68,6 +70,16 @@ def is_of_data_set(path: Path) -> bool:
         if top in DATA_SET_FOLDERS or top.endswith(".lmdb"):
             return True
     return False
+
+
+def is_standard_output(path: Path | None) -> bool:
+    """Whether a result goes where the command prints: "-", /dev/stdout and the like."""
+    if path is None or path == STANDARD_OUTPUT:
+        return path is not None
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):
+        return False
 
 
 def _check_place(argument: str, path: Path) -> None:

@@ -29,6 +29,7 @@ HAND_LOOK_FILE = ASSETS_DIR / "hand" / "generic_look.npz"
 HAND_POSES_FILE = ASSETS_DIR / "hand" / "poses.json"
 WEIGHTS_DIR = ASSETS_DIR / "weights"
 SHIPPED_WEIGHTS = WEIGHTS_DIR / "small.ckpt"
+DETECTOR_DIR = WEIGHTS_DIR / "mediapipe"
 
 
 def workspace_dir() -> Path:
