@@ -157,7 +157,7 @@ def predict_command(
         KeyboardInterrupt: if interrupted; what is done has been written.
     """
     if options.method == "mediapipe" and (checkpoint or flip_test):
-        raise ValueError('the method "mediapipe" goes without checkpoint and flip_test')
+        raise ValueError("--method mediapipe goes without --checkpoint and --flip-test")
 
     # 1. The inputs, before anything is loaded
     sources, failures = expand_inputs(inputs)

@@ -59,7 +59,7 @@ class NetworkEstimate:
 
 def cut_crop(
     image: Picture,
-    bbox_xywh: Sequence[float] | Float[np.ndarray, "4"],
+    bbox_xywh: Sequence[float] | np.ndarray,
     size: int,
 ) -> Crop:
     """The evaluation crop of a box: square, ×1.25, resampled to the network's size.
@@ -155,7 +155,7 @@ def cells_to_depth(cells: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     return geometry.cells_to_depth(torch.from_numpy(cells)).numpy()
 
 
-def check_box(bbox_xywh: Sequence[float], image: Picture) -> None:
+def check_box(bbox_xywh: Sequence[float] | np.ndarray, image: Picture) -> None:
     """Raise ValueError for an image that is no RGB picture, or an impossible box."""
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(
