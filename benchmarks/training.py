@@ -7,7 +7,7 @@ of its own; a sample is the time of four steps, the first four left out; medians
 `chrt -f 1` (as root) lets other work of a shared machine wait for these short turns. Prints a
 Markdown table. The ways:
 
-    workbench   `digit train`: notebook 04 through papermill, log, TensorBoard, progress
+    workbench   `digit train`: notebook 05 through papermill, log, TensorBoard, progress
     lightning   the same network, loss, loader and precision under a bare Trainer, nothing recorded
     plain       eager, contiguous, fp32, no loader workers, an unfused Adam, no Trainer
 """

@@ -123,7 +123,7 @@ def check(args: argparse.Namespace) -> None:
 
 def add_train(commands: "Commands") -> None:
     """Declare `digit train`."""
-    command = commands.add("train", train, "train through notebook 04 into runs/<id>/")
+    command = commands.add("train", train, "train through notebook 05 into runs/<id>/")
     add_root(command, required=False)
     add_settings(command)
     command.add_argument("--name", default="", help="part of the run's folder name")
@@ -161,7 +161,7 @@ def add_fit(commands: "Commands") -> None:
     command = commands.add(
         "fit",
         fit,
-        "the training process of a run (started by notebook 04, torchrun or SLURM)",
+        "the training process of a run (started by notebook 05, torchrun or SLURM)",
     )
     command.add_argument("run", type=Path, help="the run's folder")
 
@@ -215,7 +215,7 @@ def presets(_args: argparse.Namespace) -> None:
 def add_ablation(commands: "Commands") -> None:
     """Declare `digit ablation`."""
     command = commands.add(
-        "ablation", ablation, "a sweep for notebook 07: what do parts bring? continues"
+        "ablation", ablation, "a sweep for notebook 10: what do parts bring? continues"
     )
     add_root(command)
     add_settings(command)
@@ -227,7 +227,7 @@ def add_ablation(commands: "Commands") -> None:
         "--arms",
         nargs="+",
         default=["none", "predicted", "true"],
-        help="what the part features see: none, predicted, true, or untaught for "
+        help="what the part features see: none, predicted, true, or unsupervised for "
         "DIGIT's size without part supervision; default: the first three",
     )
     command.add_argument(
@@ -236,7 +236,7 @@ def add_ablation(commands: "Commands") -> None:
 
 
 def ablation(args: argparse.Namespace) -> None:
-    """Train the variants of the ablation, and execute notebook 07 on them."""
+    """Train the variants of the ablation, and execute notebook 10 on them."""
     from digit.training.ablation import run_ablation
 
     report = run_ablation(

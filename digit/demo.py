@@ -33,9 +33,9 @@ def demo(frames: int, minutes: float) -> None:
     prepare(root)
     notebooks(
         {"root": str(root)},
-        "01_data_inspection",
-        "02_mask_rendering",
-        "03_model_building",
+        "02_data_inspection",
+        "03_mask_rendering",
+        "04_network",
     )
     try:
         run = find_run("-demo-????")
@@ -48,11 +48,11 @@ def demo(frames: int, minutes: float) -> None:
             flush=True,
         )
         train(run)
-    notebooks({"run": str(run)}, "05_evaluation", "06_error_analysis")
-    notebooks({"checkpoint": str(run)}, "08_own_photo")
-    notebooks({}, "09_runs")
+    notebooks({"run": str(run)}, "07_evaluation", "08_error_analysis")
+    notebooks({"real": str(root)}, "01_own_photo")
+    notebooks({}, "06_runs")
     print(
         f"\ntest subjects the network has never seen; {(run / 'report_test.txt').read_text()}"
     )
-    print(f"executed notebooks: {out} and {run / '04_training.ipynb'}")
+    print(f"executed notebooks: {out} and {run / '05_training.ipynb'}")
     print(f"figures of the worst frames, errors, checkpoints: {run}\nnext: make lab")

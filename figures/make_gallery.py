@@ -33,9 +33,9 @@ from digit.training import runs
 HERE = Path(__file__).parent
 LARGEST = 150_000  # bytes of a picture
 VIEWS = {  # notebook → what is put at the top of the page
-    "01_data_inspection": "canvas.digit-space",
-    "06_error_analysis": ".digit",
-    "08_own_photo": "canvas.digit-space",
+    "02_data_inspection": "canvas.digit-space",
+    "08_error_analysis": ".digit",
+    "01_own_photo": "canvas.digit-space",
 }
 
 
@@ -140,7 +140,7 @@ def main() -> None:
         "--run", default="latest", help="with its errors: digit evaluate, or make demo"
     )
     parser.add_argument(
-        "--weights", default="", help="a checkpoint for notebook 08; else the run's"
+        "--weights", default="", help="a checkpoint for notebook 01; else the run's"
     )
     parser.add_argument(
         "--real", type=Path, help="real frames, InterHand2.6M's layout, for 08"
@@ -154,9 +154,9 @@ def main() -> None:
     if args.real:
         keep(real_hands(args.real.resolve(), weights), "gallery_real")
     given = {
-        "01_data_inspection": {"root": str(root), "real": "none"},
-        "06_error_analysis": {"run": str(run), "root": str(root)},
-        "08_own_photo": {"checkpoint": weights, "real": str(root)},
+        "02_data_inspection": {"root": str(root), "real": "none"},
+        "08_error_analysis": {"run": str(run), "root": str(root)},
+        "01_own_photo": {"checkpoint": weights, "real": str(root)},
     }
     photograph(
         {name: v for name, v in given.items() if name[:2] in args.only.split(",")}

@@ -261,7 +261,7 @@ def harden_parts(overfit: Overfit) -> Float[Tensor, "b 42 3"]:
 
 
 def checks(dissection: Dissection, overfit: Overfit) -> pd.DataFrame:
-    """Expected and measured: the paper's size and cost, and that one batch is overfitted."""
+    """Expected and measured: size and cost as in the paper; one batch is overfitted."""
     parameters = sum(p.numel() for p in dissection.network.parameters())
     joints = overfit.history["joints"]
     fell_to = joints.iloc[-1] / joints.iloc[0]

@@ -1,6 +1,6 @@
 """Paired comparison of two error tables: is one method better than the other?
 
-Notebook 09 and the failure browser compare runs with it.
+Notebook 06 and the failure browser compare runs with it.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """The mean-pose baseline: how good a method is that never looks at the picture.
 
-Notebooks 04 and 05 and the protocol's report show it beside the network's numbers.
+Notebooks 05 and 07 and the protocol's report show it beside the network's numbers.
 """
 
 from typing import NamedTuple

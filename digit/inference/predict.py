@@ -1,6 +1,6 @@
 """Predicting the hands of one image in Python.
 
-`predict` is what the photo editor, notebook 08 and Python users call; whole files go
+`predict` is what the photo editor, notebook 01 and Python users call; whole files go
 through `digit.inference.pipeline`.
 """
 

@@ -23,9 +23,9 @@ VARIANTS = {
     # The true parts, in evaluation too: a bound.
     "true": {"parts": "true", **_WITHOUT_PART_SUPERVISION},
     # DIGIT's size, but without part supervision.
-    "untaught": {"parts": "predicted", **_WITHOUT_PART_SUPERVISION},
+    "unsupervised": {"parts": "predicted", **_WITHOUT_PART_SUPERVISION},
 }
-NOTEBOOK = "07_ablation.ipynb"
+NOTEBOOK = "10_ablation.ipynb"
 
 
 def run_ablation(
@@ -36,7 +36,7 @@ def run_ablation(
     seeds: int,
     out: Path | None = None,
 ) -> str:
-    """Train variants of the network for several seeds, and compare them in notebook 07.
+    """Train variants of the network for several seeds, and compare them in notebook 10.
 
     Args:
         dataset_dir: The data set's folder.

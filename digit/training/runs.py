@@ -2,7 +2,7 @@
 
 runs/<date>-<name>-<short id>/
     parameters.yaml   root, settings, preset      environment.json  versions, git state, data set
-    04_training.ipynb the executed notebook       log.txt           what the training printed
+    05_training.ipynb the executed notebook       log.txt           what the training printed
     metrics.csv       step, epoch, seconds, name, value             tensorboard/  the same curves
     progress.json     where it is now             checkpoints/      best.ckpt, last.ckpt
     process           who trains it, see `state`  earlier/          notebooks of earlier sessions
@@ -307,14 +307,14 @@ def wait(
 
 
 def train(run: Path, note: Callable[[], str] = str) -> dict:
-    """Execute notebook 04 for a run, new or interrupted; its progress in the terminal after `note`.
+    """Execute notebook 05 for a run, new or interrupted; its progress in the terminal after `note`.
 
     An interrupt or SIGTERM ends the training with a checkpoint. The notebook and the environment
     of earlier sessions are kept in `earlier/`. Raises ValueError for a run that is being trained,
     or whose data set is not what it was, RuntimeError for a training that did not end well.
     """
     root, settings = parameters(run)
-    executed, record = run / "04_training.ipynb", run / "environment.json"
+    executed, record = run / "05_training.ipynb", run / "environment.json"
     _refuse_running(run)
     now, then = environment(root, settings), json.loads(record.read_text())["data"]
     for split, labels in now["data"].items():

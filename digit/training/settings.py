@@ -45,7 +45,7 @@ class Settings:
 
     network: str = "full"  # a name of digit.model.network.NETWORKS
     weights: str = ""  # checkpoint to start from: original, ImageNet HRNet, or our own
-    parts: str = "predicted"  # predicted | none | true: the ablation of notebook 07
+    parts: str = "predicted"  # predicted | none | true: the ablation of notebook 10
     train_split: str = "train"  # or one of digit.data.layout.SPLITS, as "smalltrain"
     val_split: str = (
         "val"  # evaluated during training; decides which checkpoint is best

@@ -118,7 +118,7 @@ def test_the_ablation_runs_from_one_command(tiny_root, tmp_path, monkeypatch, ca
     assert "2 steps of 4 frames" in text and "| all | 6 |" in text
     assert "*true* against *none*, all: **" in text and "synthetic set; test;" in text
     assert (tmp_path / "ablation.png").stat().st_size > 10_000
-    executed = nbformat.read(tmp_path / "runs/ablation/07_ablation.ipynb", as_version=4)
+    executed = nbformat.read(tmp_path / "runs/ablation/10_ablation.ipynb", as_version=4)
     closing = executed.cells[-1].outputs[-1]["data"]["text/plain"]
     assert [line.split()[-1] for line in closing.splitlines()[-5:-2]] == ["True"] * 3, (
         closing
@@ -127,7 +127,7 @@ def test_the_ablation_runs_from_one_command(tiny_root, tmp_path, monkeypatch, ca
     member = runs.find_run("-predicted-1-????")
     cells = [
         c
-        for c in nbformat.read(member / "04_training.ipynb", 4).cells
+        for c in nbformat.read(member / "05_training.ipynb", 4).cells
         if "outputs" in c
     ]
     printed = [

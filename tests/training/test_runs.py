@@ -1,4 +1,4 @@
-"""Run folders: found, listed, recorded; notebook 04 executed through `digit train`."""
+"""Run folders: found, listed, recorded; notebook 05 executed through `digit train`."""
 
 import json
 import subprocess
@@ -163,7 +163,7 @@ def test_a_run_does_not_go_on_with_other_labels(tiny_root, tmp_path, monkeypatch
 
 def test_the_view_of_runs_leaves_figures_without_a_front_end(tiny_run, tmp_path):
     values = {"names": [str(tiny_run)], "every_s": 0.1}
-    notebook = NOTEBOOKS_DIR / "09_runs.ipynb"
+    notebook = NOTEBOOKS_DIR / "06_runs.ipynb"
     read = nbformat.read(execute_notebook(notebook, tmp_path / "09.ipynb", values), 4)
     outputs = [
         o for cell in read.cells if cell.cell_type == "code" for o in cell.outputs
@@ -200,7 +200,7 @@ def test_a_failed_training_keeps_its_notebook_and_says_how_to_go_on(
     error = capsys.readouterr().err
     assert "loss is not finite" in error and f"digit train --resume {run.name}" in error
     assert not (run / "result.json").exists()
-    cells = nbformat.read(run / "04_training.ipynb", 4).cells
+    cells = nbformat.read(run / "05_training.ipynb", 4).cells
     assert any(
         o.output_type == "error"
         for c in cells

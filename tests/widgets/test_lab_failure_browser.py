@@ -1,4 +1,4 @@
-"""Notebook 06 in JupyterLab: the failure browser as a reader uses it."""
+"""Notebook 08 in JupyterLab: the failure browser as a reader uses it."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def two_runs(tiny_root, tiny_run, tmp_path_factory):
 def shown(lab, two_runs, tiny_root) -> Lab:
     """The notebook, run, its browser in view."""
     lab.open(
-        "06_error_analysis",
+        "08_error_analysis",
         run=str(two_runs[0]),
         root=str(tiny_root),
         split="train",

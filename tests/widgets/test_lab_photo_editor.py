@@ -1,4 +1,4 @@
-"""Notebooks 01 and 08 in JupyterLab: the data browser and the crop editor, used with the mouse."""
+"""Notebooks 01 and 02 in JupyterLab: the crop editor and the data browser, used with the mouse."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def drag(lab: Lab, canvas, start, end) -> None:
 
 
 def test_notebook_01_is_run_and_the_data_set_looked_through(lab, tiny_root):
-    lab.open("01_data_inspection", root=str(tiny_root), real="none", n=4)
+    lab.open("02_data_inspection", root=str(tiny_root), real="none", n=4)
     lab.run_all(600)
     page, out = lab.page, lab.page.locator(".jp-OutputArea-output")
     picture, views = (page.locator("canvas.digit-picture").nth(k) for k in (0, 1))
@@ -66,9 +66,9 @@ def test_notebook_01_is_run_and_the_data_set_looked_through(lab, tiny_root):
 
 @pytest.fixture(scope="module")
 def desk(lab, tiny_root, tiny_run) -> Lab:
-    """Notebook 08, run."""
+    """Notebook 01, run."""
     checkpoint = str(tiny_run / "checkpoints/best.ckpt")
-    lab.open("08_own_photo", checkpoint=checkpoint, real=str(tiny_root), n=2)
+    lab.open("01_own_photo", checkpoint=checkpoint, real=str(tiny_root), n=2)
     lab.run_all(600)
     return lab
 
