@@ -1,4 +1,17 @@
-"""Joint limits, rigs and arms."""
+"""The rig that poses a hand fast, and its joint angles.
+
+`motion`, `held_motion` and `contact` pose hands with it; notebook 01 reads joint angles
+with it.
+
+Angles of a hand are (15, 3) radians for MANO's joints 1–15: flexion towards the palm,
+abduction towards the thumb's side, and twist, away from the flat rest pose. They are
+applied as abduction · flexion · twist about the joint's rest axes. `LIMITS` bounds
+them; an axis that a joint lacks has limits 0, 0. Both hands use the right hand's
+angles: the left hand is mirrored before it is rotated, as MANO's left model is.
+
+The world is in mm: x to the person's left, y down, z from the cameras in front towards
+the person, as in InterHand2.6M. The right hand comes first.
+"""
 
 import functools
 from typing import NamedTuple
@@ -13,233 +26,261 @@ from digit.geometry import axis_angle_to_matrix
 from digit.hands.joint_angles import LIMITS
 from digit.hands.model import HandModel
 from digit.paths import HAND_LOOK_FILE
-
-# Columns: where fingers, back and little finger's side of the right and left rest hand point.
-_REST = np.array(
-    [[[-1, 0, 0], [0, 1, 0], [0, 0, -1]], [[1, 0, 0], [0, 1, 0], [0, 0, -1]]], float
+from digit.synth.arrays import (
+    AnyAngles,
+    Betas,
+    HandRotations,
+    Rng,
+    Rotations,
+    Vector,
+    Vectors,
 )
+
+# Columns: where the fingers, the back and the little finger's side of the right and of
+# the left hand point at rest.
+REST_FRAME = np.array(
+    [[[-1, 0, 0], [0, 1, 0], [0, 0, -1]], [[1, 0, 0], [0, 1, 0], [0, 0, -1]]],
+    float,
+)
+
+# Spheres of the forearm beyond the wrist: places (mm from the wrist joint) and radius.
+_FOREARM_SPHERES_MM = [[8.0, 0, 0], [28.0, 0, 0]]
+_FOREARM_RADIUS_MM = 17.0
+# Overlap of two spheres of one hand that never counts as a collision.
+_TOLERANCE_MM = 2.0
+_ANY_OVERLAP_MM = 1e3
+
+
+class Rig(NamedTuple):
+    """A subject's right hand for posing, in mm.
+
+    The hand is filled with spheres for collisions. Landmarks are named points on its
+    skin.
+    """
+
+    joints: Float[Tensor, "16 3"]
+    axes: Float[Tensor, "15 3 3"]  # columns: flexion, abduction, twist
+    points: Float[Tensor, "p 3"]  # centres of the spheres, then the landmarks
+    weights: Float[Tensor, "p 16"]  # skinning weights of the points
+    radii: Float[Tensor, "s"]  # of the spheres
+    allowed_overlap: Float[Tensor, "s s"]  # between two spheres of one hand
+    landmarks: dict[str, int]  # name → row of `points`
 
 
 @functools.lru_cache(1)
-def _asset():
+def _rig_file() -> dict[str, np.ndarray]:
+    """The arrays of `generic_look.npz`, described in data/hand/make_look.py."""
     with np.load(HAND_LOOK_FILE) as file:
         return {name: file[name] for name in file.files}
 
 
-def limited(angles: Float[np.ndarray, "*b 15 3"]) -> Float32[np.ndarray, "*b 15 3"]:
-    """The angles clipped to `LIMITS`."""
-    return np.clip(angles, LIMITS[..., 0], LIMITS[..., 1]).astype(np.float32)
+def clip_to_limits(
+    angles: AnyAngles,
+) -> Float32[np.ndarray, "*b 15 3"]:
+    """Angles clipped to `LIMITS`."""
+    low = LIMITS[..., 0]
+    high = LIMITS[..., 1]
+    return np.clip(angles, low, high).astype(np.float32)
 
 
-class Rig(NamedTuple):
-    """A subject's right hand for posing, mm: joints, the balls that fill it, named points."""
+def build_rig(model: HandModel, betas: Betas) -> Rig:
+    """Build the rig of a subject's right hand.
 
-    joints: Float[Tensor, "16 3"]
-    axes: Float[Tensor, "15 3 3"]  # columns: flexion, abduction, twist
-    spots: Float[Tensor, "p 3"]  # balls' centres, then the named points
-    weights: Float[Tensor, "p 16"]
-    radii: Float[Tensor, "s"]
-    slack: Float[Tensor, "s s"]  # overlap of two balls of one hand that is no fault
-    points: dict[str, int]  # name → spot
+    Args:
+        model: The generic right hand.
+        betas: Its shape parameters.
 
-
-def build_rig(model: HandModel, betas: Float[np.ndarray, "10"]) -> Rig:
-    """The rig of a shape of the generic right hand (data/hand/make_look.py says how it is made)."""
-    asset, shape = _asset(), torch.from_numpy(betas.astype(np.float32))
+    Returns:
+        Rest positions in mm; the wrist's spheres include two of the forearm.
+    """
+    file = _rig_file()
+    shape = torch.from_numpy(betas.astype(np.float32))
     rest = (model.v_template + model.shapedirs @ shape) * 1000
     joints = model.rest_joints(shape) * 1000
-    ends, points = (
-        torch.from_numpy(asset[k].astype(np.int64)) for k in ("ball_ends", "points")
+    sphere_ends = torch.from_numpy(file["ball_ends"].astype(np.int64))
+    landmark_vertices = torch.from_numpy(file["points"].astype(np.int64))
+
+    # 1. Spheres: each lies between two opposite vertices. Two more stand for the
+    # forearm.
+    span = rest[sphere_ends[:, 0]] - rest[sphere_ends[:, 1]]
+    radii = span.norm(dim=-1) / 2 * to_tensor(file["ball_scale"])
+    forearm = joints[0] + torch.tensor(_FOREARM_SPHERES_MM)
+    centres = torch.cat([rest[sphere_ends].mean(1), forearm])
+    radii = torch.cat([radii, torch.full((2,), _FOREARM_RADIUS_MM)])
+
+    # 2. Skinning weights; the forearm's spheres move with the wrist.
+    wrist_only = torch.eye(16)[[0, 0]]
+    sphere_weights = torch.cat([model.weights[sphere_ends].mean(1), wrist_only])
+    weights = torch.cat([sphere_weights, model.weights[landmark_vertices]])
+
+    # 3. Spheres may overlap as much as they do at rest. Neighbours along a bone always
+    # may.
+    reach = radii[:, None] + radii
+    allowed = (reach - torch.cdist(centres, centres)).clamp(min=0) + _TOLERANCE_MM
+    allowed[:-2, :-2][torch.from_numpy(file["ball_kin"])] = _ANY_OVERLAP_MM
+    allowed[-2:] = _ANY_OVERLAP_MM
+    allowed[:, -2:] = _ANY_OVERLAP_MM
+
+    landmarks = {
+        str(name): len(centres) + i for i, name in enumerate(file["point_names"])
+    }
+    return Rig(
+        joints=joints,
+        axes=to_tensor(file["axes"]),
+        points=torch.cat([centres, rest[landmark_vertices]]),
+        weights=weights,
+        radii=radii,
+        allowed_overlap=allowed,
+        landmarks=landmarks,
     )
-    radii = (
-        (rest[ends[:, 0]] - rest[ends[:, 1]]).norm(dim=-1)
-        / 2
-        * _tensor(asset["ball_scale"])
-    )
-    stub = joints[0] + torch.tensor(
-        [[8.0, 0, 0], [28.0, 0, 0]]
-    )  # two more, for the forearm
-    balls, radii = (
-        torch.cat([rest[ends].mean(1), stub]),
-        torch.cat([radii, torch.full((2,), 17.0)]),
-    )
-    weights = torch.cat(
-        [model.weights[ends].mean(1), torch.eye(16)[[0, 0]], model.weights[points]]
-    )
-    slack = (radii[:, None] + radii - torch.cdist(balls, balls)).clamp(min=0) + 2.0
-    slack[:-2, :-2][torch.from_numpy(asset["ball_kin"])] = slack[-2:] = slack[
-        :, -2:
-    ] = 1e3
-    names = {str(name): len(balls) + i for i, name in enumerate(asset["point_names"])}
-    spots = torch.cat([balls, rest[points]])
-    return Rig(joints, _tensor(asset["axes"]), spots, weights, radii, slack, names)
 
 
-def pose_spots(
+def pose_rig(
     rig: Rig,
     angles: Float[Tensor, "*b 2 15 3"],
-    turn: Float[Tensor, "*b 2 3 3"],
-    wrist: Float[Tensor, "*b 2 3"],
+    orientation: Float[Tensor, "*b 2 3 3"],
+    wrist_mm: Float[Tensor, "*b 2 3"],
 ) -> Float[Tensor, "*b 2 p 3"]:
-    """The rig's spots in the world, by linear blend skinning."""
+    """The rig's points in the world (mm), by linear blend skinning.
+
+    Args:
+        rig: The subject's right hand.
+        angles: Joint angles of both hands (rad).
+        orientation: Rotation of each hand from its rest pose.
+        wrist_mm: Where the wrists are.
+    """
+    # 1. Forward kinematics: rotation and position of every joint of the right hand.
     local = joint_rotations(angles, rig.axes)
     rotations = [torch.eye(3).expand_as(local[..., 0, :, :])]
     positions = [rig.joints[0].expand(rotations[0].shape[:-1])]
-    for j in range(1, 16):
-        parent = 0 if j % 3 == 1 else j - 1
-        offset = rotations[parent] @ (rig.joints[j] - rig.joints[parent])
-        rotations.append(rotations[parent] @ local[..., j - 1, :, :])
+    for joint in range(1, 16):
+        parent = 0 if joint % 3 == 1 else joint - 1
+        offset = rotations[parent] @ (rig.joints[joint] - rig.joints[parent])
+        rotations.append(rotations[parent] @ local[..., joint - 1, :, :])
         positions.append(positions[parent] + offset)
-    turned = torch.stack(rotations, -3)  # (*b, 2, 16, 3, 3)
-    moves = torch.stack(positions, -2) - (turned @ rig.joints[..., None])[..., 0]
-    affine = rig.weights @ torch.cat([turned, moves[..., None]], -1).flatten(-2)
-    affine = affine.unflatten(-1, (3, 4))  # (*b, 2, p, 3, 4)
-    spots = (
-        (affine[..., :3] @ rig.spots[..., None])[..., 0]
-        + affine[..., 3]
-        - rig.joints[0]
-    )
+
+    # 2. Each point blends the rigid motions of its joints.
+    rotation = torch.stack(rotations, -3)  # (*b, 2, 16, 3, 3)
+    rotated_joints = (rotation @ rig.joints[..., None])[..., 0]
+    translation = torch.stack(positions, -2) - rotated_joints
+    rigid = torch.cat([rotation, translation[..., None]], -1)
+    blended = (rig.weights @ rigid.flatten(-2)).unflatten(
+        -1, (3, 4)
+    )  # (*b, 2, p, 3, 4)
+    points = (blended[..., :3] @ rig.points[..., None])[..., 0]
+    points = points + blended[..., 3] - rig.joints[0]
+
+    # 3. The left hand is the right hand's mirror image.
     mirror = torch.tensor([[[1.0, 1, 1]], [[-1.0, 1, 1]]])
-    return spots * mirror @ turn.mT + wrist[..., None, :]
+    return points * mirror @ orientation.mT + wrist_mm[..., None, :]
 
 
 def joint_rotations(
     angles: Float[Tensor, "*b 15 3"], axes: Float[Tensor, "15 3 3"]
 ) -> Float[Tensor, "*b 15 3 3"]:
-    """Local rotations of the finger joints: abduction · flexion · twist about the rest axes."""
-    spin = axis_angle_to_matrix(
-        angles[..., None] * torch.eye(3)
-    )  # (*b, 15, axis, 3, 3)
-    return (
-        axes @ (spin[..., 1, :, :] @ spin[..., 0, :, :] @ spin[..., 2, :, :]) @ axes.mT
-    )
+    """Local rotations of the finger joints: abduction · flexion · twist."""
+    about_axes = axis_angle_to_matrix(angles[..., None] * torch.eye(3))
+    flexion, abduction, twist = about_axes.unbind(-3)
+    return axes @ (abduction @ flexion @ twist) @ axes.mT
 
 
 def joint_angles(
     pose: Float[np.ndarray, "*b 48"], side: int
 ) -> Float32[np.ndarray, "*b 15 3"]:
-    """The angles (rad) of MANO poses of a side (0 right, 1 left); undoes `mano_pose`."""
-    fingers = pose[..., 3:].reshape(*pose.shape[:-1], 15, 3) * (
-        [1, -1, -1] if side else [1, 1, 1]
-    )
-    m = _asset()["axes"].transpose(0, 2, 1) @ rotation(fingers) @ _asset()["axes"]
-    twists = (
-        LIMITS[:, 2, 1] > 0
-    )  # the thumb's base; the others are told apart beyond 90° too
+    """The joint angles of MANO poses; the inverse of `mano_pose`.
+
+    Args:
+        pose: Axis-angle vectors of the 16 joints, of a flat mean hand.
+        side: 0 for the right hand, 1 for the left one.
+
+    Returns:
+        Flexion, abduction and twist in radians.
+    """
+    mirror = [1, -1, -1] if side else [1, 1, 1]
+    fingers = pose[..., 3:].reshape(*pose.shape[:-1], 15, 3) * mirror
+    axes = _rig_file()["axes"]
+    m = axes.transpose(0, 2, 1) @ rotation_matrix(fingers) @ axes
+
+    # Only the thumb's base twists. The other joints can be told apart beyond 90° as
+    # well.
+    twists = LIMITS[:, 2, 1] > 0
     cosine = np.hypot(m[..., 1, 0], m[..., 1, 1]) * np.sign(m[..., 1, 1])
-    plain = np.arctan2(-m[..., 2, 0], m[..., 0, 0])
-    abduction = np.where(twists, np.arctan2(m[..., 0, 2], m[..., 2, 2]), plain)
+    flexion = np.arctan2(-m[..., 1, 2], cosine)
+    abduction_with_twist = np.arctan2(m[..., 0, 2], m[..., 2, 2])
+    abduction_alone = np.arctan2(-m[..., 2, 0], m[..., 0, 0])
+    abduction = np.where(twists, abduction_with_twist, abduction_alone)
     twist = np.where(twists, np.arctan2(m[..., 1, 0], m[..., 1, 1]), 0)
-    return np.stack([np.arctan2(-m[..., 1, 2], cosine), abduction, twist], -1).astype(
-        np.float32
-    )
+    return np.stack([flexion, abduction, twist], -1).astype(np.float32)
 
 
 def mano_pose(
     rig: Rig,
     angles: Float[np.ndarray, "*b 2 15 3"],
-    turn: Float[np.ndarray, "*b 2 3 3"],
+    orientation: HandRotations,
 ) -> Float32[np.ndarray, "*b 2 48"]:
-    """Axis-angle poses as MANO has them (for a flat mean hand)."""
-    fingers = _log(joint_rotations(_tensor(angles), rig.axes).numpy())
+    """Axis-angle poses of both hands in MANO's layout, for a flat mean hand."""
+    local = joint_rotations(to_tensor(angles), rig.axes).numpy()
+    fingers = axis_angle(local)
     fingers[..., 1, :, :] *= [1, -1, -1]
-    return np.concatenate(
-        [_log(turn), fingers.reshape(*fingers.shape[:-2], 45)], -1, dtype="f4"
-    )
+    fingers = fingers.reshape(*fingers.shape[:-2], 45)
+    return np.concatenate([axis_angle(orientation), fingers], -1, dtype="f4")
 
 
-def _tensor(array):
-    return torch.from_numpy(np.ascontiguousarray(array, np.float32))
+def hand_frame(
+    orientation: HandRotations,
+) -> HandRotations:
+    """Columns: where fingers, back and little finger's side of each hand point."""
+    return orientation @ REST_FRAME
 
 
-def rotation(axis_angle: Float[np.ndarray, "*b 3"]) -> Float[np.ndarray, "*b 3 3"]:
+def frame_from_directions(
+    fingers: Float[np.ndarray, "2 3"], palm: Float[np.ndarray, "2 3"]
+) -> Float[np.ndarray, "2 3 3"]:
+    """Orientations of both hands whose fingers and palms point as given.
+
+    Args:
+        fingers: Where the fingers point, of any length.
+        palm: Where the palm faces; made perpendicular to the fingers.
+    """
+    fingers = normalize(fingers)
+    along = (palm * fingers).sum(-1, keepdims=True)
+    back = normalize(along * fingers - palm)
+    little = np.cross(fingers, back) * [[1], [-1]]
+    frame = np.stack([fingers, back, little], -1)
+    return frame @ REST_FRAME.transpose(0, 2, 1)
+
+
+def rotation_matrix(
+    axis_angles: Vectors,
+) -> Rotations:
     """Rotation matrices of axis-angle vectors (rad), in numpy."""
-    return axis_angle_to_matrix(
-        torch.from_numpy(np.asarray(axis_angle, np.float64))
-    ).numpy()
+    vectors = torch.from_numpy(np.asarray(axis_angles, np.float64))
+    return axis_angle_to_matrix(vectors).numpy()
 
 
-def _log(rotations):
+def axis_angle(rotations: Rotations) -> Vectors:
+    """Axis-angle vectors (rad) of rotation matrices."""
     flat = np.asarray(rotations, np.float64).reshape(-1, 3, 3)
-    return np.stack([cv2.Rodrigues(r)[0][:, 0] for r in flat]).reshape(
-        *rotations.shape[:-2], 3
-    )
+    vectors = np.stack([cv2.Rodrigues(matrix)[0][:, 0] for matrix in flat])
+    return vectors.reshape(*rotations.shape[:-2], 3)
 
 
-def _jitter(rng, rotations, sigma):
-    return rotation(rng.normal(0, 1, rotations.shape[:-1]) * sigma) @ rotations
+def jitter(
+    rng: Rng,
+    rotations: Rotations,
+    sigma: float | Vector,
+) -> Rotations:
+    """Rotations, each followed by a random one of so many radians."""
+    vectors = rng.normal(0, 1, rotations.shape[:-1]) * sigma
+    return rotation_matrix(vectors) @ rotations
 
 
-def unit(v: Float[np.ndarray, "*b 3"]) -> Float[np.ndarray, "*b 3"]:
+def normalize(vectors: Vectors) -> Vectors:
     """Vectors of length one."""
-    return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1e-9)
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.maximum(length, 1e-9)
 
 
-def hand_frame(turn: Float[np.ndarray, "*b 2 3 3"]) -> Float[np.ndarray, "*b 2 3 3"]:
-    """Columns: where the fingers, the back and the little finger's side of each hand point."""
-    return turn @ _REST
-
-
-class Person(NamedTuple):
-    """Where a person's arms hang, mm, world."""
-
-    shoulders: Float[np.ndarray, "2 3"]
-    upper: float  # length of the upper arm
-    fore: float
-    chest: Float[np.ndarray, "3"]  # middle of the torso
-    girth: Float[np.ndarray, "2"]  # half its width and depth
-
-
-def draw_person(rng: np.random.Generator, size: float) -> Person:
-    """A person who holds the hands about (0, 0, 1000)."""
-    z, y = 1000 + rng.uniform(190, 290), rng.uniform(-290, -190)
-    half = rng.uniform(165, 205) * size
-    girth = np.array([half * rng.uniform(0.8, 1.0), rng.uniform(95, 140) * size])
-    shoulders = np.array([[-half, y, z], [half, y, z]])
-    return Person(
-        shoulders, 285 * size, 250 * size, np.array([0, y + 60, z + 20]), girth
-    )
-
-
-def reach(
-    person: Person,
-    turn: Float[np.ndarray, "*b 2 3 3"],
-    wrist: Float[np.ndarray, "*b 2 3"],
-) -> tuple[Float[np.ndarray, "*b 2 3"], Float[np.ndarray, "*b 2"]]:
-    """Elbows (mm) for hands held so, and the strain of wrist, forearm and reach; 0 is comfort."""
-    frame, span = hand_frame(turn), wrist - person.shoulders
-    distance, longest = (
-        np.linalg.norm(span, axis=-1),
-        0.98 * (person.upper + person.fore),
-    )
-    axis, d = unit(span), np.clip(distance, 60, longest)
-    along = (d**2 + person.upper**2 - person.fore**2) / (2 * d)
-    height = np.sqrt(np.maximum(person.upper**2 - along**2, 0))[..., None]
-    down = np.array([[-0.35, 1, 0], [0.35, 1, 0]])
-    first = unit(down - (down * axis).sum(-1, keepdims=True) * axis)
-    swivel = np.linspace(-1.9, 1.9, 15).reshape(-1, *[1] * span.ndim)
-    out = np.cos(swivel) * first + np.sin(swivel) * np.cross(axis, first)
-    elbow = person.shoulders + along[..., None] * axis + height * out  # (15, *b, 2, 3)
-    fore = unit(wrist - elbow)
-    ahead, back, little = np.moveaxis((fore[..., None, :] @ frame)[..., 0, :], -1, 0)
-    hinge = unit(np.cross(elbow - person.shoulders, fore)) * np.array([[1.0], [-1.0]])
-
-    def beyond(x, low, high):
-        return np.maximum(x - high, 0) ** 2 + np.maximum(low - x, 0) ** 2
-
-    strain = beyond(np.arctan2(back, ahead), -1.0, 1.0)  # flexion of the wrist
-    strain += 2 * beyond(np.arcsin(np.clip(little, -1, 1)), -0.6, 0.35)  # its deviation
-    strain += beyond((hinge * frame[..., 1]).sum(-1), 0.05, 1)  # the forearm's roll
-    strain += (
-        0.02 * swivel[..., 0] ** 2 + 9 * np.maximum(distance / longest - 1, 0) ** 2
-    )
-    for point in (elbow, 0.5 * elbow + 0.5 * wrist, wrist):  # none of them in the body
-        inside = (((point - person.chest)[..., [0, 2]] / (person.girth + 35)) ** 2).sum(
-            -1
-        )
-        strain += np.maximum(1 - inside, 0)
-    share = np.exp((strain.min(0) - strain) / 0.01)[
-        ..., None
-    ]  # blended: arms move smoothly
-    elbow = (share * elbow).sum(0) / share.sum(0)
-    return wrist + person.fore * unit(elbow - wrist), strain.min(0)
+def to_tensor(array: np.ndarray) -> Tensor:
+    """An array as a float32 tensor."""
+    return torch.from_numpy(np.ascontiguousarray(array, np.float32))

@@ -1,17 +1,24 @@
-"""A person's body as a mesh: hands of the model, arms with sleeves, torso and head."""
+"""A person's body as a mesh: the model's hands, arms with sleeves, torso and head.
+
+`capture` builds one body a person and one mesh an instant. Arms, and torso with head,
+are tubes: rings of vertices around a line. All measures were chosen by eye.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Float, Float32
 
 from digit.hands.model import HandModel, load_hand
-from digit.synth.anatomy import Person, hand_frame, reach, unit
-from digit.synth.renderer import CLOTH, HAND, SKIN, Surface
+from digit.synth.anatomy import hand_frame, normalize
+from digit.synth.arms import Person, reach
+from digit.synth.arrays import Faces, Indices, Points, Present, Rng, Rotation, Vector
+from digit.synth.renderer import Surface
+from digit.synth.shading import CLOTH, HAND, HEAD, SKIN
 from digit.synth.textures import TILE, draw_cloth, draw_skin
 
-# Arm: share of the way from wrist to shoulder, half width and depth (mm).
-_ARM = np.array(
+# Arm: share of the way from wrist to shoulder, half width and half depth (mm).
+ARM_PROFILE = np.array(
     [
         [0, 27, 19],
         [0.05, 30, 22],
@@ -26,9 +33,13 @@ _ARM = np.array(
         [1, 50, 52],
     ]
 )
-_BARE, _DRESSED = 8, 10  # rings of an arm's skin and of its sleeve
-# Head and torso: height below the shoulders (mm), half width and depth as shares of the girth.
-_TORSO = np.array(
+# Rings of an arm's skin and of its sleeve.
+SKIN_RINGS, SLEEVE_RINGS = 8, 10
+# Vertices around torso and head.
+TORSO_AROUND = 24
+# Head and torso: height against the shoulders (mm, down is positive), half width and
+# half depth as shares of the torso's.
+PLAIN_HEAD = np.array(
     [
         [-330, 0.02, 0.03],
         [-300, 0.42, 0.8],
@@ -36,6 +47,26 @@ _TORSO = np.array(
         [-120, 0.4, 0.8],
         [-90, 0.32, 0.5],
         [-45, 0.33, 0.5],
+    ]
+)
+FACE_HEAD = np.array(
+    [
+        [-342, 0.02, 0.03],
+        [-334, 0.2, 0.38],
+        [-318, 0.33, 0.62],
+        [-295, 0.42, 0.8],
+        [-262, 0.465, 0.92],
+        [-225, 0.46, 0.95],
+        [-190, 0.44, 0.92],
+        [-155, 0.4, 0.84],
+        [-128, 0.34, 0.72],
+        [-112, 0.31, 0.55],
+        [-90, 0.31, 0.48],
+        [-45, 0.33, 0.5],
+    ]
+)
+TORSO = np.array(
+    [
         [-45, 0.35, 0.55],
         [-25, 0.7, 0.62],
         [10, 1, 0.75],
@@ -45,151 +76,341 @@ _TORSO = np.array(
         [900, 1, 1],
     ]
 )
-_COLLAR, _AROUND = 6, 24
+# How far a nose stands out: heights (as above) and mm.
+NOSE_HEIGHT = [-230, -200, -180, -160]
+NOSE_MM = [0, 10, 16, 0]
+# Rows of a head's tile from the crown to the neck.
+FACE_TILE_HEIGHT = [-345, -40]
+# The column of a torso's ring that lies in front.
+FRONT_COLUMN = 3 * TORSO_AROUND // 4
+# What `Body.limb` says of a face.
+TRUNK = 2
+
+
+class Figure(NamedTuple):
+    """The rings of head and torso."""
+
+    rings: Float[np.ndarray, "r 3"]  # height, half width, half depth
+    head_rings: int
+    has_face: bool  # the head has a nose, and a tile that wraps it once
+
+
+PLAIN_FIGURE = Figure(np.concatenate([PLAIN_HEAD, TORSO]), len(PLAIN_HEAD), False)
+FACE_FIGURE = Figure(np.concatenate([FACE_HEAD, TORSO]), len(FACE_HEAD), True)
 
 
 class Body(NamedTuple):
-    """A person's mesh but for its places: hands right and left, arms right and left, torso."""
+    """A person's mesh without its places: both hands, both arms, trunk."""
 
     models: tuple[HandModel, HandModel]
+    figure: Figure
     surface: Surface
-    owner: Int[np.ndarray, "f"]  # 0 right hand, 1 left hand, 2 the rest
-    weld: Int[np.ndarray, "v"]  # the vertex that a vertex shares its normal with
+    owner: Indices  # 0 right hand, 1 left hand, 2 the rest
+    limb: Indices  # 0 right hand and arm, 1 left ones, TRUNK
+    shares_normal_with: Indices  # see `shading.vertex_normals`
     cuff: float  # where sleeves end, share of the way from wrist to shoulder
-    bulk: float  # of the arms
+    bulk: float  # of the arms; 1 is average
 
 
-def build_body(rng: np.random.Generator) -> Body:
-    """A person's topology, skin, clothes and sleeves."""
-    models = load_hand("right"), load_hand("left")
-    rim, count = models[0].rim, len(models[0].v_template)
-    open_ = np.flatnonzero(
-        ~np.isin(models[0].faces, rim).all(1)
-    )  # without the stub's seal
-    faces = [model.faces[open_] + side * count for side, model in enumerate(models)]
-    material, weld, start = (
-        [np.full(2 * len(open_), HAND)],
-        [np.arange(2 * count)],
-        2 * count,
-    )
-    for tube, (around, flip) in enumerate(
-        ((len(rim), 1), (len(rim), -1), (_AROUND, -1))
-    ):
-        rings, bare = (
-            (len(_TORSO), _COLLAR + 1) if tube == 2 else (_BARE + _DRESSED, _BARE)
-        )
-        a = start + np.arange(rings - 1)[:, None] * (around + 1) + np.arange(around)
-        b = a + around + 1
-        faces.append(
-            np.stack([a, a + 1, b, a + 1, b + 1, b], -1).reshape(-1, 3)[:, ::flip]
-        )
-        kinds = np.where(np.arange(rings - 1) < bare - 1, SKIN, CLOTH)
-        material.append(kinds.repeat(2 * around))
-        shared = start + np.arange(rings * (around + 1)).reshape(rings, -1)
-        shared[:, -1] = shared[:, 0]  # the last column lies upon the first
-        if tube < 2:
-            shared[0] = np.append(rim, rim[0]) + tube * count
-        weld.append(shared.ravel())
-        start += shared.size
-    material = np.concatenate(material)
-    owner, texture = np.full(len(material), 2), np.zeros(len(material), int)
-    owner[: 2 * len(open_)] = np.repeat([0, 1], len(open_))
-    texture[: 2 * len(open_)] = np.append(open_, -1 - open_)
-    cuff = rng.choice(
-        [rng.uniform(0.1, 0.2), rng.uniform(0.3, 0.55), rng.uniform(0.68, 0.8)]
-    )
+class Tube(NamedTuple):
+    """A part of the mesh that consists of rings."""
+
+    rings: Float[np.ndarray, "r a 3"]  # places, mm; the last column lies upon the first
+    along_mm: Float[np.ndarray, "r"]  # texture coordinate
+    repeats: int  # of the tile around the tube
+
+
+class _Topology(NamedTuple):
+    """Faces of the whole body, in the order hands, arms, trunk."""
+
+    faces: Faces
+    material: Indices
+    limb: Indices
+    shares_normal_with: Indices
+
+
+def build_body(rng: Rng, figure: Figure = PLAIN_FIGURE) -> Body:
+    """Draw a person's skin, clothes and sleeves, and connect the mesh.
+
+    Args:
+        rng: The source of randomness.
+        figure: The shape of head and torso.
+    """
+    models = (load_hand("right"), load_hand("left"))
+    # The hand's mesh is closed behind the wrist; the arm needs it open.
+    seals_wrist = np.isin(models[0].faces, models[0].rim).all(1)
+    hand_faces = np.flatnonzero(~seals_wrist)
+    topology = _connect(models, hand_faces, figure)
+
+    # 1. Which faces are hands, and the texels that they show.
+    count = len(topology.material)
+    owner = np.full(count, 2)
+    texture = np.zeros(count, int)
+    both_hands = slice(0, 2 * len(hand_faces))
+    owner[both_hands] = np.repeat([0, 1], len(hand_faces))
+    texture[both_hands] = np.append(hand_faces, -1 - hand_faces)
+
+    # 2. Long, short or rolled-up sleeves; skin and cloth.
+    long = rng.uniform(0.1, 0.2)
+    rolled_up = rng.uniform(0.3, 0.55)
+    short = rng.uniform(0.68, 0.8)
+    cuff = rng.choice([long, rolled_up, short])
     hand, arm = draw_skin(rng)
-    tiles = np.stack([arm, draw_cloth(rng)])
-    surface = Surface(np.concatenate(faces), material, texture, hand, tiles)
+    surface = Surface(
+        faces=topology.faces,
+        material=topology.material,
+        texture=texture,
+        hand=hand,
+        tiles=np.stack([arm, draw_cloth(rng)]),
+    )
     return Body(
-        models, surface, owner, np.concatenate(weld), cuff, rng.uniform(0.85, 1.12)
+        models=models,
+        figure=figure,
+        surface=surface,
+        owner=owner,
+        limb=topology.limb,
+        shares_normal_with=topology.shares_normal_with,
+        cuff=cuff,
+        bulk=rng.uniform(0.85, 1.12),
     )
 
 
-def _arm(body, side, hand, frame, wrist, elbow, shoulder):
-    """An arm's vertices from the hand's rim up, (rings, around, 3), and their share of the way."""
-    rim = hand[np.append(body.models[side].rim, body.models[side].rim[0])]
-    middle = rim[:-1].mean(0)
-    around = np.arctan2((rim - middle) @ frame[:, 1], (rim - middle) @ frame[:, 2])[
-        :, None
+def _connect(
+    models: tuple[HandModel, HandModel],
+    hand_faces: Indices,
+    figure: Figure,
+) -> _Topology:
+    """Connect hands, arms and trunk."""
+    rim = models[0].rim
+    vertices_per_hand = len(models[0].v_template)
+    faces = []
+    for side, model in enumerate(models):
+        faces.append(model.faces[hand_faces] + side * vertices_per_hand)
+    material = [np.full(2 * len(hand_faces), HAND)]
+    limb = [np.repeat([0, 1], len(hand_faces))]
+    start = 2 * vertices_per_hand
+    shares_normal_with = [np.arange(start)]
+
+    arm_material = np.full(SKIN_RINGS + SLEEVE_RINGS - 1, CLOTH)
+    arm_material[: SKIN_RINGS - 1] = SKIN
+    trunk_material = np.full(len(figure.rings) - 1, CLOTH)
+    trunk_material[: figure.head_rings] = SKIN
+    if figure.has_face:
+        trunk_material[: figure.head_rings - 1] = HEAD
+    tubes = [
+        (len(rim), 1, arm_material),
+        (len(rim), -1, arm_material),
+        (TORSO_AROUND, -1, trunk_material),
     ]
+    for tube, (around, winding, ring_material) in enumerate(tubes):
+        # 1. Two triangles between neighbours of two neighbouring rings.
+        rings = len(ring_material) + 1
+        first_column = start + np.arange(rings - 1)[:, None] * (around + 1)
+        a = first_column + np.arange(around)
+        b = a + around + 1
+        triangles = np.stack([a, a + 1, b, a + 1, b + 1, b], -1).reshape(-1, 3)
+        faces.append(triangles[:, ::winding])
+        material.append(ring_material.repeat(2 * around))
+        limb.append(np.full(len(triangles), tube))
+
+        # 2. The last column lies upon the first; an arm's first ring upon the hand's
+        # rim.
+        shared = start + np.arange(rings * (around + 1)).reshape(rings, -1)
+        shared[:, -1] = shared[:, 0]
+        if tube != TRUNK:
+            shared[0] = np.append(rim, rim[0]) + tube * vertices_per_hand
+        shares_normal_with.append(shared.ravel())
+        start += shared.size
+    return _Topology(
+        faces=np.concatenate(faces),
+        material=np.concatenate(material),
+        limb=np.concatenate(limb),
+        shares_normal_with=np.concatenate(shares_normal_with),
+    )
+
+
+def only_arms(body: Body, present: Present) -> Body:
+    """The body without head and torso, and without the arm of an absent hand."""
+    side = np.minimum(body.limb, 1)
+    keep = (body.limb != TRUNK) & present[side]
+    surface = body.surface._replace(
+        faces=np.ascontiguousarray(body.surface.faces[keep]),
+        material=body.surface.material[keep],
+        texture=body.surface.texture[keep],
+    )
+    return body._replace(surface=surface, owner=body.owner[keep], limb=body.limb[keep])
+
+
+def build_mesh(
+    body: Body,
+    person: Person,
+    hands_mm: Float[np.ndarray, "2 v 3"],
+    orientation: Float[np.ndarray, "2 3 3"],
+    wrist_mm: Float[np.ndarray, "2 3"],
+    present: Present,
+) -> tuple[Float32[np.ndarray, "u 3"], Float32[np.ndarray, "u 2"]]:
+    """Place the vertices of a body.
+
+    Args:
+        body: The mesh.
+        person: Where its arms hang.
+        hands_mm: Vertices of both hands.
+        orientation: Rotation of each hand from its rest pose.
+        wrist_mm: Where the wrists are.
+        present: Which hands are there; an absent one shrinks to a point behind the
+            back.
+
+    Returns:
+        Vertices (mm, world) and texture coordinates (mm).
+    """
+    # 1. Hands and arms.
+    hands = list(hands_mm.copy())
+    elbows = reach(person, orientation, wrist_mm)[0]
+    frames = hand_frame(orientation)
+    tubes = []
+    for side, outward in enumerate((-60, 60)):
+        shoulder = person.shoulders[side]
+        wrist = wrist_mm[side]
+        elbow = elbows[side]
+        if not present[side]:
+            hands[side][:] = person.chest + [outward, 260, person.girth[1] + 40]
+            wrist = hands[side][0]
+            elbow = shoulder + [outward, 0.96 * person.upper_arm, 30]
+        joints = np.stack([wrist, elbow, shoulder])
+        tubes.append(_arm(body, side, hands[side], frames[side], joints))
+
+    # 2. Head and torso.
+    tubes.append(_trunk(body.figure, person))
+
+    # 3. Texture coordinates: along the tube and around it.
+    vertices = list(hands)
+    uv = [np.zeros((2 * hands_mm.shape[1], 2))]
+    for tube in tubes:
+        around = np.linspace(0, tube.repeats * TILE, tube.rings.shape[1])
+        grid = np.stack(np.broadcast_arrays(tube.along_mm[:, None], around), -1)
+        if tube.repeats != 1 and body.figure.has_face:
+            grid = _with_face_coordinates(grid, body.figure)
+        vertices.append(tube.rings.reshape(-1, 3))
+        uv.append(grid.reshape(-1, 2))
+    vertices = np.concatenate(vertices, dtype=np.float32)
+    return vertices, np.concatenate(uv, dtype=np.float32)
+
+
+def _trunk(figure: Figure, person: Person) -> Tube:
+    """Head and torso, upright."""
+    angle = np.linspace(0, 2 * np.pi, TORSO_AROUND + 1)
+    half = figure.rings[:, 1:] * person.girth
+    y = person.shoulders[0, 1] + figure.rings[:, 0]
+    x = np.cos(angle) * half[:, :1]
+    z = np.sin(angle) * half[:, 1:] + person.chest[2]
+    rings = np.stack(np.broadcast_arrays(x, y[:, None], z), -1)
+    if figure.has_face:
+        head_height = figure.rings[: figure.head_rings, 0]
+        nose = np.interp(head_height, NOSE_HEIGHT, NOSE_MM)
+        rings[: figure.head_rings, FRONT_COLUMN, 2] -= nose
+    return Tube(rings, along_mm=y, repeats=4)
+
+
+def _with_face_coordinates(
+    grid: Float[np.ndarray, "r a 2"], figure: Figure
+) -> Float[np.ndarray, "r a 2"]:
+    """Texture coordinates of a trunk whose head is wrapped once by its own tile."""
+    grid = grid.copy()
+    head = slice(0, figure.head_rings)
+    rows = np.interp(figure.rings[head, 0], FACE_TILE_HEIGHT, [0, TILE - 2])
+    grid[head, :, 0] = rows[:, None]
+    grid[head, :, 1] = np.linspace(0, TILE, TORSO_AROUND + 1)
+    return grid
+
+
+def _arm(
+    body: Body,
+    side: int,
+    hand_mm: Float[np.ndarray, "v 3"],
+    frame: Rotation,
+    joints_mm: Rotation,
+) -> Tube:
+    """An arm from the hand's rim up.
+
+    Args:
+        body: The mesh.
+        side: 0 right, 1 left.
+        hand_mm: Vertices of the hand.
+        frame: Where the hand's fingers, back and little finger's side point.
+        joints_mm: Wrist, elbow and shoulder.
+    """
+    ahead, back, little = frame.T
+    closed_rim = np.append(body.models[side].rim, body.models[side].rim[0])
+    rim = hand_mm[closed_rim]
+    middle = rim[:-1].mean(0)
+    around = np.arctan2((rim - middle) @ back, (rim - middle) @ little)[:, None]
+
+    # 1. The line that the rings lie on, and how far along it each one is.
+    line = _arm_line(middle, ahead, joints_mm)
+    length = np.linalg.norm(np.diff(line, axis=0), axis=1)
+    passed = np.append(0, np.cumsum(length))
+    skin = np.linspace(0, body.cuff, SKIN_RINGS)
+    sleeve = np.linspace(body.cuff, 1, SLEEVE_RINGS)
+    at = np.append(skin, sleeve)
+
+    def place(share: np.ndarray) -> np.ndarray:
+        """Points at a share of the way."""
+        columns = [np.interp(share * passed[-1], passed, c) for c in line.T]
+        return np.stack(columns, 1)
+
+    # 2. Across each ring: from the hand's axes to those of the elbow.
+    wrist, elbow, shoulder = joints_mm
+    tangent = place(np.minimum(at + 0.008, 1)) - place(np.maximum(at - 0.008, 0))
+    tangent = normalize(tangent)
+    hinge = normalize(np.cross(shoulder - elbow, wrist - elbow))
+    hinge = hinge * (1 if hinge @ little > 0 else -1)
+    turned = np.clip(at / 0.45, 0, 1)[:, None]
+    wide = (1 - turned) * little + turned * hinge
+    along_tangent = (wide * tangent).sum(1, keepdims=True)
+    wide = normalize(wide - along_tangent * tangent)[:, None]
+    deep = np.cross(wide, tangent[:, None]) * (1 if side else -1)
+
+    # 3. How thick the arm is there; sleeves are wider and have folds.
+    is_skin = np.arange(len(at)) < SKIN_RINGS
+    cloth_mm = np.where(is_skin, 0, 6 + 5 * np.sin(9 * at))
+    share, half_width, half_depth = ARM_PROFILE.T
+    half_width = np.interp(at, share, body.bulk * half_width) + cloth_mm
+    half_depth = np.interp(at, share, body.bulk * half_depth) + cloth_mm
+
+    rings = place(at)[:, None] + np.cos(around) * half_width[:, None, None] * wide
+    rings = rings + np.sin(around) * half_depth[:, None, None] * deep
+    rings[0] = rim
+    return Tube(rings, along_mm=at * passed[-1], repeats=1)
+
+
+def _arm_line(
+    middle: Vector,
+    ahead: Vector,
+    joints_mm: Rotation,
+) -> Points:
+    """A smooth line from the middle of the hand's rim to the shoulder.
+
+    Args:
+        middle: Of the hand's rim.
+        ahead: Where the fingers point.
+        joints_mm: Wrist, elbow and shoulder.
+    """
+    wrist, elbow, shoulder = joints_mm
     line = np.stack(
         [
             middle,
-            middle - 18 * frame[:, 0],
-            wrist + 75 * unit(elbow - wrist),
+            middle - 18 * ahead,
+            wrist + 75 * normalize(elbow - wrist),
             (wrist + elbow) / 2,
             elbow,
             (elbow + shoulder) / 2,
             shoulder,
         ]
     )
-    for _ in range(3):  # Chaikin's corner cutting; the ends stay
-        cut = np.stack(
-            [0.75 * line[:-1] + 0.25 * line[1:], 0.25 * line[:-1] + 0.75 * line[1:]], 1
-        )
-        line = np.concatenate([line[:1], cut.reshape(-1, 3)[1:-1], line[-1:]])
-    passed = np.append(0, np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1)))
-    at = np.append(
-        np.linspace(0, body.cuff, _BARE), np.linspace(body.cuff, 1, _DRESSED)
-    )
-
-    def place(share):
-        return np.stack([np.interp(share * passed[-1], passed, c) for c in line.T], 1)
-
-    tangent = unit(place(np.minimum(at + 0.008, 1)) - place(np.maximum(at - 0.008, 0)))
-    hinge = unit(np.cross(shoulder - elbow, wrist - elbow))
-    hinge, turn = (
-        hinge * (1 if hinge @ frame[:, 2] > 0 else -1),
-        np.clip(at / 0.45, 0, 1)[:, None],
-    )
-    wide = (1 - turn) * frame[:, 2] + turn * hinge  # from the hand's axes to the arm's
-    wide = unit(wide - (wide * tangent).sum(1, keepdims=True) * tangent)[:, None]
-    deep = np.cross(wide, tangent[:, None]) * (1 if side else -1)
-    sleeve = np.where(np.arange(len(at)) < _BARE, 0, 6 + 5 * np.sin(9 * at))
-    half = [np.interp(at, _ARM[:, 0], body.bulk * h) + sleeve for h in _ARM[:, 1:].T]
-    half = [h[:, None, None] for h in half]
-    rings = (
-        place(at)[:, None]
-        + np.cos(around) * half[0] * wide
-        + np.sin(around) * half[1] * deep
-    )
-    rings[0] = rim
-    return rings, at * passed[-1]
-
-
-def build_mesh(
-    body: Body,
-    person: Person,
-    hands: Float[np.ndarray, "2 v 3"],
-    turn: Float[np.ndarray, "2 3 3"],
-    wrist: Float[np.ndarray, "2 3"],
-    present: Bool[np.ndarray, "2"],
-) -> tuple[Float32[np.ndarray, "u 3"], Float32[np.ndarray, "u 2"]]:
-    """A person's vertices (mm, world) and texture coordinates (mm). An absent hand shrinks to a
-    point behind the back."""
-    vertices, uv = list(hands.copy()), [np.zeros((2 * hands.shape[1], 2))]
-    elbow, frame = reach(person, turn, wrist)[0], hand_frame(turn)
-    tubes = []
-    for side, out in enumerate((-60, 60)):
-        shoulder = person.shoulders[side]
-        ends = wrist[side], elbow[side]
-        if not present[side]:
-            vertices[side][:] = person.chest + [out, 260, person.girth[1] + 40]
-            ends = vertices[side][0], shoulder + [out, 0.96 * person.upper, 30]
-        tubes.append(
-            (*_arm(body, side, vertices[side], frame[side], *ends, shoulder), 1)
-        )
-    angle, half = np.linspace(0, 2 * np.pi, _AROUND + 1), _TORSO[:, 1:] * person.girth
-    y = person.shoulders[0, 1] + _TORSO[:, 0]
-    x, z = np.cos(angle) * half[:, :1], np.sin(angle) * half[:, 1:] + person.chest[2]
-    tubes.append((np.stack(np.broadcast_arrays(x, y[:, None], z), -1), y, 4))
-    for rings, along, repeats in tubes:
-        across = np.linspace(0, repeats * TILE, rings.shape[1])
-        vertices.append(rings.reshape(-1, 3))
-        uv.append(
-            np.stack(np.broadcast_arrays(along[:, None], across), -1).reshape(-1, 2)
-        )
-    return np.concatenate(vertices, dtype=np.float32), np.concatenate(
-        uv, dtype=np.float32
-    )
+    # Corner cutting (Chaikin 1974); the ends stay.
+    for _ in range(3):
+        first = 0.75 * line[:-1] + 0.25 * line[1:]
+        second = 0.25 * line[:-1] + 0.75 * line[1:]
+        cut = np.stack([first, second], 1).reshape(-1, 3)
+        line = np.concatenate([line[:1], cut[1:-1], line[-1:]])
+    return line

@@ -1,67 +1,104 @@
-"""Cameras and lights of a capture."""
+"""The dome of cameras and the lights of a capture, for `studio` and `wild`.
+
+`capture` draws both once a capture.
+"""
 
 import numpy as np
 
-from digit.synth.anatomy import rotation, unit
+from digit.synth.anatomy import normalize, rotation_matrix
+from digit.synth.arrays import Rng, Vectors
 from digit.synth.profiles import Profile
-from digit.synth.renderer import Camera, Lights
+from digit.synth.renderer import Camera, Lights, Sensor
 
-MIDDLE = np.array([0, 0, 1000.0])  # of a dome, mm
+# The middle of a dome, where hands are held.
+MIDDLE = np.array([0, 0, 1000.0])
+# Lamps stand at this distance from it.
+LAMP_DISTANCE_MM = 1600
+# Light from everywhere, before it is levelled with that of the lamps.
+SKY = 0.38
+# Azimuth and elevation (degrees) and distance (mm) of a camera at the person's own
+# head.
+HEAD_RANGES = ((150.0, 210.0), (56.0, 75.0), (380.0, 520.0))
+# What a sensor sees of white light: less blue, and green most, before it is balanced.
+RAW_BALANCE = np.array([0.95, 1.0, 0.6])
 
 
-def _direction(azimuth, elevation):
-    """Unit vectors from the person; 0, 0 is to the front."""
+def direction(azimuth: float | np.ndarray, elevation: float | np.ndarray) -> Vectors:
+    """Unit vectors away from the person; azimuth and elevation 0 (rad) is in front."""
     flat = np.cos(elevation)
-    return np.stack(
-        [np.sin(azimuth) * flat, -np.sin(elevation), -np.cos(azimuth) * flat], -1
-    )
+    x = np.sin(azimuth) * flat
+    y = -np.sin(elevation)
+    z = -np.cos(azimuth) * flat
+    return np.stack([x, y, z], -1)
 
 
 def draw_cameras(
-    rng: np.random.Generator, profile: Profile, width: int, height: int
-) -> list[Camera]:
-    """The dome of a capture; each camera looks about where hands are held."""
-    raw = np.array([0.95, 1.0, 0.6]) ** rng.uniform(
-        0, 1.3
-    )  # sensors see green before balancing
-    cast, cameras = raw * np.exp(rng.normal(0, 0.06, 3)) * rng.uniform(0.55, 1.15), []
+    rng: Rng, profile: Profile, width: int, height: int
+) -> tuple[list[Camera], dict[str, Sensor]]:
+    """Draw the dome of a capture; each camera looks about where hands are held.
+
+    Args:
+        rng: The source of randomness.
+        profile: Where cameras stand and what they do to light.
+        width: Of the frames, in px.
+        height: Likewise.
+
+    Returns:
+        The cameras, and the sensor of each by the camera's name.
+    """
+    raw = RAW_BALANCE ** rng.uniform(0, 1.3)
+    cast = raw * np.exp(rng.normal(0, 0.06, 3)) * rng.uniform(0.55, 1.15)
+    cameras = []
+    sensors = {}
     for k in range(profile.cameras):
-        ranges = profile.azimuth, profile.elevation, profile.distance
+        # 1. Where it stands.
+        ranges = (profile.azimuth, profile.elevation, profile.distance)
         if rng.random() < profile.head:
-            ranges = (150.0, 210.0), (56.0, 75.0), (380.0, 520.0)
-        azimuth, elevation, distance = (rng.uniform(*r) for r in ranges)
-        toward, roll = (
-            _direction(*np.radians([azimuth, elevation])),
-            rng.normal(0, profile.roll),
-        )
-        x = unit(np.cross([0, 1, 0], -toward))
-        level = np.stack([x, np.cross(-toward, x), -toward])
-        camrot = rotation(np.array([0, 0, -np.radians(roll)])) @ level
+            ranges = HEAD_RANGES
+        azimuth, elevation, distance = (rng.uniform(*limits) for limits in ranges)
+        toward = direction(*np.radians([azimuth, elevation]))
+
+        # 2. Where it looks, and how it is turned about its axis.
+        roll = rng.normal(0, profile.roll)
+        right = normalize(np.cross([0, 1, 0], -toward))
+        level = np.stack([right, np.cross(-toward, right), -toward])
+        camrot = rotation_matrix(np.array([0, 0, -np.radians(roll)])) @ level
+
+        # 3. Lens and sensor. Grey cameras have names that begin with 41.
         grey = bool(rng.random() < profile.grey)
-        cameras.append(
-            Camera(
-                f"{'41' if grey else '40'}{k:04d}",
-                camrot,
-                MIDDLE + rng.normal(0, profile.aim, 3) + toward * distance,
-                rng.uniform(*profile.focal) * distance + rng.normal(0, 0.3, 2),
-                np.array([width, height]) / 2 + rng.normal(0, 12, 2),
-                cast * rng.uniform(0.85, 1.2),
-                rng.uniform(*profile.blur),
-                rng.uniform(*profile.noise),
-                grey,
-            )
+        camera = Camera(
+            name=f"{'41' if grey else '40'}{k:04d}",
+            camrot=camrot,
+            campos_mm=MIDDLE + rng.normal(0, profile.aim, 3) + toward * distance,
+            focal=rng.uniform(*profile.focal) * distance + rng.normal(0, 0.3, 2),
+            princpt=np.array([width, height]) / 2 + rng.normal(0, 12, 2),
         )
-    return cameras
+        cameras.append(camera)
+        sensors[camera.name] = Sensor(
+            exposure=cast * rng.uniform(0.85, 1.2),
+            blur_px=rng.uniform(*profile.blur),
+            noise=rng.uniform(*profile.noise),
+            grey=grey,
+        )
+    return cameras, sensors
 
 
-def draw_lights(rng: np.random.Generator, profile: Profile) -> Lights:
-    """Two or three lamps before and above the person, and light from everywhere."""
-    n = rng.integers(2, 4)
-    place = MIDDLE + 1600 * _direction(rng.uniform(-2, 2, n), rng.uniform(0.1, 1.3, n))
-    lamps, sky = rng.dirichlet(np.full(n, 2.0)) * rng.uniform(*profile.contrast), 0.38
-    level = rng.uniform(0.75, 1.05) / (
-        0.6 * lamps.sum() + sky
-    )  # white skin stays below white
-    tint = level * np.exp(rng.normal(0, 0.05, (n + 2, 3)))
-    ground = sky * rng.uniform(0.3, 0.8)
-    return Lights(place, lamps[:, None] * tint[2:], sky * tint[0], ground * tint[1])
+def draw_lights(rng: Rng, profile: Profile) -> Lights:
+    """Draw two or three lamps before and above the person, and ambient light."""
+    # 1. The lamps.
+    count = rng.integers(2, 4)
+    azimuth = rng.uniform(-2, 2, count)
+    elevation = rng.uniform(0.1, 1.3, count)
+    place = MIDDLE + LAMP_DISTANCE_MM * direction(azimuth, elevation)
+    strength = rng.dirichlet(np.full(count, 2.0)) * rng.uniform(*profile.contrast)
+
+    # 2. Levels are such that light skin stays below white.
+    level = rng.uniform(0.75, 1.05) / (0.6 * strength.sum() + SKY)
+    tint = level * np.exp(rng.normal(0, 0.05, (count + 2, 3)))
+    ground = SKY * rng.uniform(0.3, 0.8)
+    return Lights(
+        place_mm=place,
+        colour=strength[:, None] * tint[2:],
+        sky=SKY * tint[0],
+        ground=ground * tint[1],
+    )

@@ -1,86 +1,117 @@
-"""One capture: posed, rendered and annotated."""
+"""One capture: a person, posed, rendered and annotated.
 
+`dataset.synthesize` runs `make_capture` in worker processes. A capture is one person
+(shape, skin, clothes) whose hands move between key poses; several cameras see every
+instant. Captures are independent: capture k of a seed is the same whoever makes it, and
+in whatever order.
+
+A capture goes through four phases: draw the subject and the cameras, draw the motion,
+pose the hand model, and take the pictures.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
 
 from digit.files import atomic
-from digit.hands.model import HandModel
-from digit.skeleton import HAND_TYPE_FLAGS, JOINT_SIDE, JOINTS_PER_HAND, SIDES, WRISTS
-from digit.synth.anatomy import build_rig, draw_person, mano_pose, pose_spots, unit
-from digit.synth.body import build_body, build_mesh
-from digit.synth.cameras import MIDDLE, draw_cameras, draw_lights
-from digit.synth.contact import contact
-from digit.synth.families import families, shapes
-from digit.synth.motion import draw_motion
-from digit.synth.profiles import FRAMES_PER_CAPTURE, Profile
-from digit.synth.renderer import (
-    cast_shadows,
-    develop,
-    openness,
-    render,
-    room,
-    studio,
-    vertex_normals,
+from digit.skeleton import SIDES
+from digit.synth.anatomy import normalize
+from digit.synth.annotations import (
+    BEHIND_OTHER,
+    annotate,
+    hand_type,
 )
+from digit.synth.appearance import dress
+from digit.synth.arrays import (
+    Betas,
+    Points,
+    Rgb,
+    Rng,
+)
+from digit.synth.backgrounds import backdrop, room, studio
+from digit.synth.body import FACE_FIGURE, build_body, only_arms
+from digit.synth.cameras import MIDDLE, draw_cameras, draw_lights
+from digit.synth.families import families, shapes
+from digit.synth.film import develop, develop_webcam, draw_look
+from digit.synth.held_motion import draw_held_motion, draw_name
+from digit.synth.motion import Motion, draw_motion
+from digit.synth.profiles import Profile, WebcamProfile
+from digit.synth.randomness import log_uniform
+from digit.synth.renderer import (
+    NEAR_MM,
+    Camera,
+)
+from digit.synth.scene import (
+    PosedHands,
+    Scene,
+    View,
+    build_scene,
+    draw_betas,
+    make_subject,
+    pose_hands,
+    take_picture,
+)
+from digit.synth.viewpoints import (
+    Viewpoint,
+    aim_camera,
+    draw_frame_size,
+    draw_viewpoint,
+)
+from digit.synth.viewpoints import draw_lights as draw_viewpoint_lights
 
-TOUCHING_MM = 2.0  # skin gives way so far
+# Frames of the dome's cameras.
+LANDSCAPE, PORTRAIT = (512, 334), (334, 512)
+# Lamps of a studio, and their distance from its middle.
+STUDIO_LAMPS = 160
+STUDIO_RADIUS_MM = 2200
+# A view is avoided where another thing, mostly an arm, is before more than this share
+# of joints.
+DOME_HIDDEN_LIMIT = 0.6
+# A camera of a viewpoint is aimed again, up to three times, where as many joints are
+# hidden or out.
+WEBCAM_HIDDEN_LIMIT = 0.4
+AIM_ATTEMPTS = 4
+# Faces nearer than this are not drawn where there is neither head nor torso.
+ARMS_NEAR_MM = 40.0
+# JPEG quality of webcams is 100 less a number between these, small ones more often.
+WEBCAM_QUALITY_LOSS = (5.0, 75.0)
 
 
 class Job(NamedTuple):
     """One capture to make."""
 
-    root: str
+    dataset_dir: str
     split: str
     capture: int
     frames: int
     seed: int
-    profile: Profile
-
-
-def part_hands(
-    models: tuple[HandModel, HandModel],
-    hands: Float32[np.ndarray, "t 2 v 3"],
-    both: Bool[np.ndarray, "t"],
-) -> tuple[Float32[np.ndarray, "t 2 3"], Float[np.ndarray, "t 2"]]:
-    """Translations (mm) that part hands which lie in each other by more than skin gives way; and
-    the hands' distance and penetration after it (mm), NaN where not both are there."""
-    shift, apart = (
-        np.zeros((len(hands), 2, 3), np.float32),
-        np.full((len(hands), 2), np.nan),
-    )
-    weld = np.arange(hands.shape[2])
-    for t in np.flatnonzero(both):
-        normals = [vertex_normals(h, m.faces, weld) for h, m in zip(hands[t], models)]
-        for _ in range(12):
-            right, left = hands[t] + shift[t, :, None]
-            gap, depth, push = contact(right, left, normals[1])
-            other_gap, other_depth, other = contact(left, right, normals[0])
-            apart[t] = min(gap, other_gap), max(depth, other_depth)
-            if apart[t, 1] <= TOUCHING_MM:
-                break
-            step = (
-                0.6
-                * (apart[t, 1] - TOUCHING_MM / 2)
-                * unit(push * depth - other * other_depth)
-            )
-            shift[t] += [step, -step]
-    return shift, apart
+    profile: Profile | WebcamProfile
 
 
 def make_capture(job: Job) -> Path:
-    """Draw, pose, render and write one capture; returns the file with its annotations."""
-    part = Path(job.root) / "parts" / f"{job.capture}.npz"
+    """Draw, pose, render and write one capture, unless that was done before.
+
+    Args:
+        job: What to make.
+
+    Returns:
+        The file with the capture's annotations, in columns.
+    """
+    part = Path(job.dataset_dir) / "parts" / f"{job.capture}.npz"
     if part.is_file():
         return part
+    # One thread adds up in the same order on every machine.
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums in one order, whatever the machine
+    torch.set_num_threads(1)
     try:
-        tables = _capture(job)
+        if isinstance(job.profile, WebcamProfile):
+            tables = _webcam_capture(job, job.profile)
+        else:
+            tables = _dome_capture(job, job.profile)
     finally:
         torch.set_num_threads(threads)
     with atomic(part, "wb") as file:
@@ -88,187 +119,248 @@ def make_capture(job: Job) -> Path:
     return part
 
 
-def _capture(job):
-    """Writes a capture's pictures; its annotations, in columns."""
-    rng, profile = np.random.default_rng([job.seed, job.capture]), job.profile
-    width, height = (512, 334) if rng.random() < profile.landscape else (334, 512)
-    betas = np.clip(rng.normal(0, 1, 10), -2, 2).round(6).astype(np.float32)
-    body, person = build_body(rng), draw_person(rng, 1 + 0.05 * float(betas[0]))
-    rig, surface = build_rig(body.models[0], betas), body.surface
-    cameras, lights = (
-        draw_cameras(rng, profile, width, height),
-        draw_lights(rng, profile),
-    )
-    dome, dark = (
-        MIDDLE + 2200 * unit(rng.normal(0, 1, (160, 3))),
-        rng.random() >= profile.rooms,
-    )
+# ------------------------------------------------------------------ profiles studio and
+# wild
 
-    n_instants = -(-job.frames // profile.views)
-    # Families are dealt from one shuffled pack to all captures, so that each gets its share.
-    pack = [name for name, family in families().items() for _ in range(family["often"])]
-    pack = np.random.default_rng(job.seed).permutation(pack)
-    at = job.capture * FRAMES_PER_CAPTURE // (profile.views * profile.instants)
-    names = []
-    for k in range(at, at - (-n_instants // profile.instants)):
-        one = f"{rng.choice(SIDES)}:{rng.choice(list(shapes()))}"
-        singles = int(k * profile.single)
-        single = int((k + 1) * profile.single) > singles
-        names.append(one if single else str(pack[(k - singles) % len(pack)]))
-    motion = draw_motion(rng, rig, person, names, profile.instants)
-    present, valid = motion.present, motion.present.repeat(JOINTS_PER_HAND, 1)
-    pose, shape = (
-        mano_pose(rig, motion.angles, motion.turn).round(6),
-        torch.tensor(betas),
-    )
-    rest = np.stack([model.rest_joints(shape).numpy()[0] for model in body.models])
 
-    def skin(wrist):
-        trans = (wrist / 1000 - rest).astype(np.float32).round(6)
-        fits = zip(
-            body.models, torch.tensor(pose).unbind(1), torch.tensor(trans).unbind(1)
-        )
-        hands = [
-            m.skin(p, shape.expand(len(p), 10), t).numpy() * 1000 for m, p, t in fits
-        ]
-        return trans, np.stack(hands, 1)
+def _dome_capture(job: Job, profile: Profile) -> dict[str, Any]:
+    """Make a capture in a dome of cameras; returns its annotations."""
+    rng = np.random.default_rng([job.seed, job.capture])
 
-    shift, apart = part_hands(body.models, skin(motion.wrist)[1], present.all(1))
-    wrist = motion.wrist + shift
-    trans, hands = skin(wrist)
-    joints = [
-        m.joints(torch.tensor(hands[:, s])).numpy() for s, m in enumerate(body.models)
-    ]
-    joints = np.concatenate(joints, 1)
-    held = (
-        torch.tensor(a, dtype=torch.float32)
-        for a in (motion.angles, motion.turn, wrist)
-    )
-    balls = pose_spots(rig, *held)
+    # 1. The subject, the dome and the light.
+    is_landscape = rng.random() < profile.landscape
+    width, height = LANDSCAPE if is_landscape else PORTRAIT
+    betas = draw_betas(rng)
+    body = build_body(rng)
+    subject = make_subject(rng, betas, body)
+    cameras, sensors = draw_cameras(rng, profile, width, height)
+    lights = draw_lights(rng, profile)
+    lamps = MIDDLE + STUDIO_RADIUS_MM * normalize(rng.normal(0, 1, (STUDIO_LAMPS, 3)))
+    is_dark = rng.random() >= profile.rooms
 
-    rows = []
+    # 2. The motion, and 3. the hands.
+    n_instants = _ceil_divide(job.frames, profile.views)
+    names = _deal_names(rng, job, profile, _ceil_divide(n_instants, profile.instants))
+    motion = draw_motion(rng, subject.rig, subject.person, names, profile.instants)
+    hands = pose_hands(subject, motion)
+
+    # 4. The pictures.
+    rows: list[dict[str, Any]] = []
     for t in range(n_instants):
-        vertices, uv = build_mesh(
-            body, person, hands[t], motion.turn[t], wrist[t], present[t]
+        scene = build_scene(subject, subject.body, hands, t, lights)
+        views = _sorted_cameras(
+            rng, cameras, hands.joints_mm[t][hands.joint_valid[t]], width, height
         )
-        normals = vertex_normals(vertices, surface.faces, body.weld)
-        near = balls[t, present[t], : len(rig.radii)].reshape(-1, 3).numpy()
-        free = openness(vertices, normals, near, np.tile(rig.radii, present[t].sum()))
-        attributes = np.concatenate([vertices, normals, free[:, None], uv], 1)
-        centre = hands[t][present[t]].mean((0, 1)).astype(float)
-        shadows = cast_shadows(vertices, surface.faces, lights, centre)
-        sequence = f"{motion.sequence[t]:04d}_{motion.family[t].replace(':', '_')}"
-        views = _views(rng, cameras, joints[t][valid[t]], width, height)
         wanted = len(rows) + min(profile.views, job.frames - len(rows))
-        for left, camera in zip(range(len(views), 0, -1), views):
-            scene = (dome, camera) if dark else (rng,)
-            back = (studio if dark else room)(*scene, width, height)
-            light, seen = render(surface, attributes, lights, shadows, camera, back)
-            truth = _hidden(camera, seen, body, attributes, joints[t], present[t])
-            behind = (
-                truth["joint_hidden"][valid[t]] == 2
-            ).mean() > 0.6  # an arm is before them
-            if behind and left > wanted - len(rows):
+        for cameras_left, camera in zip(range(len(views), 0, -1), views, strict=True):
+            if is_dark:
+                background = studio(lamps, camera, width, height)
+            else:
+                background = room(rng, width, height)
+            view = take_picture(scene, hands, t, camera, background)
+            hidden = view.truth["joint_hidden"][hands.joint_valid[t]]
+            is_hidden = (hidden == BEHIND_OTHER).mean() > DOME_HIDDEN_LIMIT
+            # As many cameras must be left as pictures are wanted.
+            if is_hidden and cameras_left > wanted - len(rows):
                 continue
-            picture = develop(light, camera, rng)[..., ::-1]
-            quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(*profile.quality))]
-            name = f"Capture{job.capture}/{sequence}/cam{camera.name}/image{t}.jpg"
-            path = Path(job.root) / "images" / job.split / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(cv2.imencode(".jpg", picture, quality)[1].tobytes())
-            rows.append(
-                {
-                    "file_name": name,
-                    "width": width,
-                    "height": height,
-                    "seq_name": sequence,
-                    "camera": camera.name,
-                    "frame_idx": t,
-                    "family": motion.family[t],
-                    "hands_distance_mm": apart[t, 0],
-                    "penetration_mm": apart[t, 1],
-                    **_annotate(rng, camera, joints[t], present[t]),
-                    **truth,
-                }
-            )
+            picture = develop(view.light, sensors[camera.name], rng)
+            quality = int(rng.integers(*profile.quality))
+            row = _frame_row(job, motion, hands, t, view, (width, height))
+            _write_jpeg(job, row["file_name"], picture, quality)
+            row |= annotate(rng, camera, hands.joints_mm[t], hands.present[t])
+            rows.append(row | view.truth)
             if len(rows) == wanted:
                 break
-
-    used = sorted({row["frame_idx"] for row in rows})
-    instants = {
-        "frame_idx": np.arange(len(hands)),
-        "joint_valid": valid,
-        "hand_type": _hand_type(present),
-        "joints_world_mm": np.where(valid[..., None], joints, 1.0).round(4),
-        "hand_type_valid": np.ones(len(hands), bool),
-        "mano_pose": pose,
-        "mano_shape": np.broadcast_to(betas, (len(hands), 2, 10)),
-        "mano_trans": np.where(present[..., None], trans, np.nan),
-    }
-    tables = {f"frames/{key}": [row[key] for row in rows] for key in rows[0]}
-    tables |= {f"instants/{key}": value[used] for key, value in instants.items()}
-    names = "name", "camrot", "campos_mm", "focal", "princpt"
-    return tables | {
-        f"cameras/{key}": [getattr(c, key) for c in cameras] for key in names
-    }
+    return _tables(rows, cameras, hands, betas)
 
 
-def _hand_type(present):
-    return (present[..., None, :] == HAND_TYPE_FLAGS).all(-1).argmax(-1)
+def _deal_names(rng: Rng, job: Job, profile: Profile, sequences: int) -> list[str]:
+    """Names of a capture's sequences, as `draw_motion` takes them.
+
+    Families are dealt from one shuffled pack to all captures of a seed, so that each
+    gets its share; single hands are spread evenly between them.
+    """
+    pack = [name for name, family in families().items() for _ in range(family.weight)]
+    pack = np.random.default_rng(job.seed).permutation(pack)
+    frames_before = job.capture * profile.frames_per_capture
+    first = frames_before // (profile.views * profile.instants)
+    names = []
+    for k in range(first, first + sequences):
+        side = rng.choice(SIDES)
+        shape = rng.choice(list(shapes()))
+        singles_before = int(k * profile.single)
+        is_single = int((k + 1) * profile.single) > singles_before
+        if is_single:
+            names.append(f"{side}:{shape}")
+        else:
+            names.append(str(pack[(k - singles_before) % len(pack)]))
+    return names
 
 
-def _views(rng, cameras, joints, width, height):
-    """The cameras in any order, but first those that have most of the joints in the frame."""
-    cameras = [cameras[c] for c in rng.permutation(len(cameras))]
-    px = (camera.project(joints)[0] for camera in cameras)
-    out = [((p > 0) & (p < [width, height])).all(1).mean() < 0.75 for p in px]
-    return [cameras[c] for c in np.argsort(out, kind="stable")]
+def _sorted_cameras(
+    rng: Rng,
+    cameras: list[Camera],
+    joints_mm: Points,
+    width: int,
+    height: int,
+) -> list[Camera]:
+    """The cameras in random order, first those with most joints in the frame."""
+    shuffled = [cameras[k] for k in rng.permutation(len(cameras))]
+    misses_joints = []
+    for camera in shuffled:
+        px, _ = camera.project(joints_mm)
+        inside = ((px > 0) & (px < [width, height])).all(1)
+        misses_joints.append(inside.mean() < 0.75)
+    return [shuffled[k] for k in np.argsort(misses_joints, kind="stable")]
 
 
-def _annotate(rng, camera, joints, present):
-    """Box and validity as InterHand2.6M has them, and what RootNet might say."""
-    px, depth = camera.project(joints)
-    valid = present.repeat(JOINTS_PER_HAND)
-    low, high = px[valid].min(0), px[valid].max(0)
-    side = 1.25 * 1.2 * (high - low).max() * (1 + rng.normal(0, 0.008, 2))
-    centre = (low + high) / 2 + rng.normal(0, 0.007, 2) * side
-    wrists = np.where(present, depth[list(WRISTS)], depth[WRISTS[present.argmax()]])
+# ------------------------------------------------------------------ profile webcam
+
+
+def _webcam_capture(job: Job, profile: WebcamProfile) -> dict[str, Any]:
+    """Make a capture of hands held up to cameras; returns its annotations."""
+    rng = np.random.default_rng([job.seed, job.capture, 1])
+
+    # 1. The subject, and what the camera does to its pictures.
+    frame_size = draw_frame_size(rng)
+    betas = draw_betas(rng)
+    body = dress(rng, build_body(rng, FACE_FIGURE))
+    subject = make_subject(rng, betas, body)
+    look = draw_look(rng, profile)
+
+    # 2. The motion, and 3. the hands.
+    n_instants = _ceil_divide(job.frames, profile.views)
+    names = []
+    viewpoints = []
+    for _ in range(_ceil_divide(n_instants, profile.instants)):
+        is_single = bool(rng.random() < profile.single)
+        names.append(draw_name(rng, is_single))
+        viewpoints.append(draw_viewpoint(rng, profile, subject.person))
+    motion = draw_held_motion(
+        rng, subject.rig, subject.person, viewpoints, names, profile.instants
+    )
+    hands = pose_hands(subject, motion)
+
+    # 4. The pictures; each has a camera of its own.
+    rows: list[dict[str, Any]] = []
+    cameras: list[Camera] = []
+    for t in range(n_instants):
+        viewpoint = viewpoints[motion.sequence[t]]
+        lights = draw_viewpoint_lights(rng, viewpoint)
+        shown = subject.body
+        near_mm = NEAR_MM
+        if viewpoint.arms_only:
+            shown = only_arms(shown, hands.present[t])
+            near_mm = ARMS_NEAR_MM
+        scene = build_scene(subject, shown, hands, t, lights, near_mm)
+        for _ in range(min(profile.views, job.frames - len(rows))):
+            attempts = _aim_until_seen(
+                rng, profile, viewpoint, scene, hands, t, len(rows), frame_size
+            )
+            *_, (view, is_grey) = attempts
+            picture = develop_webcam(view.light, look, is_grey, rng)
+            quality = int(100 - log_uniform(rng, *WEBCAM_QUALITY_LOSS))
+            row = _frame_row(job, motion, hands, t, view, frame_size)
+            _write_jpeg(job, row["file_name"], picture, quality)
+            row |= annotate(rng, view.camera, hands.joints_mm[t], hands.present[t])
+            rows.append(row | view.truth)
+            cameras.append(view.camera)
+    return _tables(rows, cameras, hands, betas)
+
+
+def _aim_until_seen(
+    rng: Rng,
+    profile: WebcamProfile,
+    viewpoint: Viewpoint,
+    scene: Scene,
+    hands: PosedHands,
+    t: int,
+    number: int,
+    frame_size: tuple[int, int],
+) -> Iterator[tuple[View, bool]]:
+    """Take pictures, and whether they are grey, until most joints are seen."""
+    valid = hands.joint_valid[t]
+    for _ in range(AIM_ATTEMPTS):
+        is_grey = bool(rng.random() < profile.grey)
+        name = f"{'41' if is_grey else '40'}{number:04d}"
+        joints = hands.joints_mm[t][valid]
+        camera = aim_camera(rng, viewpoint, joints, name, frame_size)
+        background = backdrop(rng, *frame_size)
+        view = take_picture(scene, hands, t, camera, background)
+        yield view, is_grey
+        hidden = view.truth["joint_hidden"][valid] >= BEHIND_OTHER
+        if hidden.mean() < WEBCAM_HIDDEN_LIMIT:
+            return
+
+
+# ------------------------------------------------------------------ phases of all
+# profiles
+
+
+def _ceil_divide(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def _frame_row(
+    job: Job,
+    motion: Motion,
+    hands: PosedHands,
+    t: int,
+    view: View,
+    frame_size: tuple[int, int],
+) -> dict[str, Any]:
+    """The columns of a frame that say what it is."""
+    width, height = frame_size
+    sequence = f"{motion.sequence[t]:04d}_{motion.name[t].replace(':', '_')}"
+    camera = view.camera.name
     return {
-        "bbox_xywh": np.append(1.1 * low - 0.1 * high, 1.2 * (high - low)).round(3),
-        "joint_valid": valid,
-        "hand_type": int(_hand_type(present)),
-        "hand_type_valid": True,
-        "rootnet_bbox_xywh": np.append(centre - side / 2, side).round(3),
-        "rootnet_depth_mm": (wrists + rng.normal(0, 30) + rng.normal(0, 12, 2)).round(
-            3
-        ),
+        "file_name": f"Capture{job.capture}/{sequence}/cam{camera}/image{t}.jpg",
+        "width": width,
+        "height": height,
+        "seq_name": sequence,
+        "camera": camera,
+        "frame_idx": t,
+        "family": motion.name[t],
+        "hands_distance_mm": hands.separation.distance_mm[t],
+        "penetration_mm": hands.separation.penetration_mm[t],
     }
 
 
-def _hidden(camera, seen, body, attributes, joints, present):
-    """Truth about occlusion: the share of each hand's front that something else, itself and the
-    frame's edge hide; per joint 0 seen, 1 behind its own hand, 2 behind another thing, 3 out."""
-    (face, depth_map), count = seen, len(body.models[0].v_template)
-    owner = np.append(body.owner, -1)[face]
+def _write_jpeg(job: Job, file_name: str, picture: Rgb, quality: int) -> None:
+    """Write a picture into the data set."""
+    path = Path(job.dataset_dir) / "images" / job.split / file_name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    _, data = cv2.imencode(".jpg", picture[..., ::-1], settings)
+    path.write_bytes(data.tobytes())
 
-    def classify(points, side, thick):
-        px, depth = camera.project(points)
-        x, y = px.round().astype(int).T
-        inside = (x >= 0) & (y >= 0) & (x < face.shape[1]) & (y < face.shape[0])
-        x, y = x * inside, y * inside
-        behind = depth - depth_map[y, x] > thick
-        return np.where(
-            inside, np.where(behind, np.where(owner[y, x] == side, 1, 2), 0), 3
-        )
 
-    thick = np.where(np.isin(np.arange(len(joints)), WRISTS), 30.0, 17.0)
-    joint = np.where(present[JOINT_SIDE], classify(joints, JOINT_SIDE, thick), 0)
-    truth = {"joint_hidden": joint.astype(np.uint8)}
-    for side, name in enumerate(SIDES):
-        skin = attributes[side * count : (side + 1) * count, :6].astype(float)
-        skin = skin[((camera.campos_mm - skin[:, :3]) * skin[:, 3:]).sum(1) > 0]
-        how = classify(skin[:, :3], side, 3.0)
-        for code, what in ((2, "other"), (1, "itself"), (3, "frame")):
-            share = (how == code).mean() if present[side] else np.nan
-            truth[f"{name}_hidden_by_{what}"] = float(share)
-    return truth
+def _tables(
+    rows: list[dict[str, Any]],
+    cameras: list[Camera],
+    hands: PosedHands,
+    betas: Betas,
+) -> dict[str, Any]:
+    """The tables frames, instants and cameras; keys are `<table>/<column>`."""
+    # Only instants that a picture shows are annotated.
+    used = sorted({row["frame_idx"] for row in rows})
+    count = len(hands.present)
+    joints = np.where(hands.joint_valid[..., None], hands.joints_mm, 1.0)
+    instants = {
+        "frame_idx": np.arange(count),
+        "joint_valid": hands.joint_valid,
+        "hand_type": hand_type(hands.present),
+        "joints_world_mm": joints.round(4),
+        "hand_type_valid": np.ones(count, bool),
+        "mano_pose": hands.mano_pose,
+        "mano_shape": np.broadcast_to(betas, (count, 2, 10)),
+        "mano_trans": np.where(hands.present[..., None], hands.mano_trans, np.nan),
+    }
+    tables = {}
+    for key in rows[0]:
+        tables[f"frames/{key}"] = [row[key] for row in rows]
+    for key, values in instants.items():
+        tables[f"instants/{key}"] = values[used]
+    for key in Camera._fields:
+        tables[f"cameras/{key}"] = [getattr(camera, key) for camera in cameras]
+    return tables

@@ -1,91 +1,253 @@
-"""Bringing two hands into contact."""
+"""Bringing two hands into contact without letting them pass through each other.
 
-from typing import no_type_check
+`motion` and `held_motion` call `bring_into_contact` on the fast rig; `capture` calls
+`separate_hands` on the skinned meshes for what is left.
+"""
+
+from typing import NamedTuple, no_type_check
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int
+from torch import Tensor
 
 from digit.geometry import axis_angle_to_matrix
+from digit.hands.model import HandModel
 from digit.hands.rasterizer import COMPILED
-from digit.synth.anatomy import LIMITS, Rig, _tensor, pose_spots
+from digit.synth.anatomy import LIMITS, Rig, normalize, pose_rig, to_tensor
+from digit.synth.arrays import PresentOverTime
+from digit.synth.shading import vertex_normals
+
+# Skin gives way by so much before two hands count as passing through each other.
+SKIN_GIVES_MM = 2.0
+# Weights of the terms that `bring_into_contact` minimises, and its steps; chosen by
+# eye.
+BETWEEN_HANDS_WEIGHT = 0.3
+WITHIN_HAND_WEIGHT = 0.12
+STAY_WEIGHT = 2
+STEPS = 50
+LEARNING_RATE = 0.03
+# The optimised shift is in these units, so that one learning rate suits angles and
+# lengths.
+SHIFT_UNIT_MM = 50
+# Spheres of different hands keep this distance.
+GAP_MM = 0.5
+# How much a hand opens for each mm that it starts away from the other.
+OPENING_PER_MM = 0.012
+# `separate_hands` repeats this often at most, each time by this share of the
+# penetration.
+SEPARATION_ROUNDS = 12
+SEPARATION_SHARE = 0.6
 
 
-def touch(
-    rig: Rig,
-    angles: Float[np.ndarray, "t 2 15 3"],
-    turn: Float[np.ndarray, "t 2 3 3"],
-    wrist: Float[np.ndarray, "t 2 3"],
-    retreat: Float[np.ndarray, "t 2 3"],
-    contacts: Int[np.ndarray, "t c 2"],
-    present: Bool[np.ndarray, "t 2"],
-    steps: int = 50,
-) -> tuple[Float32[np.ndarray, "t 2 ..."], ...]:
-    """Angles, turns and wrists near the given ones at which the contacts (spots; −1 none) meet and
-    no balls overlap, by gradient steps on all instants at once; angles stay within `LIMITS`. Hands
-    start apart by `retreat` (mm), and opened by as much, and close in."""
-    angles0, turn0, wrist0, far = map(_tensor, (angles, turn, wrist, retreat))
-    low, high = _tensor(LIMITS).unbind(-1)
-    ajar = 1 - 0.012 * far.norm(dim=-1)[..., None, None] * torch.tensor([1.0, 0, 0])
-    angle, spin = (
-        (angles0 * ajar).requires_grad_(),
-        torch.zeros_like(wrist0, requires_grad=True),
+class Start(NamedTuple):
+    """Poses of T instants before the hands touch, two hands each."""
+
+    angles: Float[np.ndarray, "t 2 15 3"]
+    orientation: Float[np.ndarray, "t 2 3 3"]
+    wrist_mm: Float[np.ndarray, "t 2 3"]
+    # From where the hands close in, relative to their place.
+    retreat_mm: Float[np.ndarray, "t 2 3"]
+    # Pairs of rows of `Rig.points` that touch, right and left; −1 for none.
+    contacts: Int[np.ndarray, "t c 2"]
+
+
+class Posed(NamedTuple):
+    """Poses of T instants, two hands each."""
+
+    angles: Float32[np.ndarray, "t 2 15 3"]
+    orientation: Float32[np.ndarray, "t 2 3 3"]
+    wrist_mm: Float32[np.ndarray, "t 2 3"]
+
+
+class _Spheres(NamedTuple):
+    """What `bring_into_contact` needs to know of the rig's spheres."""
+
+    apart: Float[Tensor, "s s"]  # distance at which two spheres touch
+    apart_within: Float[Tensor, "h h"]  # of one hand, for every second sphere
+
+
+def bring_into_contact(rig: Rig, start: Start, present: PresentOverTime) -> Posed:
+    """Poses near the given ones whose contacts meet and whose spheres do not overlap.
+
+    Gradient steps on all instants at once. Hands start apart by `retreat_mm`, opened by
+    as much, and close in; joint angles stay within `LIMITS`.
+
+    Args:
+        rig: The subject's right hand.
+        start: The poses to start from.
+        present: Which hands are there.
+    """
+    wanted_angles = to_tensor(start.angles)
+    wanted_orientation = to_tensor(start.orientation)
+    wanted_wrist = to_tensor(start.wrist_mm)
+    retreat = to_tensor(start.retreat_mm)
+    low, high = to_tensor(LIMITS).unbind(-1)
+
+    # 1. Start away from the other hand, with the flexion opened.
+    flexion_only = torch.tensor([1.0, 0, 0])
+    away = retreat.norm(dim=-1)[..., None, None]
+    opened = 1 - OPENING_PER_MM * away * flexion_only
+    angles = (wanted_angles * opened).requires_grad_()
+    spin = torch.zeros_like(wanted_wrist, requires_grad=True)
+    shift = (retreat / SHIFT_UNIT_MM).requires_grad_()
+    optimizer = torch.optim.Adam(
+        [angles, spin, shift], lr=LEARNING_RATE, betas=(0.8, 0.95)
     )
-    shift = (far / 50).requires_grad_()
-    adam = torch.optim.Adam([angle, spin, shift], lr=0.03, betas=(0.8, 0.95))
-    both, wanted = _tensor(present.all(1)), _tensor(contacts[..., 0] >= 0)
-    each, pair = (
-        torch.arange(len(angles))[:, None],
-        torch.from_numpy(np.maximum(contacts, 0)),
-    )
-    room = rig.radii[:, None] + rig.radii
-    alone = (room - rig.slack)[
-        ::2, ::2
-    ]  # half of a hand's balls tell enough about itself
-    for _ in range(steps):
-        posed = pose_spots(
-            rig, angle, axis_angle_to_matrix(spin) @ turn0, wrist0 + 50 * shift
-        )
-        balls = posed[..., : len(room), :]
-        gap = posed[each, 0, pair[..., 0]] - posed[each, 1, pair[..., 1]]
-        pull = ((gap.square().sum(-1) + 4).sqrt() * wanted).sum(1) / wanted.sum(
-            1
-        ).clamp(min=1)
-        between = (room + 0.5 - torch.cdist(balls[:, 0], balls[:, 1])).clamp(min=0)
-        within = (alone - torch.cdist(balls[..., ::2, :], balls[..., ::2, :])).clamp(
-            min=0
-        )
-        stay = (angle - angles0).square().sum((1, 2, 3)) + spin.square().sum((1, 2))
-        loss = pull + 0.3 * between.square().sum((1, 2)) * both + 2 * stay
-        adam.zero_grad()
-        (loss + 0.12 * within.square().sum((1, 2, 3))).sum().backward()
-        adam.step()
+
+    # 2. What stays the same over the steps.
+    both = to_tensor(present.all(1))
+    touch_at = to_tensor(start.contacts[..., 0] >= 0)
+    pairs = torch.from_numpy(np.maximum(start.contacts, 0))
+    apart = rig.radii[:, None] + rig.radii
+    # Half of a hand's spheres tell enough about collisions within it.
+    spheres = _Spheres(apart, (apart - rig.allowed_overlap)[::2, ::2])
+
+    # 3. Close in.
+    for _ in range(STEPS):
+        orientation = axis_angle_to_matrix(spin) @ wanted_orientation
+        wrist = wanted_wrist + SHIFT_UNIT_MM * shift
+        points = pose_rig(rig, angles, orientation, wrist)
+        moved = (angles - wanted_angles).square().sum((1, 2, 3))
+        moved = moved + spin.square().sum((1, 2))
+        loss = _contact_loss(points, pairs, touch_at)
+        loss = loss + BETWEEN_HANDS_WEIGHT * _overlap_between(points, spheres) * both
+        loss = loss + STAY_WEIGHT * moved
+        loss = loss + WITHIN_HAND_WEIGHT * _overlap_within(points, spheres)
+        optimizer.zero_grad()
+        loss.sum().backward()
+        optimizer.step()
         with torch.no_grad():
-            angle.clamp_(low, high)
-    hands = angle, axis_angle_to_matrix(spin) @ turn0, wrist0 + 50 * shift
-    return tuple(a.detach().numpy() for a in hands)
+            angles.clamp_(low, high)
+
+    orientation = axis_angle_to_matrix(spin) @ wanted_orientation
+    wrist = wanted_wrist + SHIFT_UNIT_MM * shift
+    return Posed(
+        angles=angles.detach().numpy(),
+        orientation=orientation.detach().numpy(),
+        wrist_mm=wrist.detach().numpy(),
+    )
+
+
+def _contact_loss(
+    points: Float[Tensor, "t 2 p 3"],
+    pairs: Int[Tensor, "t c 2"],
+    touch_at: Float[Tensor, "t c"],
+) -> Float[Tensor, "t"]:
+    """Mean distance (mm) of the landmarks that should touch, smooth near zero."""
+    instant = torch.arange(len(points))[:, None]
+    right = points[instant, 0, pairs[..., 0]]
+    left = points[instant, 1, pairs[..., 1]]
+    distance = ((right - left).square().sum(-1) + 4).sqrt()
+    return (distance * touch_at).sum(1) / touch_at.sum(1).clamp(min=1)
+
+
+def _overlap_between(
+    points: Float[Tensor, "t 2 p 3"], spheres: _Spheres
+) -> Float[Tensor, "t"]:
+    """Sum of squared overlaps (mm²) between spheres of different hands."""
+    centres = points[..., : len(spheres.apart), :]
+    distance = torch.cdist(centres[:, 0], centres[:, 1])
+    overlap = (spheres.apart + GAP_MM - distance).clamp(min=0)
+    return overlap.square().sum((1, 2))
+
+
+def _overlap_within(
+    points: Float[Tensor, "t 2 p 3"], spheres: _Spheres
+) -> Float[Tensor, "t"]:
+    """Sum of squared overlaps (mm²) between spheres of the same hand."""
+    centres = points[..., : len(spheres.apart), :][..., ::2, :]
+    overlap = (spheres.apart_within - torch.cdist(centres, centres)).clamp(min=0)
+    return overlap.square().sum((1, 2, 3))
+
+
+class Separation(NamedTuple):
+    """What `separate_hands` did; NaN where not both hands are there."""
+
+    shift_mm: Float32[np.ndarray, "t 2 3"]  # translation of each hand
+    distance_mm: Float[np.ndarray, "t"]  # between the hands after it
+    penetration_mm: Float[np.ndarray, "t"]  # after it
+
+
+def separate_hands(
+    models: tuple[HandModel, HandModel],
+    hands_mm: Float32[np.ndarray, "t 2 v 3"],
+    both: Bool[np.ndarray, "t"],
+) -> Separation:
+    """Move hands apart that pass through each other by more than skin gives way.
+
+    Args:
+        models: The right and the left hand.
+        hands_mm: Their vertices.
+        both: The instants that show both hands.
+    """
+    count = len(hands_mm)
+    shift = np.zeros((count, 2, 3), np.float32)
+    distance = np.full(count, np.nan)
+    penetration = np.full(count, np.nan)
+    every_vertex = np.arange(hands_mm.shape[2])
+    for t in np.flatnonzero(both):
+        normals = [
+            vertex_normals(hand, model.faces, every_vertex)
+            for hand, model in zip(hands_mm[t], models, strict=True)
+        ]
+        for _ in range(SEPARATION_ROUNDS):
+            right, left = hands_mm[t] + shift[t, :, None]
+            right_gap, right_depth, right_push = measure_contact(
+                right, left, normals[1]
+            )
+            left_gap, left_depth, left_push = measure_contact(left, right, normals[0])
+            distance[t] = min(right_gap, left_gap)
+            penetration[t] = max(right_depth, left_depth)
+            if penetration[t] <= SKIN_GIVES_MM:
+                break
+            direction = normalize(right_push * right_depth - left_push * left_depth)
+            excess = penetration[t] - SKIN_GIVES_MM / 2
+            step = SEPARATION_SHARE * excess * direction
+            shift[t] += [step, -step]
+    return Separation(shift, distance, penetration)
 
 
 @COMPILED
 @no_type_check
-def contact(a, b, b_normals):
-    """Of vertices a (V, 3) against a mesh's vertices b and their normals: smallest distance (mm; 0
-    if any is inside), greatest depth inside, and the mean normal where they are inside (3,)."""
-    gap, depth, push = np.inf, 0.0, np.zeros(3)
-    for i in range(len(a)):
-        best, near = np.inf, 0
-        for j in range(len(b)):
-            x, y, z = a[i, 0] - b[j, 0], a[i, 1] - b[j, 1], a[i, 2] - b[j, 2]
-            if x * x + y * y + z * z < best:
-                best, near = x * x + y * y + z * z, j
-        out = ((a[i] - b[near]) * b_normals[near]).sum()
-        aside = (
-            np.sqrt(max(best - out * out, 0.0)) - 2.5
-        )  # beyond the vertex's own neighbourhood
-        if out < 0 and aside < 2.5:
-            depth = max(depth, -out)
-            push -= out * b_normals[near]
+def measure_contact(vertices, other, other_normals):
+    """How near a mesh's vertices come to another mesh, and how deep they lie inside.
+
+    Args:
+        vertices: (V, 3) vertices of a mesh, mm.
+        other: (W, 3) vertices of the other mesh.
+        other_normals: (W, 3) their unit normals.
+
+    Returns:
+        The smallest distance (mm; 0 if any vertex is inside), the greatest depth inside
+        (mm), and the mean of the other's normals where vertices are inside, of length
+        one.
+    """
+    # Vertices lie within this distance of a neighbour, so a nearest vertex may be off
+    # by it.
+    spacing = 2.5
+    gap = np.inf
+    depth = 0.0
+    push = np.zeros(3)
+    for i in range(len(vertices)):
+        # 1. The nearest vertex of the other mesh.
+        best = np.inf
+        nearest = 0
+        for j in range(len(other)):
+            x = vertices[i, 0] - other[j, 0]
+            y = vertices[i, 1] - other[j, 1]
+            z = vertices[i, 2] - other[j, 2]
+            square = x * x + y * y + z * z
+            if square < best:
+                best = square
+                nearest = j
+        # 2. Distance along its normal, and aside from it.
+        height = ((vertices[i] - other[nearest]) * other_normals[nearest]).sum()
+        aside = np.sqrt(max(best - height * height, 0.0)) - spacing
+        if height < 0 and aside < spacing:
+            depth = max(depth, -height)
+            push -= height * other_normals[nearest]
         else:
-            gap = min(gap, np.sqrt(out * out + max(aside, 0.0) ** 2))
+            gap = min(gap, np.sqrt(height * height + max(aside, 0.0) ** 2))
     size = np.sqrt((push * push).sum())
     return (0.0 if size > 0 else gap), depth, push / max(size, 1e-9)

@@ -1,4 +1,7 @@
-"""A synthetic data set from many captures."""
+"""A synthetic data set: many captures, gathered into InterHand2.6M's annotation files.
+
+`digit synth`, `digit demo` and the tests call `synthesize`.
+"""
 
 import json
 import os
@@ -7,6 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,88 +20,164 @@ from tqdm import tqdm
 from digit.data.tree import write_tree
 from digit.files import atomic
 from digit.synth.capture import Job, make_capture
-from digit.synth.profiles import FRAMES_PER_CAPTURE, PROFILES, Profile
+from digit.synth.profiles import PROFILES, Profile, WebcamProfile
 
+# This file is written last: a data set that has it is complete.
+LAST_FILE = "truth/test.parquet"
+SETTINGS_FILE = "synth.json"
+FEWEST_FRAMES = 3
+TRUTH_COLUMNS = ["image_id", "family", "hands_distance_mm", "penetration_mm"]
 
-def plan(
-    root: Path | str, frames: int, seed: int, profiles: Sequence[Profile]
-) -> list[Job]:
-    """The captures of a data set, 80 % train, 10 % val, 10 % test; no subject is in two splits.
-
-    The captures of a split take the profiles in turn.
-    """
-    tenth, jobs = max(round(frames / 10), 1), []
-    for split, count in (
-        ("train", frames - 2 * tenth),
-        ("val", tenth),
-        ("test", tenth),
-    ):
-        n = -(-count // FRAMES_PER_CAPTURE)
-        for k in range(n):
-            share = count * (k + 1) // n - count * k // n
-            profile = profiles[k % len(profiles)]
-            jobs.append(Job(str(root), split, len(jobs), share, seed, profile))
-    return jobs
+AnyProfile = Profile | WebcamProfile
 
 
 def synthesize(
-    root: Path | str,
+    dataset_dir: Path | str,
     frames: int,
     seed: int = 0,
-    profile: str | Profile = "studio",
+    profile: str | AnyProfile = "studio",
     workers: int | None = None,
     executor: Executor | None = None,
     progress: bool = True,
 ) -> dict[str, int]:
-    """Write a synthetic data set of so many frames in all, or finish one that was stopped; returns
-    the frames of each split. The same seed, frames and profile give the same bytes for any number
-    of workers (default: all cores), and on any executor whose workers see `root`. With several
-    profiles, "studio+wild", captures take them in turn.
+    """Write a synthetic data set, or finish one that was stopped.
 
-    ValueError for an unknown profile, fewer than 3 frames, or a root that holds other data.
+    The same seed, frames and profile give the same bytes for any number of workers.
+
+    Args:
+        dataset_dir: A folder that is empty, does not exist, or holds a part of this
+            data set.
+        frames: The number of frames of all splits together.
+        seed: Of everything random.
+        profile: A name of `PROFILES`, several joined by "+" which captures take in
+            turn, or a profile of your own.
+        workers: The number of worker processes; all cores by default.
+        executor: Runs the captures instead of worker processes; its workers must see
+            the folder.
+        progress: Whether a progress bar is shown.
+
+    Returns:
+        The number of frames of each split.
+
+    Raises:
+        ValueError: if the profile is unknown, there are fewer than 3 frames, or the
+            folder holds other data.
     """
-    names = profile.split("+") if isinstance(profile, str) else []
-    for name in names:
-        if name not in PROFILES:
-            raise ValueError(
-                f"profile {name!r} is unknown: use one of {', '.join(PROFILES)}"
-            )
-    profiles = [PROFILES[name] for name in names] or [profile]
-    if frames < 3:
+    dataset_dir = Path(dataset_dir)
+    profiles = _find_profiles(profile)
+    if frames < FEWEST_FRAMES:
         raise ValueError(
-            f"frames {frames} are too few for train, val and test: use 3 or more"
+            f"frames {frames} are too few for train, val and test: "
+            f"use {FEWEST_FRAMES} or more"
         )
-    root, note = Path(root), Path(root) / "synth.json"
     settings = {
         "frames": frames,
         "seed": seed,
-        "profiles": [asdict(p) for p in profiles],
+        "profiles": [asdict(one) for one in profiles],
     }
-    settings = json.loads(json.dumps(settings))
-    there = json.loads(note.read_text()) if note.is_file() else settings
-    for key in settings:
-        if there.get(key) != settings[key]:
-            raise ValueError(
-                f"{note}: {key} is {there.get(key)!r}, not {settings[key]!r}: use another folder, "
-                "or these settings to finish what is there"
-            )
-    if not note.is_file() and root.is_dir() and any(root.iterdir()):
-        raise ValueError(
-            f"{root} holds other data: use a folder that is empty or does not exist"
-        )
-    jobs = plan(root, frames, seed, profiles)
-    totals = {j.split: sum(k.frames for k in jobs if k.split == j.split) for j in jobs}
-    if (root / "truth/test.parquet").is_file():  # it is written last
+    _check_folder(dataset_dir, settings)
+
+    # 1. Plan the captures.
+    jobs = plan(dataset_dir, frames, seed, profiles)
+    totals: dict[str, int] = {}
+    for job in jobs:
+        totals[job.split] = totals.get(job.split, 0) + job.frames
+    if (dataset_dir / LAST_FILE).is_file():
         return totals
-    with atomic(note) as file:
+    with atomic(dataset_dir / SETTINGS_FILE) as file:
         file.write(json.dumps(settings, indent=1) + "\n")
+
+    # 2. Make them, in any order.
+    _make_captures(jobs, workers, executor, progress)
+
+    # 3. Gather their annotations.
+    for split in totals:
+        parts = [make_capture(job) for job in jobs if job.split == split]
+        _gather(dataset_dir, split, parts)
+    shutil.rmtree(dataset_dir / "parts", ignore_errors=True)
+    return totals
+
+
+def plan(
+    dataset_dir: Path | str, frames: int, seed: int, profiles: Sequence[AnyProfile]
+) -> list[Job]:
+    """The captures of a data set: 80 % train, 10 % val, 10 % test.
+
+    No subject is in two splits. The captures of a split take the profiles in turn.
+
+    Args:
+        dataset_dir: Where the data set will be.
+        frames: The number of frames of all splits together.
+        seed: Of everything random.
+        profiles: What captures look like.
+    """
+    tenth = max(round(frames / 10), 1)
+    frames_of_split = {"train": frames - 2 * tenth, "val": tenth, "test": tenth}
+    largest = min(profile.frames_per_capture for profile in profiles)
+    jobs: list[Job] = []
+    for split, count in frames_of_split.items():
+        captures = -(-count // largest)
+        for k in range(captures):
+            # Captures of a split differ by one frame at most.
+            share = count * (k + 1) // captures - count * k // captures
+            job = Job(
+                dataset_dir=str(dataset_dir),
+                split=split,
+                capture=len(jobs),
+                frames=share,
+                seed=seed,
+                profile=profiles[k % len(profiles)],
+            )
+            jobs.append(job)
+    return jobs
+
+
+def _find_profiles(profile: str | AnyProfile) -> list[AnyProfile]:
+    """The profiles that a text names; ValueError if one is unknown."""
+    if not isinstance(profile, str):
+        return [profile]
+    names = profile.split("+")
+    for name in names:
+        if name not in PROFILES:
+            known = ", ".join(PROFILES)
+            raise ValueError(f"profile {name!r} is unknown: use one of {known}")
+    return [PROFILES[name] for name in names]
+
+
+def _check_folder(dataset_dir: Path, settings: dict[str, Any]) -> None:
+    """Raise ValueError if a folder holds anything but a part of this data set."""
+    note = dataset_dir / SETTINGS_FILE
+    if not note.is_file():
+        # A run that was killed at its first write leaves an unfinished note.
+        unfinished = f".{SETTINGS_FILE}."
+        entries = dataset_dir.iterdir() if dataset_dir.is_dir() else []
+        if any(not entry.name.startswith(unfinished) for entry in entries):
+            raise ValueError(
+                f"{dataset_dir} holds other data: "
+                "use a folder that is empty or does not exist"
+            )
+        return
+    found = json.loads(note.read_text())
+    # JSON has no tuples, so compare what JSON makes of the settings.
+    for key, wanted in json.loads(json.dumps(settings)).items():
+        if found.get(key) != wanted:
+            raise ValueError(
+                f"{note}: {key} is {found.get(key)!r}, not {wanted!r}: use another "
+                "folder, or these settings to finish what is there"
+            )
+
+
+def _make_captures(
+    jobs: list[Job], workers: int | None, executor: Executor | None, progress: bool
+) -> None:
+    """Run all jobs, on the executor or on processes of our own."""
+    count = min(workers or os.cpu_count() or 1, len(jobs))
     pool = executor or ProcessPoolExecutor(
-        min(workers or os.cpu_count() or 1, len(jobs)),
-        initializer=cv2.setNumThreads,
-        initargs=(0,),
+        count, initializer=cv2.setNumThreads, initargs=(0,)
     )
     try:
         futures = {pool.submit(make_capture, job): job for job in jobs}
+        frames = sum(job.frames for job in jobs)
         with tqdm(total=frames, unit="frame", disable=not progress) as bar:
             for future in as_completed(futures):
                 future.result()
@@ -105,34 +185,41 @@ def synthesize(
     finally:
         if executor is None:
             pool.shutdown(cancel_futures=True)
-    for split in totals:
-        _gather(root, split, [make_capture(job) for job in jobs if job.split == split])
-    shutil.rmtree(root / "parts", ignore_errors=True)
-    return totals
 
 
-def _gather(root, split, parts):
-    """A split's annotation files and truth, from its captures' parts."""
-    tables = {"frames": {}, "instants": {}, "cameras": {}}
+def _gather(dataset_dir: Path, split: str, parts: list[Path]) -> None:
+    """Write a split's annotations and truth, from the files of its captures."""
+    # 1. Join the columns of all captures.
+    joined: dict[str, dict[str, list]] = {"frames": {}, "instants": {}, "cameras": {}}
     for part in parts:
         with np.load(part) as file:
             for name in file.files:
-                group, _, key = name.partition("/")
-                tables[group].setdefault(key, []).append(file[name])
-    for table in tables.values():
-        sizes = [len(array) for array in next(iter(table.values()))]
-        table["capture"] = [np.repeat([int(part.stem) for part in parts], sizes)]
-        table.update({key: np.concatenate(arrays) for key, arrays in table.items()})
-    frames, instants, cameras = tables.values()
+                table, _, column = name.partition("/")
+                joined[table].setdefault(column, []).append(file[name])
+    captures = [int(part.stem) for part in parts]
+    frames = _with_captures(joined["frames"], captures)
+    instants = _with_captures(joined["instants"], captures)
+    cameras = _with_captures(joined["cameras"], captures)
+
+    # 2. The columns that only a whole split has.
     cameras["camera"] = cameras.pop("name")
-    frames |= {
-        "image_id": np.arange(len(frames["capture"])),
-        "subject": frames["capture"],
-    }
-    write_tree(root, split, frames, instants, cameras, hand_model="generic")
-    names = ["image_id", "family", "hands_distance_mm", "penetration_mm"]
-    truth = {
-        key: list(frames[key]) for key in names + [k for k in frames if "_hidden" in k]
-    }
-    with atomic(root / "truth" / f"{split}.parquet", "wb") as file:
-        pd.DataFrame(truth).to_parquet(file, index=False)
+    frames["image_id"] = np.arange(len(frames["capture"]))
+    frames["subject"] = frames["capture"]
+    write_tree(dataset_dir, split, frames, instants, cameras, hand_model="generic")
+
+    # 3. The truth.
+    columns = TRUTH_COLUMNS + [name for name in frames if "_hidden" in name]
+    truth = pd.DataFrame({name: list(frames[name]) for name in columns})
+    with atomic(dataset_dir / "truth" / f"{split}.parquet", "wb") as file:
+        truth.to_parquet(file, index=False)
+
+
+def _with_captures(
+    table: dict[str, list[np.ndarray]], captures: list[int]
+) -> dict[str, np.ndarray]:
+    """A table with its columns joined, and the capture of each row."""
+    any_column = next(iter(table.values()))
+    rows_of_capture = [len(array) for array in any_column]
+    result = {name: np.concatenate(arrays) for name, arrays in table.items()}
+    result["capture"] = np.repeat(captures, rows_of_capture)
+    return result

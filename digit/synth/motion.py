@@ -1,129 +1,307 @@
-"""Sequences that move between key poses."""
+"""Sequences of poses that move between key poses, for a person in a dome of cameras.
+
+`capture` calls `draw_motion`. A sequence is drawn in four phases: key poses of the
+hands, how the hands lie to each other, where the pair is held, and the instants between
+the keys.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int
+from jaxtyping import Float, Float32, Int
 
 from digit.synth.anatomy import (
-    _REST,
-    Person,
     Rig,
-    _jitter,
-    _log,
-    _tensor,
+    axis_angle,
+    clip_to_limits,
+    frame_from_directions,
     hand_frame,
-    limited,
-    pose_spots,
-    reach,
-    rotation,
-    unit,
+    jitter,
+    normalize,
+    pose_rig,
+    rotation_matrix,
+    to_tensor,
 )
-from digit.synth.contact import touch
-from digit.synth.families import families, shapes
+from digit.synth.arms import Person, reach
+from digit.synth.arrays import LandmarkPairs, PresentOverTime, Rng
+from digit.synth.contact import Start, bring_into_contact
+from digit.synth.families import Family, Role, families, shapes
+
+# Family contacts are padded to this many pairs.
+MAX_CONTACTS = 10
+# Directions of a role (outward, up, to the front) in the world, for the right and the
+# left hand.
+ROLE_TO_WORLD = np.array([[[-1, -1, -1]], [[1, -1, -1]]])
+# How far hands start from each other along the skin's normals, and palm first if one
+# wraps.
+RETREAT_MM = 14
+WRAPPING_RETREAT_MM = 32
+# From the wrist to about the middle of a hand.
+HAND_MIDDLE_MM = 70
+# Candidate placements of a pair of hands, and how random the choice among them is.
+CANDIDATES = 96
+CHOICE_RANDOMNESS = 0.03
 
 
 class Motion(NamedTuple):
     """T instants of a capture, two hands each."""
 
-    family: list[str]
+    name: list[str]  # a family, or "right:<shape>" or "left:<shape>"
     sequence: Int[np.ndarray, "t"]
-    present: Bool[np.ndarray, "t 2"]
+    present: PresentOverTime
     angles: Float32[np.ndarray, "t 2 15 3"]
-    turn: Float[np.ndarray, "t 2 3 3"]
-    wrist: Float[np.ndarray, "t 2 3"]  # mm
+    orientation: Float[np.ndarray, "t 2 3 3"]
+    wrist_mm: Float[np.ndarray, "t 2 3"]
+
+
+class Keys(NamedTuple):
+    """K key poses of a sequence, two hands each."""
+
+    angles: Float32[np.ndarray, "k 2 15 3"]
+    orientation: Float[np.ndarray, "k 2 3 3"]
+    wrist_mm: Float[np.ndarray, "k 2 3"]
+    retreat_mm: Float[np.ndarray, "k 2 3"]
 
 
 def draw_motion(
-    rng: np.random.Generator, rig: Rig, person: Person, names: list[str], instants: int
+    rng: Rng,
+    rig: Rig,
+    person: Person,
+    names: list[str],
+    instants: int,
 ) -> Motion:
-    """A sequence per name, of `instants` instants that move smoothly between key poses; a name is
-    one of `families`, or "right:<shape>", "left:<shape>" for one hand."""
-    parts = [_sequence(rng, rig, person, name, instants) for name in names]
-    start = [np.concatenate(part) for part in zip(*parts)]
-    family = [name for name in names for _ in range(instants)]
+    """Draw a sequence for each name.
+
+    Args:
+        rng: The source of randomness.
+        rig: The subject's right hand.
+        person: The subject's arms.
+        names: A name of `families` for two hands; "right:<shape>" or "left:<shape>" for
+            one.
+        instants: The number of instants of each sequence.
+    """
+    starts = [_draw_sequence(rng, rig, person, name, instants) for name in names]
+    return close_in(rig, starts, names, instants)
+
+
+def close_in(rig: Rig, starts: list[Start], names: list[str], instants: int) -> Motion:
+    """Join sequences into one motion and bring their hands into contact."""
+    columns = zip(*starts, strict=True)
+    start = Start(*[np.concatenate(column) for column in columns])
+    name_of_instant = [name for name in names for _ in range(instants)]
     present = np.array(
-        [[not n.startswith("left:"), not n.startswith("right:")] for n in family]
+        [
+            [not name.startswith("left:"), not name.startswith("right:")]
+            for name in name_of_instant
+        ]
     )
-    hands = touch(rig, *start, present)
-    return Motion(family, np.arange(len(family)) // instants, present, *hands)
-
-
-def _sequence(rng, rig, person, name, instants):
-    """A sequence's angles, turns, wrists, retreats and contacts, before the hands touch."""
-    one, _, shape = name.partition(":")
-    shown, n_keys = [int(one == "left")] if shape else [0, 1], 2 if instants < 6 else 3
-    upright = {
-        "roles": [[shape, [0, 1, 0], [0, 0, 1]]] * 2,
-        "contacts": [],
-        "swap": False,
-    }
-    family = upright if shape else families()[name]
-    order = slice(None, None, -1 if family["swap"] and rng.random() < 0.5 else 1)
-    roles, pairs = family["roles"][order], [pair[order] for pair in family["contacts"]]
-    used = np.array(
-        [[rig.points[point] for point in pair] for pair in pairs], int
-    ).reshape(-1, 2)
-    contacts = np.full((instants, 10, 2), -1)
-    contacts[:, : len(pairs)] = used
-
-    keys = [[r[0] or rng.choice(list(shapes())) for r in roles] for _ in range(n_keys)]
-    angles = np.array(
-        [[shapes()[shape] for shape in key] for key in keys]
-    )  # (keys, 2, 15, 3)
-    noise = rng.normal(0, 0.13, angles.shape) + rng.normal(
-        0, 0.08, (*angles.shape[:-1], 1)
-    )
-    angles = limited(angles + noise)
-    aims = np.array([role[1:] for role in roles], float) + rng.normal(
-        0, 0.12, (2, 2, 3)
-    )
-    aims = aims * np.array(
-        [[[-1, -1, -1]], [[1, -1, -1]]]
-    )  # outward, up, front → world
-    fingers = unit(aims[:, 0])
-    back = unit((aims[:, 1] * fingers).sum(-1, keepdims=True) * fingers - aims[:, 1])
-    base = np.stack([fingers, back, np.cross(fingers, back) * [[1], [-1]]], -1)
-    base = np.stack(
-        [_jitter(rng, base @ _REST.transpose(0, 2, 1), 0.1) for _ in range(n_keys)]
+    posed = bring_into_contact(rig, start, present)
+    return Motion(
+        name=name_of_instant,
+        sequence=np.arange(len(name_of_instant)) // instants,
+        present=present,
+        angles=posed.angles,
+        orientation=posed.orientation,
+        wrist_mm=posed.wrist_mm,
     )
 
-    wrist, retreat = np.zeros((2, n_keys, 2, 3))
-    if pairs:
-        posed = pose_spots(rig, *map(_tensor, (angles, base, wrist))).numpy()
-        skin = np.stack([posed[:, side, used[:, side]] for side in (0, 1)], 1)
-        wrist[:, 1] = (skin[:, 0] - skin[:, 1]).mean(1)
-        wrist[0, 1, 0] += rng.uniform(15, 70) * (
-            rng.random() < 0.15
-        )  # begins before they touch
-        # From where they close in: along the skin's normals, or palm first for a hand that wraps.
-        balls = posed[:, :, None, : len(rig.radii)]
-        near = np.linalg.norm(skin[..., None, :] - balls, axis=-1).argmin(-1)
-        core = np.take_along_axis(balls[:, :, 0], near[..., None], 2)
-        normal = unit(skin - core).mean(2)
-        away = 14 * unit(normal[:, 1] - normal[:, 0])
-        wraps = np.array([role[0] in family["wrapping"] for role in roles])[:, None]
-        retreat = np.stack([away, -away], 1)
-        retreat = 32 * hand_frame(base)[..., 1] * wraps if wraps.any() else retreat
-    else:
-        wrist[:, 1] = [rng.uniform(90, 240), 0, 0] + rng.normal(
-            0, [15, 30, 30], (n_keys, 3)
-        )
 
-    # Of many ways to turn and place the whole, take one that the arms reach in comfort.
-    n, wide = 96, 1.6 if shape else np.array([0.3, 0.35, 0.25])
-    turns = _jitter(rng, np.broadcast_to(np.eye(3), (n, 3, 3)), wide)
-    centre = np.array([0, 0, 1000]) + rng.normal(0, 1, (n, 1, 1, 3)) * [22, 28, 20]
-    middle = (wrist + 70 * hand_frame(base)[..., 0])[:, shown].mean((0, 1))
-    tried = turns[:, None, None] @ base, (wrist - middle) @ turns.mT[:, None] + centre
-    strain = reach(person, *tried)[1][..., shown].sum(-1).max(1)
-    best = (strain + rng.exponential(0.03, n)).argmin()
-    turn, wrist, retreat = tried[0][best], tried[1][best], retreat @ turns[best].T
+def contact_rows(rig: Rig, family: Family) -> LandmarkPairs:
+    """The rows of `Rig.points` that touch: of the right hand, of the left hand."""
+    rows = [
+        [rig.landmarks[right], rig.landmarks[left]] for right, left in family.contacts
+    ]
+    return np.array(rows, int).reshape(-1, 2)
 
+
+def padded_contacts(rows: LandmarkPairs, instants: int) -> Int[np.ndarray, "t 10 2"]:
+    """The same contacts for every instant, with −1 for none."""
+    contacts = np.full((instants, MAX_CONTACTS, 2), -1)
+    contacts[:, : len(rows)] = rows
+    return contacts
+
+
+def role_directions(
+    rng: Rng, roles: tuple[Role, Role], sigma: float
+) -> Float[np.ndarray, "2 2 3"]:
+    """Where fingers and palm of both hands point in the world, with noise."""
+    directions = np.array([[role.fingers, role.palm] for role in roles], float)
+    directions = directions + rng.normal(0, sigma, (2, 2, 3))
+    return directions * ROLE_TO_WORLD
+
+
+def meet_at_contacts(
+    rig: Rig,
+    family: Family,
+    rows: LandmarkPairs,
+    angles: Float[np.ndarray, "k 2 15 3"],
+    orientation: Float[np.ndarray, "k 2 3 3"],
+) -> tuple[Float[np.ndarray, "k 3"], Float[np.ndarray, "k 2 3"]]:
+    """Where the left wrist must be for the contacts to meet, with the right wrist at 0.
+
+    Returns:
+        The left wrist (mm), and from where both hands close in: along the skin's
+        normals, or palm first for a hand that wraps around the other.
+    """
+    # 1. The skin points that should meet, with both wrists at the origin.
+    at_origin = np.zeros((len(angles), 2, 3))
+    posed = [to_tensor(array) for array in (angles, orientation, at_origin)]
+    points = pose_rig(rig, *posed).numpy()
+    skin = np.stack([points[:, side, rows[:, side]] for side in (0, 1)], 1)
+    left_wrist = (skin[:, 0] - skin[:, 1]).mean(1)
+
+    # 2. The skin's normal there points away from the nearest sphere's centre.
+    centres = points[:, :, None, : len(rig.radii)]
+    nearest = np.linalg.norm(skin[..., None, :] - centres, axis=-1).argmin(-1)
+    core = np.take_along_axis(centres[:, :, 0], nearest[..., None], 2)
+    normal = normalize(skin - core).mean(2)
+    away = RETREAT_MM * normalize(normal[:, 1] - normal[:, 0])
+
+    wraps = np.array([family.right.wraps, family.left.wraps])[:, None]
+    if wraps.any():
+        back = hand_frame(orientation)[..., 1]
+        return left_wrist, WRAPPING_RETREAT_MM * back * wraps
+    return left_wrist, np.stack([away, -away], 1)
+
+
+def place_comfortably(
+    rng: Rng,
+    person: Person,
+    keys: Keys,
+    turns: Float[np.ndarray, "n 3 3"],
+    centre_mm: Float[np.ndarray, "n 1 1 3"],
+    shown: list[int],
+    randomness: float,
+) -> Keys:
+    """Rotate and place all key poses as a whole, in a way that the arms like.
+
+    Args:
+        rng: The source of randomness.
+        person: The subject's arms.
+        keys: Key poses around the right wrist.
+        turns: Candidate rotations of the whole.
+        centre_mm: Candidate places of its middle.
+        shown: The sides that are there.
+        randomness: Mean of the exponential noise that is added to the strain.
+    """
+    middle = keys.wrist_mm + HAND_MIDDLE_MM * hand_frame(keys.orientation)[..., 0]
+    middle = middle[:, shown].mean((0, 1))
+    orientation = turns[:, None, None] @ keys.orientation
+    wrist = (keys.wrist_mm - middle) @ turns.mT[:, None] + centre_mm
+    strain = reach(person, orientation, wrist)[1][..., shown].sum(-1).max(1)
+    best = (strain + rng.exponential(randomness, len(turns))).argmin()
+    return keys._replace(
+        orientation=orientation[best],
+        wrist_mm=wrist[best],
+        retreat_mm=keys.retreat_mm @ turns[best].T,
+    )
+
+
+def interpolate(
+    keys: Keys, before: Int[np.ndarray, "t"], weight: Float[np.ndarray, "t 1 1"]
+) -> Keys:
+    """Poses between key `before` and the next one.
+
+    Args:
+        keys: The key poses.
+        before: The key that precedes each instant.
+        weight: 0 at that key, 1 at the next.
+    """
+    after = before + 1
+    turn = axis_angle(keys.orientation[before].mT @ keys.orientation[after])
+
+    def between(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+        return values[before] + weight * (values[after] - values[before])
+
+    return Keys(
+        angles=clip_to_limits(between(keys.angles, weight[..., None])),
+        orientation=keys.orientation[before] @ rotation_matrix(weight * turn),
+        wrist_mm=between(keys.wrist_mm, weight),
+        retreat_mm=between(keys.retreat_mm, weight),
+    )
+
+
+def _draw_sequence(
+    rng: Rng, rig: Rig, person: Person, name: str, instants: int
+) -> Start:
+    """Draw a sequence before its hands touch."""
+    side, _, shape = name.partition(":")
+    shown = [int(side == "left")] if shape else [0, 1]
+    n_keys = 2 if instants < 6 else 3
+    family = _upright(shape) if shape else families()[name]
+    if family.swappable and rng.random() < 0.5:
+        family = family.swapped()
+    rows = contact_rows(rig, family)
+
+    keys = _draw_keys(rng, rig, family, rows, n_keys)
+    keys = _place_in_dome(rng, person, keys, shown, is_single=bool(shape))
+
+    # Instants lie anywhere between the keys, and move smoothly (3t² − 2t³).
     at = np.sort(rng.random(instants)) * (n_keys - 1)
-    k = np.minimum(at.astype(int), n_keys - 2)
-    w = ((at - k) ** 2 * (3 - 2 * (at - k)))[:, None, None]
-    turn = turn[k] @ rotation(w * _log(turn[k].mT @ turn[k + 1]))
-    wrist, retreat = (a[k] + w * (a[k + 1] - a[k]) for a in (wrist, retreat))
-    angles = limited(angles[k] + w[..., None] * (angles[k + 1] - angles[k]))
-    return angles, turn, wrist, retreat, contacts
+    before = np.minimum(at.astype(int), n_keys - 2)
+    passed = at - before
+    weight = passed**2 * (3 - 2 * passed)
+    poses = interpolate(keys, before, weight[:, None, None])
+    return Start(*poses, padded_contacts(rows, instants))
+
+
+def _upright(shape: str) -> Family:
+    """A family for one hand: fingers up, palm to the front."""
+    role = Role(shape=shape, fingers=(0, 1, 0), palm=(0, 0, 1), wraps=False)
+    return Family(right=role, left=role, contacts=())
+
+
+def _draw_keys(
+    rng: Rng,
+    rig: Rig,
+    family: Family,
+    rows: LandmarkPairs,
+    n_keys: int,
+) -> Keys:
+    """Key poses of a family, with the right wrist at 0."""
+    roles = (family.right, family.left)
+
+    # 1. Shapes of the hands, and noise on all joints and on whole fingers.
+    names = [
+        [role.shape or rng.choice(list(shapes())) for role in roles]
+        for _ in range(n_keys)
+    ]
+    angles = np.array([[shapes()[shape] for shape in pair] for pair in names])
+    noise = rng.normal(0, 0.13, angles.shape)
+    noise = noise + rng.normal(0, 0.08, (*angles.shape[:-1], 1))
+    angles = clip_to_limits(angles + noise)
+
+    # 2. Orientations, in the body's axes.
+    directions = role_directions(rng, roles, sigma=0.12)
+    orientation = frame_from_directions(fingers=directions[:, 0], palm=directions[:, 1])
+    orientation = np.stack([jitter(rng, orientation, 0.1) for _ in range(n_keys)])
+
+    # 3. The left hand meets the right one at the contacts, or is held beside it.
+    wrist = np.zeros((n_keys, 2, 3))
+    retreat = np.zeros((n_keys, 2, 3))
+    if family.contacts:
+        wrist[:, 1], retreat = meet_at_contacts(rig, family, rows, angles, orientation)
+        distance = rng.uniform(15, 70)
+        begins_apart = rng.random() < 0.15
+        wrist[0, 1, 0] += distance * begins_apart
+    else:
+        distance = rng.uniform(90, 240)
+        wrist[:, 1] = [distance, 0, 0] + rng.normal(0, [15, 30, 30], (n_keys, 3))
+    return Keys(angles, orientation, wrist, retreat)
+
+
+def _place_in_dome(
+    rng: Rng,
+    person: Person,
+    keys: Keys,
+    shown: list[int],
+    is_single: bool,
+) -> Keys:
+    """Place key poses about (0, 0, 1000); one hand alone is turned any way."""
+    sigma = 1.6 if is_single else np.array([0.3, 0.35, 0.25])
+    turns = jitter(rng, np.broadcast_to(np.eye(3), (CANDIDATES, 3, 3)), sigma)
+    spread = rng.normal(0, 1, (CANDIDATES, 1, 1, 3)) * [22, 28, 20]
+    centre = np.array([0, 0, 1000]) + spread
+    return place_comfortably(
+        rng, person, keys, turns, centre, shown, randomness=CHOICE_RANDOMNESS
+    )

@@ -1,17 +1,28 @@
-"""Textures of skin and cloth."""
+"""Textures of skin and cloth.
+
+`body` draws them for a person; `shading` reads them. A texel holds red, green, blue
+(linear light, 0–1), height (mm, for relief) and gloss. The hand carries its texels per
+face, on a triangular grid of `GRID` cells along each edge (mesh colors, Yuksel et al.
+2010), so nothing is unwrapped. Arms and clothes repeat square tiles of 1 mm texels.
+"""
 
 import functools
+from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32, Int
 
 from digit.hands.model import load_hand
 from digit.paths import HAND_LOOK_FILE
+from digit.synth.arrays import HandTexture, Rng, Tile, Vector, Vectors
 
-GRID = 8  # cells along each edge of a hand face
-TILE = 256  # texels along a tile of arm skin or cloth, 1 mm each
-TONES_SRGB = np.array(  # light to dark: back of the hand, palm
+# Cells along each edge of a hand face.
+GRID = 8
+# Texels along a tile of skin or cloth, 1 mm each.
+TILE = 256
+# Light to dark: the back of the hand, the palm. Chosen by eye from photographs.
+TONES_SRGB = np.array(
     [
         [[243, 205, 182], [246, 196, 178]],
         [[230, 184, 154], [238, 186, 164]],
@@ -23,6 +34,46 @@ TONES_SRGB = np.array(  # light to dark: back of the hand, palm
     ],
     float,
 )
+NAIL_SRGB = np.array([236.0, 190, 178])
+GOLD_AND_SILVER_SRGB = np.array([[212.0, 175, 85], [190, 190, 195]])
+# How much of red, green and blue light each mark of the skin absorbs; chosen by eye.
+BLUSH_ABSORBS = (-0.05, 0.30, 0.26)
+GREY_ABSORBS = (1, 1, 1)
+LINES_ABSORB = (0.35, 0.6, 0.6)
+VEINS_ABSORB = (0.20, 0.06, 0.02)
+NAIL_RIM_ABSORBS = (0.5, 0.5, 0.501)
+# Parts (DIGIT's numbers) that may carry a ring: proximal ring, middle and index finger.
+RING_PARTS = [0, 3, 10]
+RING_SHARE = 0.25
+
+
+class SkinMarks(NamedTuple):
+    """The marks of the generic hand's skin, 0–1 per texel (data/hand/make_look.py)."""
+
+    palmar: Float32[np.ndarray, "f t"]
+    crease: Float32[np.ndarray, "f t"]
+    wrinkle: Float32[np.ndarray, "f t"]
+    red: Float32[np.ndarray, "f t"]  # 128 / 255 is neutral
+    nail: Float32[np.ndarray, "f t"]
+    nail_rim: Float32[np.ndarray, "f t"]
+    tendon: Float32[np.ndarray, "f t"]
+    band: Float32[np.ndarray, "f t"]  # where a ring sits
+
+
+class HandTexels(NamedTuple):
+    """The texels of the generic right hand, without colour."""
+
+    place_mm: Float[np.ndarray, "f t 3"]  # in the rest pose
+    marks: SkinMarks
+    part: Int[np.ndarray, "f t"]
+
+
+class Tone(NamedTuple):
+    """A subject's skin colour, in linear light."""
+
+    back: Vector
+    palm: Vector
+    darkness: float  # 0 light, 1 dark
 
 
 def linear(srgb: Float[np.ndarray, "*b"]) -> Float[np.ndarray, "*b"]:
@@ -31,113 +82,155 @@ def linear(srgb: Float[np.ndarray, "*b"]) -> Float[np.ndarray, "*b"]:
 
 
 @functools.lru_cache(1)
-def _marks():
-    """The hand's texels (F, t, 3), mm in the rest pose, and what marks them (see make_look.py)."""
+def hand_texels() -> HandTexels:
+    """The hand's texels and what marks them."""
     with np.load(HAND_LOOK_FILE) as file:
         marks = np.moveaxis(file["marks"].astype(np.float32) / 255, -1, 0)
-    corner = np.array(
-        [(i, j, GRID - i - j) for i in range(GRID + 1) for j in range(GRID + 1 - i)]
-    )
+    steps = [(i, j, GRID - i - j) for i in range(GRID + 1) for j in range(GRID + 1 - i)]
     hand = load_hand("right")
-    corners = hand.v_template.numpy()[hand.faces] * 1000
+    corners_mm = hand.v_template.numpy()[hand.faces] * 1000
+    place = np.einsum("tk,fkc->ftc", np.array(steps) / GRID, corners_mm)
     part = np.broadcast_to(hand.face_part[:, None], marks.shape[1:])
-    return np.einsum("tk,fkc->ftc", corner / GRID, corners), marks, part
+    return HandTexels(place, SkinMarks(*marks), part)
 
 
-def _noise(rng, points, size_mm):
-    """Smooth noise in space, its variance about one."""
-    lattice = rng.standard_normal((32, 32, 32), np.float32)
-    cell = np.floor(points / size_mm).astype(int)
-    w = points / size_mm - cell
-    w, total = w * w * (3 - 2 * w), 0.0
-    for corner in np.ndindex(2, 2, 2):
-        weight = np.prod(np.where(corner, w, 1 - w), -1)
-        total = (
-            total + weight * lattice[tuple(np.moveaxis((cell + corner) % 32, -1, 0))]
-        )
-    return total * 1.6
-
-
-def _tile_noise(rng, sigma):
+def tile_noise(rng: Rng, sigma: float) -> Float32[np.ndarray, "s s"]:
+    """Blurred noise of a tile that repeats without a seam; sigma in texels."""
     noise = np.tile(rng.standard_normal((TILE, TILE), np.float32), (3, 3))
     noise = cv2.GaussianBlur(noise, (0, 0), sigma)[TILE:-TILE, TILE:-TILE]
     return noise / noise.std()
 
 
 def draw_skin(
-    rng: np.random.Generator,
-) -> tuple[Float32[np.ndarray, "h t 5"], Float32[np.ndarray, "s s 5"]]:
-    """Texels of a subject's hands and the tile of the arms; all tones alike likely."""
-    points, (palmar, crease, wrinkle, red, nail, rim, tendon, band), part = _marks()
+    rng: Rng,
+) -> tuple[HandTexture, Tile]:
+    """Draw a subject's skin; every tone is as likely as any other.
+
+    Returns:
+        The texels of the hands, and a tile for the arms.
+    """
+    texels = hand_texels()
+    marks = texels.marks
+    tone = _draw_tone(rng)
+
+    # 1. What varies over the skin of this subject.
+    age = rng.uniform(0.3, 1.0)
+    ruddy = rng.uniform(0.4, 1.0)
+    mottle = _space_noise(rng, texels.place_mm, 9.0)
+    fine = _space_noise(rng, texels.place_mm, 1.3)
+    ridge = _space_noise(rng, texels.place_mm * [0.5, 1, 1], 11.0) + 0.2 * mottle
+    on_back = np.exp(-62 * abs(ridge) ** 2) * (1 - marks.palmar)
+    beyond_knuckles = texels.place_mm[..., 0] > 0
+    vein = on_back * beyond_knuckles * rng.uniform(0, 0.8)
+
+    # 2. Colour: the tone of back or palm, less what each mark absorbs.
+    redness = 2 * marks.red - 256 / 255 + 0.18 * mottle + 0.25 * marks.palmar
+    blush = np.clip(ruddy * redness, -0.4, 1.2)
+    lines = (marks.crease + 0.45 * age * marks.wrinkle) * (0.7 + 0.6 * tone.darkness)
+    absorbing = [
+        (BLUSH_ABSORBS, blush * (1 - 0.6 * tone.darkness)),
+        (GREY_ABSORBS, -0.05 * mottle - 0.07 * fine),
+        (LINES_ABSORB, lines),
+        (VEINS_ABSORB, vein),
+        (NAIL_RIM_ABSORBS, marks.nail_rim),
+    ]
+    absorbed = sum(amount[..., None] * np.array(of_rgb) for of_rgb, amount in absorbing)
+    plain = tone.back + marks.palmar[..., None] * (tone.palm - tone.back)
+    colour = plain * np.exp(-absorbed)
+    pale = 0.7 * tone.palm + 0.3 * linear(NAIL_SRGB)
+    colour += 0.5 * marks.nail[..., None] * (pale - colour)
+
+    # 3. Relief and gloss.
+    raised = 0.5 * marks.tendon + 0.25 * vein + 0.06 * fine + 0.35 * marks.nail
+    height = raised - 0.3 * marks.nail_rim
+    height = height - 0.35 * marks.crease - 0.28 * age * marks.wrinkle
+    gloss = rng.uniform(0.25, 0.35) + 0.5 * marks.nail
+
+    if rng.random() < RING_SHARE:
+        _put_on_ring(rng, texels, colour, height, gloss)
+    channels = [np.minimum(colour, 0.95), height[..., None], gloss[..., None]]
+    hand = np.concatenate(channels, -1).astype("f4")
+    return hand, _draw_arm_skin(rng, tone)
+
+
+def _draw_tone(rng: Rng) -> Tone:
+    """Draw a skin colour between two neighbours of `TONES_SRGB`."""
     tone = rng.uniform(0, len(TONES_SRGB) - 1.001)
-    k, dark = int(tone), tone / (len(TONES_SRGB) - 1)
-    back, palm = linear(
-        TONES_SRGB[k] + (tone - k) * (TONES_SRGB[k + 1] - TONES_SRGB[k])
-    )
-    back, palm = (colour * np.exp(rng.normal(0, 0.04, 3)) for colour in (back, palm))
-    age, ruddy = rng.uniform(0.3, 1.0), rng.uniform(0.4, 1.0)
-    mottle, fine = _noise(rng, points, 9.0), _noise(rng, points, 1.3)
-    ridge = abs(_noise(rng, points * [0.5, 1, 1], 11.0) + 0.2 * mottle)
-    vein = (
-        np.exp(-62 * ridge**2)
-        * (1 - palmar)
-        * (points[..., 0] > 0)
-        * rng.uniform(0, 0.8)
-    )
-    blush = np.clip(
-        ruddy * (2 * red - 256 / 255 + 0.18 * mottle + 0.25 * palmar), -0.4, 1.2
-    )
-    lines = (crease + 0.45 * age * wrinkle) * (0.7 + 0.6 * dark)
-    depth = {  # how much of red, green and blue light each absorbs
-        (-0.05, 0.30, 0.26): blush * (1 - 0.6 * dark),
-        (1, 1, 1): -0.05 * mottle - 0.07 * fine,
-        (0.35, 0.6, 0.6): lines,
-        (0.20, 0.06, 0.02): vein,
-        (0.5, 0.5, 0.501): rim,
-    }
-    absorbed = sum(
-        amount[..., None] * np.array(colour) for colour, amount in depth.items()
-    )
-    colour = (back + palmar[..., None] * (palm - back)) * np.exp(-absorbed)
-    pale = 0.7 * palm + 0.3 * linear(np.array([236.0, 190, 178]))
-    colour += 0.5 * nail[..., None] * (pale - colour)
-    height = 0.5 * tendon + 0.25 * vein + 0.06 * fine + 0.35 * nail - 0.3 * rim
-    height = height - 0.35 * crease - 0.28 * age * wrinkle
-    gloss = rng.uniform(0.25, 0.35) + 0.5 * nail
-    if rng.random() < 0.25:  # a ring about the proximal part of a finger
-        metal = band * (part == rng.choice([0, 3, 10])) > 0.3
-        gold, silver = linear(np.array([[212.0, 175, 85], [190, 190, 195]]))
-        colour[metal], gloss[metal] = gold if rng.random() < 0.6 else silver, 1.0
-        height[metal] += 1.0
-    hand = np.concatenate(
-        [np.minimum(colour, 0.95), height[..., None], gloss[..., None]], -1
+    k = int(tone)
+    between = TONES_SRGB[k] + (tone - k) * (TONES_SRGB[k + 1] - TONES_SRGB[k])
+    back, palm = linear(between)
+    return Tone(
+        back=back * np.exp(rng.normal(0, 0.04, 3)),
+        palm=palm * np.exp(rng.normal(0, 0.04, 3)),
+        darkness=tone / (len(TONES_SRGB) - 1),
     )
 
+
+def _space_noise(
+    rng: Rng, points_mm: Vectors, size_mm: float
+) -> Float[np.ndarray, "*b"]:
+    """Value noise in space, of variance about 1, on a lattice of that size."""
+    lattice = rng.standard_normal((32, 32, 32), np.float32)
+    cell = np.floor(points_mm / size_mm).astype(int)
+    passed = points_mm / size_mm - cell
+    smooth = passed * passed * (3 - 2 * passed)
+    total = 0.0
+    for corner in np.ndindex(2, 2, 2):
+        weight = np.prod(np.where(corner, smooth, 1 - smooth), -1)
+        at = tuple(np.moveaxis((cell + corner) % 32, -1, 0))
+        total = total + weight * lattice[at]
+    return total * 1.6
+
+
+def _put_on_ring(
+    rng: Rng,
+    texels: HandTexels,
+    colour: Float[np.ndarray, "f t 3"],
+    height: Float[np.ndarray, "f t"],
+    gloss: Float[np.ndarray, "f t"],
+) -> None:
+    """Change texels to a ring around the proximal part of a finger."""
+    on_finger = texels.part == rng.choice(RING_PARTS)
+    metal: Bool[np.ndarray, "f t"] = texels.marks.band * on_finger > 0.3
+    gold, silver = linear(GOLD_AND_SILVER_SRGB)
+    colour[metal] = gold if rng.random() < 0.6 else silver
+    gloss[metal] = 1.0
+    height[metal] += 1.0
+
+
+def _draw_arm_skin(rng: Rng, tone: Tone) -> Tile:
+    """Draw a tile of arm skin, half of them with hair."""
     hair = np.zeros((TILE, TILE), np.float32)
     for _ in range(int(rng.uniform(0, 900)) * rng.integers(0, 2)):
-        at, length = rng.integers(0, TILE, 2), rng.normal([6, 4], [3, 3])
-        cv2.line(
-            hair, at.tolist(), (at + length).astype(int).tolist(), 1.0, 1, cv2.LINE_AA
-        )
-    mottle, fine = _tile_noise(rng, 9.0), _tile_noise(rng, 1.0)
-    arm = np.exp(0.05 * mottle + 0.04 * fine - 0.35 * hair)[..., None] * back
-    return hand.astype("f4"), np.dstack(
-        [arm, 0.05 * fine, np.full_like(fine, 0.28)]
-    ).astype("f4")
+        begin = rng.integers(0, TILE, 2)
+        length = rng.normal([6, 4], [3, 3])
+        end = (begin + length).astype(int)
+        cv2.line(hair, begin.tolist(), end.tolist(), 1.0, 1, cv2.LINE_AA)
+    mottle = tile_noise(rng, 9.0)
+    fine = tile_noise(rng, 1.0)
+    shade = np.exp(0.05 * mottle + 0.04 * fine - 0.35 * hair)
+    colour = shade[..., None] * tone.back
+    return np.dstack([colour, 0.05 * fine, np.full_like(fine, 0.28)]).astype("f4")
 
 
-def draw_cloth(rng: np.random.Generator) -> Float32[np.ndarray, "s s 5"]:
-    """A tile of cloth: plain, striped, chequered or printed, mostly in muted colours."""
+def draw_cloth(rng: Rng) -> Tile:
+    """Draw a tile of cloth: plain, striped, chequered or printed."""
+    # 1. Two colours.
     tint = 12 + 213 * rng.random((2, 1)) ** 1.4 + rng.normal(0, 28, (2, 3))
     base, other = linear(np.clip(tint, 4, 240))
+
+    # 2. The share of the second one.
     y, x = np.mgrid[:TILE, :TILE] * 2 * np.pi / TILE
-    across, along = (
-        np.sin(a * rng.integers(3, 12)) > rng.uniform(-0.3, 0.8) for a in (x, y)
-    )
-    spots = _tile_noise(rng, rng.uniform(5, 14)) > 0.8
-    share = (0 * x, 0 * x, along, 0.5 * across + 0.5 * along, spots)[rng.integers(5)]
-    weave, folds = _tile_noise(rng, 0.8), _tile_noise(rng, 18.0)
-    colour = (base + share[..., None] * (other - base)) * np.exp(0.06 * weave)[
-        ..., None
-    ]
-    return np.dstack([colour, 0.08 * weave + 3 * folds, 0.03 + 0 * weave]).astype("f4")
+    across = np.sin(x * rng.integers(3, 12)) > rng.uniform(-0.3, 0.8)
+    along = np.sin(y * rng.integers(3, 12)) > rng.uniform(-0.3, 0.8)
+    spots = tile_noise(rng, rng.uniform(5, 14)) > 0.8
+    patterns = (0 * x, 0 * x, along, 0.5 * across + 0.5 * along, spots)
+    share = patterns[rng.integers(len(patterns))]
+
+    # 3. Weave and folds.
+    weave = tile_noise(rng, 0.8)
+    folds = tile_noise(rng, 18.0)
+    colour = base + share[..., None] * (other - base)
+    colour = colour * np.exp(0.06 * weave)[..., None]
+    height = 0.08 * weave + 3 * folds
+    return np.dstack([colour, height, 0.03 + 0 * weave]).astype("f4")

@@ -1,0 +1,307 @@
+"""Sequences of hands that are held up to one camera, for the profile `webcam`.
+
+`capture` calls `draw_held_motion`. The camera's place comes first: where palm and
+fingers point is drawn in its view, and of many places the hand is held where the arm
+likes it. Numbers were chosen by eye, beside the statistics of real photographs in
+`tests/synth/test_webcam_statistics.py`.
+"""
+
+import numpy as np
+from jaxtyping import Float
+
+from digit.synth.anatomy import (
+    REST_FRAME,
+    Rig,
+    clip_to_limits,
+    frame_from_directions,
+    hand_frame,
+    jitter,
+    normalize,
+    rotation_matrix,
+)
+from digit.synth.arms import Person, reach
+from digit.synth.arrays import Angles, LandmarkPairs, Points, Rng, Rotation
+from digit.synth.contact import Start
+from digit.synth.families import (
+    FINGER_ROWS,
+    Family,
+    held_families,
+    held_family_names,
+    held_shape_names,
+    held_shapes,
+    pose_file,
+    shapes,
+)
+from digit.synth.motion import (
+    HAND_MIDDLE_MM,
+    Keys,
+    Motion,
+    close_in,
+    contact_rows,
+    interpolate,
+    meet_at_contacts,
+    padded_contacts,
+    place_comfortably,
+    role_directions,
+)
+from digit.synth.randomness import choose, log_uniform
+from digit.synth.viewpoints import Viewpoint, view_frame
+
+CANDIDATES = 128
+KEYS = 2
+CHOICE_RANDOMNESS = 0.05
+# Share of right hands among single ones.
+RIGHT_SHARE = 0.58
+# Share of own palms that are turned to show the back instead.
+OWN_BACK_SHARE = 0.2
+# Share of two hands before a camera that are turned to it, not to where the body faces.
+TURNED_TO_CAMERA_SHARE = 0.8
+# Share of two hands of any shape that have the same one.
+SAME_SHAPE_SHARE = 0.4
+# From the wrist to the middle of a hand that overlaps another.
+HAND_MIDDLE_MM_OF_PAIR = 75
+
+
+def draw_name(rng: Rng, single: bool) -> str:
+    """Draw a sequence's name: "right:<shape>", "left:<shape>", or a family."""
+    if single:
+        names, probability = held_shape_names()
+        side = rng.choice(["right", "left"], p=[RIGHT_SHARE, 1 - RIGHT_SHARE])
+        return f"{side}:{rng.choice(names, p=probability)}"
+    names, probability = held_family_names()
+    return str(rng.choice(names, p=probability))
+
+
+def draw_held_motion(
+    rng: Rng,
+    rig: Rig,
+    person: Person,
+    viewpoints: list[Viewpoint],
+    names: list[str],
+    instants: int,
+) -> Motion:
+    """Draw a sequence for each name, seen from its viewpoint.
+
+    Args:
+        rng: The source of randomness.
+        rig: The subject's right hand.
+        person: The subject's arms.
+        viewpoints: From where each sequence is seen.
+        names: Names as from `draw_name`.
+        instants: The number of instants of each sequence.
+    """
+    starts = []
+    for viewpoint, name in zip(viewpoints, names, strict=True):
+        side, _, shape = name.partition(":")
+        rows = np.zeros((0, 2), int)
+        if shape:
+            keys = _draw_single(rng, person, viewpoint, int(side == "left"), shape)
+        else:
+            keys, rows = _draw_pair(rng, rig, person, viewpoint, held_families()[name])
+        at = np.sort(rng.random(instants))[:, None, None]
+        first = np.zeros(instants, int)
+        poses = interpolate(keys, first, at)
+        starts.append(Start(*poses, padded_contacts(rows, instants)))
+    return close_in(rig, starts, names, instants)
+
+
+def _draw_single(
+    rng: Rng,
+    person: Person,
+    viewpoint: Viewpoint,
+    side: int,
+    shape: str,
+) -> Keys:
+    """Key poses of one hand; the absent hand has the same ones."""
+    # 1. Shapes.
+    of_keys = [_draw_angles(rng, shape) for _ in range(KEYS)]
+    angles = np.stack([[one, one] for one in of_keys])
+
+    # 2. Candidate places, each with an orientation in the camera's view from there.
+    centre = _draw_places(rng, person, viewpoint, CANDIDATES, side)
+    toward = normalize(viewpoint.eye_mm - centre)
+    stances = _draw_stances(rng, viewpoint, shape, side, CANDIDATES)
+    candidates = view_frame(toward) @ stances
+    candidates = np.stack([candidates, candidates], 1)
+    wrists = centre[:, None] - HAND_MIDDLE_MM * hand_frame(candidates)[..., 0]
+
+    # 3. The one that the arm likes best, nearly.
+    strain = reach(person, candidates, wrists)[1][:, side]
+    best = (strain + rng.exponential(CHOICE_RANDOMNESS, CANDIDATES)).argmin()
+    orientation = np.stack([candidates[best]] * KEYS)
+    orientation = rotation_matrix(rng.normal(0, 0.12, (KEYS, 1, 3))) @ orientation
+    wrist = np.stack([wrists[best]] * KEYS)
+    wrist = wrist + rng.normal(0, 25, (KEYS, 1, 3))
+    return Keys(angles, orientation, wrist, retreat_mm=np.zeros((KEYS, 2, 3)))
+
+
+def _draw_angles(rng: Rng, name: str) -> Angles:
+    """Joint angles of a named shape as people make it."""
+    names, probability = held_shape_names()
+    shape = held_shapes()[name] if name in held_shapes() else shapes()[name]
+    angles = shape + rng.normal(0, 0.11, shape.shape) + rng.normal(0, 0.09, (15, 1))
+    # Few people hold their fingers quite straight.
+    angles[:12, 0] += abs(rng.normal(0, 0.13))
+    if rng.random() < 0.15:  # one finger does something else
+        other = held_shapes()[rng.choice(names, p=probability)]
+        row = 3 * rng.integers(len(FINGER_ROWS) + 1)
+        angles[row : row + 3] = other[row : row + 3]
+    if rng.random() < 0.12:  # the hand is between two shapes
+        share = rng.uniform(0.15, 0.7)
+        other = held_shapes()[rng.choice(names, p=probability)]
+        angles += share * (other - shape)
+    return clip_to_limits(angles)
+
+
+def _draw_stances(
+    rng: Rng,
+    viewpoint: Viewpoint,
+    shape: str,
+    side: int,
+    count: int,
+) -> Float[np.ndarray, "n 3 3"]:
+    """Much the same orientation in the camera's view (right, up, towards it)."""
+    all_shares = pose_file()["stance_shares"]
+    shares = all_shares.get(shape) or all_shares[""]
+    stance = choose(rng, shares)
+    if viewpoint.kind == "own" and stance == "palm" and rng.random() < OWN_BACK_SHARE:
+        stance = "back"
+    if stance == "any":
+        axis = normalize(rng.normal(0, 1, (1, 3)))
+        turn = rotation_matrix(axis * rng.uniform(0, np.pi))
+        return rotation_matrix(rng.normal(0, 0.25, (count, 3))) @ turn
+
+    # 1. Outward is to the left in the picture for the right hand of a person seen from
+    # the front.
+    outward = 1 if side else -1
+    if viewpoint.kind == "own":
+        outward = -outward
+    fingers, palm = np.array(pose_file()["stances"][stance], float)
+    fingers = fingers * [outward, 1, 1]
+    palm = palm * [outward, 1, 1]
+
+    # 2. Tilted in the picture's plane, rolled about the forearm, leant to or from the
+    # camera.
+    tilt, roll, lean = rng.normal(0, [0.34, 0.33, 0.25])
+    in_plane = rotation_matrix(np.array([0, 0, tilt]))
+    fingers = in_plane @ fingers
+    palm = in_plane @ palm
+    leaning = np.tan(np.clip(lean, -0.9, 0.9))
+    fingers = normalize(fingers + [0, 0, leaning])
+    back = -normalize(palm - (palm @ fingers) * fingers)
+    little = np.cross(fingers, back) * (-1 if side else 1)
+    stance_rotation = np.stack([fingers, back, little], -1) @ REST_FRAME[side].T
+    stance_rotation = rotation_matrix(fingers * roll) @ stance_rotation
+    return rotation_matrix(rng.normal(0, 0.12, (count, 3))) @ stance_rotation
+
+
+def _draw_places(
+    rng: Rng,
+    person: Person,
+    viewpoint: Viewpoint,
+    count: int,
+    side: int | None,
+) -> Points:
+    """Places (mm) where one hand of a side, or a pair of hands (None), can be held."""
+    if side is None:
+        across = rng.normal(0, 70, count)
+        down = rng.uniform(-200, 260, count)
+    else:
+        outward = 1 if side else -1
+        across = rng.uniform(-60, 360, count) * outward
+        down = rng.uniform(-290, 230, count)
+    ahead = rng.uniform(150, 470, count)
+    if viewpoint.kind == "own":
+        across = 0.6 * across
+        down = down + 40
+        ahead = ahead + 40
+    return person.shoulders.mean(0) + np.stack([across, down, -ahead], -1)
+
+
+def _draw_pair(
+    rng: Rng,
+    rig: Rig,
+    person: Person,
+    viewpoint: Viewpoint,
+    family: Family,
+) -> tuple[Keys, LandmarkPairs]:
+    """Key poses of two hands, and the landmarks that touch (rows of `Rig.points`)."""
+    if family.swappable and rng.random() < 0.5:
+        family = family.swapped()
+    rows = contact_rows(rig, family)
+    roles = (family.right, family.left)
+
+    # 1. Shapes.
+    names, probability = held_shape_names()
+    common = str(rng.choice(names, p=probability))
+    angles = []
+    chosen = []
+    for role in roles:
+        shape = role.shape
+        if not shape:
+            is_same = rng.random() < SAME_SHAPE_SHARE
+            shape = common if is_same else str(rng.choice(names, p=probability))
+        chosen.append(shape)
+    base = np.stack([_draw_angles(rng, shape) for shape in chosen])
+    for _ in range(KEYS):
+        angles.append(clip_to_limits(base + rng.normal(0, 0.06, base.shape)))
+    angles = np.stack(angles)
+
+    # 2. Orientations, with "front" along the world's.
+    directions = role_directions(rng, roles, sigma=0.14)
+    orientation = frame_from_directions(fingers=directions[:, 0], palm=directions[:, 1])
+    orientation = jitter(rng, np.broadcast_to(orientation, (KEYS, 2, 3, 3)), 0.1)
+
+    # 3. The hands touch, one hides part of the other, or they are apart.
+    wrist = np.zeros((KEYS, 2, 3))
+    retreat = np.zeros((KEYS, 2, 3))
+    if family.contacts:
+        wrist[:, 1], retreat = meet_at_contacts(rig, family, rows, angles, orientation)
+    elif family.overlapping:
+        wrist[:, 1] = _overlapping_wrist(rng, orientation)
+    else:
+        apart = np.array([log_uniform(rng, 80.0, 560.0), 0, 0])
+        wrist[:, 1] = apart + rng.normal(0, [25, 55, 60]) + rng.normal(0, 12, (KEYS, 3))
+
+    # 4. The pair is turned to the camera or to the body's front, and placed.
+    front = _draw_front(rng, person, viewpoint, family)
+    turns = rotation_matrix(rng.normal(0, 1, (CANDIDATES, 3)) * [0.3, 0.3, 0.3]) @ front
+    centre = _draw_places(rng, person, viewpoint, CANDIDATES, side=None)
+    keys = place_comfortably(
+        rng,
+        person,
+        Keys(angles, orientation, wrist, retreat),
+        turns,
+        centre[:, None, None],
+        shown=[0, 1],
+        randomness=CHOICE_RANDOMNESS,
+    )
+    return keys, rows
+
+
+def _overlapping_wrist(
+    rng: Rng, orientation: Float[np.ndarray, "k 2 3 3"]
+) -> Float[np.ndarray, "k 3"]:
+    """The left wrist (mm) where one hand hides a part of the other."""
+    middle = HAND_MIDDLE_MM_OF_PAIR * hand_frame(orientation)[..., 0]
+    nearer = rng.uniform(35, 150) * rng.choice([-1, 1])
+    aside = rng.normal(0, [48, 40, 0]) + [rng.uniform(-20, 60), 0, nearer]
+    return middle[:, 0] - middle[:, 1] + aside + rng.normal(0, 10, (KEYS, 3))
+
+
+def _draw_front(
+    rng: Rng, person: Person, viewpoint: Viewpoint, family: Family
+) -> Rotation:
+    """The rotation from the body's front to where the pair of hands is shown."""
+    # From a point before the chest.
+    toward = viewpoint.eye_mm - person.shoulders.mean(0) - [0, 0, -250]
+    view = view_frame(normalize(toward))
+    # Right, down and away from the camera, as the world's axes are for a camera in
+    # front.
+    to_camera = view @ np.diag([1.0, -1, -1])
+    is_before_camera = viewpoint.kind in ("webcam", "other")
+    if is_before_camera and rng.random() < TURNED_TO_CAMERA_SHARE:
+        return to_camera
+    if viewpoint.kind == "own" and family.overlapping:
+        return to_camera
+    return np.eye(3)

@@ -1,0 +1,203 @@
+"""Cameras that hands are held up to: webcams, phones, one's own eyes.
+
+`held_motion` poses hands for a viewpoint, `capture` takes pictures from it. Ranges were
+chosen by eye, beside the statistics of real photographs in
+`tests/synth/test_webcam_statistics.py`.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from digit.synth.anatomy import normalize, rotation_matrix
+from digit.synth.arms import Person
+from digit.synth.arrays import Points, Rng, Rotation, Rotations, Vector, Vectors
+from digit.synth.cameras import MIDDLE, direction
+from digit.synth.profiles import WebcamProfile
+from digit.synth.randomness import choose, log_uniform
+from digit.synth.renderer import Camera, Lights
+
+# Where a camera stands, with its share: before a screen; in another person's hands; at
+# the person's own eyes; anywhere.
+KINDS = {"webcam": 0.5, "other": 0.26, "own": 0.12, "anywhere": 0.12}
+# Azimuth and elevation (degrees) of the cameras of other people and of those anywhere.
+OTHER_AZIMUTH = 70
+OTHER_ELEVATION = (-25, 45)
+ANY_AZIMUTH = 110
+ANY_ELEVATION = (-40, 75)
+DISTANCE_MM = (450.0, 1900.0)
+NEAREST_MM = 330.0
+# Width, height and weight of the frames of a capture.
+FRAME_SIZES = (
+    (448, 336, 4),
+    (480, 270, 3),
+    (336, 448, 2),
+    (288, 480, 2),
+    (360, 360, 2),
+    (320, 240, 1),
+)
+# Share of the frame's shorter side that the joints fill: mostly, far away, and without
+# a body, where the arm must leave the picture.
+FILL = (0.2, 0.9)
+FAR_FILL = (0.11, 0.22)
+ARMS_ONLY_FILL = (0.42, 0.85)
+# Share of pictures from far away, of phones turned by a right angle, of hands cut by
+# the frame.
+FAR_SHARE = 0.12
+TURNED_SHARE = 0.07
+CUT_SHARE = 0.06
+# Share of scenes with a lamp at the camera.
+FLASH_SHARE = 0.12
+
+
+class Viewpoint(NamedTuple):
+    """From where a sequence is seen."""
+
+    kind: str  # a key of `KINDS`
+    eye_mm: Vector  # the camera's place; each frame's lies near it
+    arms_only: bool  # head and torso are not shown
+
+
+def draw_viewpoint(rng: Rng, profile: WebcamProfile, person: Person) -> Viewpoint:
+    """Draw where the camera of a sequence stands, and whether the body is shown."""
+    kind = choose(rng, KINDS)
+    shoulder = person.shoulders.mean(0)
+    if kind == "webcam":
+        offset = [rng.normal(0, 130), rng.uniform(-260, 200), -rng.uniform(560, 1250)]
+        eye = shoulder + offset
+    elif kind == "own":
+        offset = [rng.normal(0, 60), -rng.uniform(110, 230), -rng.uniform(20, 110)]
+        eye = shoulder + offset
+    else:
+        eye = _stand_around(rng, shoulder, anywhere=kind == "anywhere")
+    # Seen with one's own eyes there is no body in view.
+    arms_only = kind == "own" or bool(rng.random() < profile.arms_only)
+    return Viewpoint(kind, eye, arms_only)
+
+
+def _stand_around(rng: Rng, shoulder: Vector, anywhere: bool) -> Vector:
+    """The place of a camera around the person, in mm."""
+    widest = ANY_AZIMUTH if anywhere else OTHER_AZIMUTH
+    heights = ANY_ELEVATION if anywhere else OTHER_ELEVATION
+    azimuth = np.radians(rng.uniform(-widest, widest))
+    elevation = np.radians(rng.uniform(*heights))
+    toward = direction(azimuth, elevation)
+    return shoulder + [0, 60, -260] + toward * log_uniform(rng, *DISTANCE_MM)
+
+
+def view_frame(toward: Vectors) -> Rotations:
+    """Columns: right and up in a level picture, and towards the camera."""
+    right = normalize(np.cross([0, 1.0, 0], -toward))
+    return np.stack([right, np.cross(toward, right), toward], -1)
+
+
+def draw_frame_size(rng: Rng) -> tuple[int, int]:
+    """Width and height of a capture's frames, in px."""
+    weight = np.array([size[2] for size in FRAME_SIZES], float)
+    chosen = rng.choice(len(FRAME_SIZES), p=weight / weight.sum())
+    width, height, _ = FRAME_SIZES[chosen]
+    return width, height
+
+
+def aim_camera(
+    rng: Rng,
+    viewpoint: Viewpoint,
+    joints_mm: Points,
+    name: str,
+    frame_size: tuple[int, int],
+) -> Camera:
+    """Draw a camera near a viewpoint that frames the joints.
+
+    How large the hands are and where in the picture is drawn, as crops of larger
+    pictures show them; so the principal point may lie anywhere.
+
+    Args:
+        rng: The source of randomness.
+        viewpoint: From where the sequence is seen.
+        joints_mm: Joints of the hands that are there, in the world.
+        name: The camera's name.
+        frame_size: Width and height in px.
+    """
+    # 1. The camera's place, and an optical axis that does not quite hit the hands.
+    centre = (joints_mm.min(0) + joints_mm.max(0)) / 2
+    toward = viewpoint.eye_mm - centre
+    distance = np.linalg.norm(toward) * np.exp(rng.normal(0, 0.12))
+    distance = max(distance, NEAREST_MM)
+    toward = normalize(toward) @ rotation_matrix(rng.normal(0, 0.12, 3))
+    eye = centre + toward * distance
+    axis = normalize(rotation_matrix(rng.normal(0, 0.16, 3)) @ -toward)
+    camrot = _draw_roll(rng) @ _level_rotation(axis)
+
+    # 2. The size of the hands in the picture gives the focal length.
+    in_camera = (joints_mm - eye) @ camrot.T
+    flat = in_camera[:, :2] / np.maximum(in_camera[:, 2:], 1)
+    low = flat.min(0)
+    high = flat.max(0)
+    fill = _draw_fill(rng, viewpoint)
+    focal = fill * min(frame_size) / (high - low).max()
+
+    # 3. Their place in the picture gives the principal point.
+    size = np.array(frame_size)
+    room = np.maximum(size - 1.1 * focal * (high - low), 0) / 2
+    place = size / 2 + rng.uniform(-1, 1, 2) * room
+    if rng.random() < CUT_SHARE:
+        place = place + rng.normal(0, 0.25, 2) * focal * (high - low)
+    princpt = place - focal * (low + high) / 2
+    uneven = np.exp(rng.normal(0, 0.004, 2))
+    return Camera(
+        name=name,
+        camrot=camrot,
+        campos_mm=eye,
+        focal=np.array([focal, focal]) * uneven,
+        princpt=princpt,
+    )
+
+
+def _level_rotation(axis: Vector) -> Rotation:
+    """World → camera for a level camera that looks along the axis."""
+    right = normalize(np.cross([0, 1.0, 0], axis))
+    return np.stack([right, np.cross(axis, right), axis])
+
+
+def _draw_roll(rng: Rng) -> Rotation:
+    """A rotation about the optical axis: small, or that of a turned phone."""
+    roll = rng.normal(0, 9)
+    if rng.random() < TURNED_SHARE:
+        roll += rng.choice([90, -90, 180])
+    return rotation_matrix(np.array([0, 0, -np.radians(roll)]))
+
+
+def _draw_fill(rng: Rng, viewpoint: Viewpoint) -> float:
+    """The share of the frame's shorter side that the joints fill."""
+    fill = log_uniform(rng, *FILL)
+    if rng.random() < FAR_SHARE:
+        fill = log_uniform(rng, *FAR_FILL)
+    if viewpoint.arms_only and viewpoint.kind != "own":
+        fill = max(fill, rng.uniform(*ARMS_ONLY_FILL))
+    return fill
+
+
+def draw_lights(rng: Rng, viewpoint: Viewpoint) -> Lights:
+    """One to three lamps anywhere around, ambient light, and sometimes a flash."""
+    # 1. Lamps and windows.
+    count = rng.integers(1, 4)
+    azimuth = rng.uniform(-2.4, 2.4, count)
+    elevation = rng.uniform(-0.2, 1.35, count)
+    toward = direction(azimuth, elevation)
+    place = MIDDLE + rng.uniform(700, 1900, (count, 1)) * toward
+    strength = rng.dirichlet(np.full(count, 1.5)) * log_uniform(rng, 0.12, 2.5)
+    if rng.random() < FLASH_SHARE:
+        place = np.vstack([place, viewpoint.eye_mm + rng.normal(0, 40, 3)])
+        strength = np.append(strength, rng.uniform(0.4, 1.5))
+
+    # 2. Levels are such that light skin stays below white.
+    sky = rng.uniform(0.25, 0.5)
+    level = 0.9 / (0.6 * strength.sum() + sky)
+    tint = level * np.exp(rng.normal(0, 0.07, (len(strength) + 2, 3)))
+    ground = sky * rng.uniform(0.3, 1.0)
+    return Lights(
+        place_mm=place,
+        colour=strength[:, None] * tint[2:],
+        sky=sky * tint[0],
+        ground=ground * tint[1],
+    )
