@@ -65,8 +65,8 @@ def add_synth(commands: "Commands") -> None:
     command.add_argument(
         "--profile",
         default="studio",
-        help="studio, wild, or studio+wild for captures of both in turn; "
-        "default: studio",
+        help="studio, wild, webcam, or several, as in studio+webcam, for captures of "
+        "each in turn; default: studio",
     )
     command.add_argument(
         "--workers", type=int, default=None, help="processes; default: all cores"
