@@ -26,6 +26,10 @@ bench: .venv/test.done      ## the data path beside its alternatives, into figur
 gallery: .venv/test.done    ## the pictures of README and docs, from data/demo and the latest run; widgets need Chromium
 	$(BIN)/python figures/make_gallery.py $(ARGS)
 
+chapters: .venv/lab.done    ## the executed chapters in docs/notebooks, from the demo's data
+	$(BIN)/digit demo
+	$(BIN)/python docs/make_chapters.py
+
 book: .venv/book.done       ## the documentation site, into docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 

@@ -1,0 +1,9 @@
+# docker build -t digit . && docker run -p 8888:8888 --shm-size=2g digit
+FROM python:3.11-slim
+RUN apt-get update && apt-get install -y --no-install-recommends make git \
+    && rm -rf /var/lib/apt/lists/*
+WORKDIR /digit
+COPY . .
+RUN python -m pip install --no-cache-dir -c constraints.txt '.[lab]'
+EXPOSE 8888
+CMD ["jupyter", "lab", "--ip=0.0.0.0", "--no-browser", "--allow-root", "--ServerApp.root_dir=."]
