@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 OPTIONS = {
     "dataset_dir": "--root",
     "root_depth": "--root-depth",
+    "flip_test": "--flip-test",
+    "label_kind": "--labels",
+    "views": "--views",
     "errors": "--errors",
     "bbox_xywh": "--bbox",
     "focal": "--focal",
@@ -284,6 +287,17 @@ def add_evaluate(commands: "Commands") -> None:
         "--errors", type=Path, metavar="OUT.parquet", help="the table, a row a frame"
     )
     add_flip_test(command, note="; not in the paper")
+    command.add_argument(
+        "--labels",
+        choices=("2d", "3d"),
+        help="2d: the labels' depths are not to be trusted, so that only metrics in the "
+        "image count; default: what annotations/labels.txt says, else 3d",
+    )
+    command.add_argument(
+        "--views",
+        action="store_true",
+        help="measure other crops, turned and grey pictures as well",
+    )
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -303,6 +317,8 @@ def evaluate(args: argparse.Namespace) -> None:
         predictions=args.predictions,
         errors=args.errors,
         flip_test=args.flip_test,
+        label_kind=args.labels,
+        views=args.views,
     )
     # Where the metrics themselves go to standard output, the report stands aside.
     report_to = sys.stderr if is_standard_output(args.json) else sys.stdout

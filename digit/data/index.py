@@ -30,6 +30,7 @@ from digit.data.layout import (
     SPLITS,
     annotation_files,
     hand_model_name,
+    label_kind,
 )
 from digit.data.subsets import subset_rows
 from digit.files import atomic, exclusive
@@ -63,6 +64,7 @@ def _open(
     """What made.json says, and the tables; with masks' columns if made from the same labels."""
     made = json.loads((folder / "made.json").read_text())
     made["hand_model"] = hand_model_name(root)
+    made["label_kind"] = label_kind(root)
     tables = {name: _read_columns(folder / name) for name in TABLES}
     if masks := find_prepared(root, f"index/{split}/masks-{made['fingerprint']}"):
         tables["frames"] |= _read_columns(masks)
@@ -236,6 +238,11 @@ class Index:
     def hand_model(self) -> str:
         """Which hand model the fits are for: "generic" (synthetic data) or "mano"."""
         return self.made["hand_model"]
+
+    @property
+    def label_kind(self) -> str:
+        """ "3d", or "2d" where the depths of the joints are not to be trusted."""
+        return self.made["label_kind"]
 
     @property
     def is_v1(self) -> bool:

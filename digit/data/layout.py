@@ -18,6 +18,7 @@ SPLITS: dict[str, tuple[str, float | int | None]] = {
     "tinytrain": ("train", 0.05),
 }
 CURE = "put InterHand2.6M's annotations there"
+LABEL_KINDS = ("2d", "3d")
 MOMENT = {"capture": int, "frame_idx": int}
 IMAGE = {
     "id": int,
@@ -77,6 +78,28 @@ def hand_model_name(root: Path | str) -> str:
         if path.is_file() and path.read_text().strip() == "generic"
         else "mano"
     )
+
+
+def label_kind(dataset_dir: Path | str) -> str:
+    """Whether a data set's joints can be trusted in depth.
+
+    Args:
+        dataset_dir: The data set's folder.
+
+    Returns:
+        "2d" if `annotations/labels.txt` holds this word: the joints are good in the image,
+        their depths are not to be trusted (labels made by a detector, say). Else "3d".
+
+    Raises:
+        ValueError: If the file holds anything else.
+    """
+    path = Path(dataset_dir) / "annotations/labels.txt"
+    if not path.is_file():
+        return "3d"
+    kind = path.read_text().strip()
+    if kind not in LABEL_KINDS:
+        raise ValueError(f"{path}: holds {kind!r:.40}; write 2d or 3d")
+    return kind
 
 
 def annotation_files(root: Path, split: str) -> dict[str, Path]:

@@ -15,13 +15,32 @@ from torch import Tensor
 from digit import geometry
 from digit.data.index import Index
 from digit.evaluation import metrics
-from digit.evaluation.ground_truth import GroundTruth, RootDepth, read_ground_truth
+from digit.evaluation.ground_truth import (
+    GroundTruth,
+    LabelKind,
+    RootDepth,
+    read_ground_truth,
+)
 from digit.evaluation.metrics import ERRORS, mean_over_valid
 from digit.evaluation.predictions import Predictions
 from digit.skeleton import HAND_TYPES, JOINT_SIDE, SIDES, WRISTS
 
 FRAMES_AT_ONCE = 8192  # bounds the memory that a large split needs
 INTERHAND = "InterHand2.6M v1.0 5 fps"
+# What needs depths that can be trusted.
+LENGTHS = (
+    *ERRORS,
+    "mpjpe",
+    "mpjpe_right",
+    "mpjpe_left",
+    "mpjpe_predicted_handedness",
+    "mpjpe_camera",
+    "pa_mpjpe",
+    "error_in_plane",
+    "error_depth",
+    "mrrpe",
+    "errors_predicted_handedness",
+)
 INTERNAL_COLUMNS = ["instant_row", "camera_row"]  # of the index, of no use here
 
 Columns = dict[str, Tensor]
@@ -41,7 +60,10 @@ class PlacedHands(NamedTuple):
 
 
 def error_table(
-    index: Index, predictions: Predictions, root_depth: RootDepth = "gt"
+    index: Index,
+    predictions: Predictions,
+    root_depth: RootDepth = "gt",
+    label_kind: LabelKind | None = None,
 ) -> pd.DataFrame:
     """Compare predictions with the annotations, frame by frame.
 
@@ -55,11 +77,12 @@ def error_table(
       side), `heatmap_entropy` (nats);
     - `mrrpe`, `handedness_correct`, `predicted_hand_type`, `probability_<side>`;
     - what may explain an error: `joints_swapped`, `palm_view_<side>_deg`,
-      `fit_error_<side>_mm`, `bbox_side_px`;
+      `fit_error_<side>_mm`, `bbox_side_px`, `tight_side_px` (the longer sides of the
+      annotated box and of the tight box of the annotated joints);
     - where predictions carry part statistics: `part_iou`, `wrong_hand_share`,
       `right_called_left_px`, `left_called_right_px`;
-    - an array a frame: `errors_predicted_handedness` (42), `part_pixels` (99),
-      `hand_confusion` (9).
+    - an array a frame: `errors_predicted_handedness` (42), `errors_2d` (42, shares of
+      the tight box's longer side), `part_pixels` (99), `hand_confusion` (9).
 
     `digit.evaluation.metrics` has the formulas.
 
@@ -67,10 +90,12 @@ def error_table(
         index: n frames of a split.
         predictions: Predictions of at least these frames.
         root_depth: Whose wrist depths and crops: "gt" (annotated) or "rootnet".
+        label_kind: "2d" if the depths of the labels are not to be trusted: then all
+            lengths in mm are NaN. By default what the data set says of itself.
 
     Returns:
-        A table of n rows in the index's order; its `attrs` name data, split and depth
-        source.
+        A table of n rows in the index's order; its `attrs` name data, split, depth
+        source and kind of labels.
 
     Raises:
         ValueError: If predictions are missing or malformed (`Predictions.ordered`), or
@@ -87,6 +112,10 @@ def error_table(
         name: torch.cat([piece[name] for piece in pieces]).numpy() for name in pieces[0]
     }
     columns.update(_part_columns(predictions))
+    label_kind = label_kind or index.label_kind
+    if label_kind == "2d":
+        for name in LENGTHS:
+            columns[name] = np.full_like(columns[name], np.nan)
 
     # 2. Beside what the index tells of each frame; an array a frame becomes an object.
     measured = pd.DataFrame(
@@ -106,6 +135,7 @@ def error_table(
         "data": _data_name(index),
         "split": index.name,
         "root_depth": root_depth,
+        "label_kind": label_kind,
     }
     return table
 
@@ -139,13 +169,19 @@ def _measure(index: Index, predictions: Predictions, root_depth: RootDepth) -> C
         predicted_px=placed.joints_px, true_px=true_px, valid=valid
     )
     columns["bbox_side_px"] = truth.bbox_side_px
+    columns["tight_side_px"] = truth.tight_side_px
 
     # Numbers of each hand.
     palm_view_deg = metrics.palm_view_deg(truth.joints_cam_mm, valid)
     errors_2d = metrics.errors_2d(
         predicted_px=placed.joints_px,
         true_px=true_px,
-        bbox_side_px=truth.bbox_side_px,
+        side_px=truth.bbox_side_px,
+    )
+    errors_of_tight_box = metrics.errors_2d(
+        predicted_px=placed.joints_px,
+        true_px=true_px,
+        side_px=truth.tight_side_px,
     )
     fit_error_mm = torch.tensor(index["fit_error_mm"]).float()
     for side, name in enumerate(SIDES):
@@ -163,6 +199,7 @@ def _measure(index: Index, predictions: Predictions, root_depth: RootDepth) -> C
     columns["errors_predicted_handedness"] = torch.where(
         valid, by_joint["mpjpe_predicted_handedness"], torch.nan
     )
+    columns["errors_2d"] = torch.where(valid, errors_of_tight_box, torch.nan)
     return columns
 
 

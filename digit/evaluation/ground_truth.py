@@ -10,11 +10,13 @@ from jaxtyping import Bool, Float32, Float64
 from torch import Tensor
 
 from digit import geometry, skeleton
-from digit.data.dataset import crop_boxes
+from digit.data.dataset import crop_boxes, frame_labels, tight_boxes
 from digit.data.index import Index
 from digit.skeleton import HAND_TYPES, HEATMAP_CELLS, JOINT_SIDE, WRISTS
 
 RootDepth = Literal["gt", "rootnet"]
+# "2d": the joints are good in the image, their depths are not to be trusted.
+LabelKind = Literal["2d", "3d"]
 # The evaluation crop that goes with a source of wrist depths.
 BBOX_OF = {"gt": "truth", "rootnet": "rootnet"}
 
@@ -44,6 +46,7 @@ class GroundTruth(NamedTuple):
     # Heat-map cell of the evaluation crop → pixel of the image; NaN: empty box.
     cells_to_image: Float32[Tensor, "b 2 3"]
     bbox_side_px: Float32[Tensor, "b"]  # longer side of the annotated box
+    tight_side_px: Float32[Tensor, "b"]  # longer side of the box of annotated joints
 
 
 def float_column(index: Index, name: str) -> Float32[Tensor, "b ..."]:
@@ -136,4 +139,5 @@ def read_ground_truth(index: Index, root_depth: RootDepth) -> GroundTruth:
         wrist_depth_mm=depth_mm,
         cells_to_image=cells_to_image,
         bbox_side_px=float_column(index, "bbox_xywh")[:, 2:].amax(-1),
+        tight_side_px=tight_boxes(frame_labels(index))[:, 2:].amax(-1).float(),
     )

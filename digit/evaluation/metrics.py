@@ -176,10 +176,10 @@ def pa_joint_errors(
 def errors_2d(
     predicted_px: Float[Tensor, "b 42 2"],
     true_px: Float[Tensor, "b 42 2"],
-    bbox_side_px: Float[Tensor, "b"],
+    side_px: Float[Tensor, "b"],
 ) -> JointNumbers:
-    """Distances in the image, as a share of the longer side of the annotated box."""
-    return (predicted_px - true_px).norm(dim=-1) / bbox_side_px[:, None]
+    """Distances in the image, as a share of a given side, such as the box's longer one."""
+    return (predicted_px - true_px).norm(dim=-1) / side_px[:, None]
 
 
 def joints_swapped(

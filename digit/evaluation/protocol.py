@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Float, Integer
 
 from digit.evaluation.error_table import INTERHAND
+from digit.evaluation.found import image_lines, image_metrics
 from digit.evaluation.metrics import (
     ERRORS,
     part_iou,
@@ -88,8 +89,9 @@ def protocol(
         `<joint>_all|sh|ih`, `mrrpe`, `handedness_accuracy`; `mpjpe_40_…` without the
         wrists' zeros; `mpjpe_predicted_handedness_…`; `pa_mpjpe_…`, mean over frames;
         `pck_<mm>mm` and `pck_auc` of the 40 joints; `part_miou` and `wrong_hand_share`
-        over all pixels. With them what they stand for: `data`, `split`, `root_depth`,
-        `n_frames`, `n_scored`, `protocol`.
+        over all pixels; the metrics of `digit.evaluation.found`. With them what they
+        stand for: `data`, `split`, `root_depth`, `label_kind`, `n_frames`, `n_scored`,
+        `protocol`. Where depths are not to be trusted, all lengths in mm are None.
     """
     rng = np.random.default_rng(seed)
 
@@ -113,18 +115,34 @@ def protocol(
         result["part_miou"] = part_iou(pixels.reshape(1, 3, -1)).item()
         share = wrong_hand_share(confusion.reshape(1, 3, 3))
         result["wrong_hand_share"] = share.item()
+
+    # 4. Metrics in the image, which need no depth.
+    result.update(image_metrics(table))
     for name, value in result.items():
         result[name] = float(value) if np.isfinite(value) else None
 
-    # 4. What the numbers stand for.
+    # 5. What the numbers stand for.
     for name in ("data", "split", "root_depth"):
         result[name] = table.attrs.get(name, "unknown")
+    result["label_kind"] = table.attrs.get("label_kind", "3d")
     result["n_frames"] = len(table)
-    result["n_scored"] = int(table["mpjpe"].notna().sum())
+    result["n_scored"] = int(_scored(table).sum())
     result["protocol"] = _describe(
-        data=result["data"], split=result["split"], root_depth=result["root_depth"]
+        data=result["data"],
+        split=result["split"],
+        root_depth=result["root_depth"],
+        label_kind=result["label_kind"],
     )
     return result
+
+
+def _scored(table: pd.DataFrame) -> pd.Series:
+    """Which frames have a joint that counts, in the image if nowhere else."""
+    scored = table["mpjpe"].notna()
+    if "errors_2d" in table:
+        in_image = [np.isfinite(errors).any() for errors in table["errors_2d"]]
+        scored |= np.array(in_image, bool)
+    return scored
 
 
 def _grouped_sums(
@@ -227,9 +245,14 @@ def _draw_groups(
     return times.reshape(RESAMPLES, groups)
 
 
-def _describe(data: str, split: str, root_depth: str) -> str:
+def _describe(data: str, split: str, root_depth: str, label_kind: str = "3d") -> str:
     """The protocol of a row of numbers, in words."""
     source = {"gt": "true", "rootnet": "RootNet's"}.get(root_depth, root_depth)
+    if label_kind == "2d":
+        return (
+            f"{data}; {split}; {source} boxes; 2D metrics only, as the depths of these "
+            "labels are not to be trusted; by the joints of the true hands"
+        )
     return (
         f"{data}; {split}; {source} boxes and wrist depths, chosen by the true hand "
         "type; each hand minus its own wrist, no other alignment; mean of 42 joints "
@@ -257,6 +280,7 @@ def format_report(result: Mapping, others: Mapping[str, Mapping] | None = None) 
         if interval := _interval_text(row):
             lines.append(f"95 % of {name}: {interval}")
     lines += _extra_lines(result)
+    lines += image_lines(result)
     lines.append("")
     lines += [f"{name}: {row['protocol']}" for name, row in rows.items()]
     return "\n".join(lines)

@@ -5,6 +5,7 @@
 numbers.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,15 @@ from jaxtyping import Int
 from tqdm.auto import tqdm
 
 from digit.data.dataset import InterHandDataset, loader
-from digit.data.index import Index, open_index
+from digit.data.index import open_index
 from digit.evaluation.error_table import error_table
-from digit.evaluation.ground_truth import BBOX_OF, RootDepth
+from digit.evaluation.ground_truth import BBOX_OF, LabelKind, RootDepth
 from digit.evaluation.metrics import heatmap_entropy, part_statistics
 from digit.evaluation.predictions import Predictions
 from digit.evaluation.protocol import protocol
 from digit.files import atomic
 from digit.inference.flip_test import FlipTest
+from digit.inference.views import evaluate_views
 from digit.model.checkpoints import load_network
 from digit.model.network import optimized_for_inference
 from digit.outputs import check_outputs
@@ -92,6 +94,8 @@ def evaluate(
     predictions: Path | str | None = None,
     errors: Path | str | None = None,
     flip_test: bool = False,
+    label_kind: LabelKind | None = None,
+    views: bool = False,
 ) -> dict:
     """Evaluate a checkpoint, or any method's predictions, by the paper's protocol.
 
@@ -107,10 +111,15 @@ def evaluate(
             beside it under the same name with `.npz`, for the failure browser.
         flip_test: Average the network's prediction with that for the mirrored image;
             not in the paper's protocol.
+        label_kind: "2d" if the depths of the labels are not to be trusted, so that only
+            metrics in the image count; by default what the data set says of itself in
+            `annotations/labels.txt`.
+        views: Measure other crops, turned and grey pictures as well
+            (`digit.inference.views`).
 
     Returns:
-        What `digit.evaluation.protocol.protocol` returns, and `n_left_out`, the number
-        of frames on an exclude list.
+        What `digit.evaluation.protocol.protocol` returns, `n_left_out`, the number
+        of frames on an exclude list, and with `views` the keys `view_<name>_<metric>`.
 
     Raises:
         FileNotFoundError: If the data set, a file or an output's folder is missing.
@@ -123,13 +132,7 @@ def evaluate(
         >>> result["mpjpe_all"], result["protocol"]
     """
     # 1. Arguments.
-    if (checkpoint is None) == (predictions is None):
-        raise ValueError("checkpoint and predictions: give one of them")
-    if flip_test and checkpoint is None:
-        raise ValueError(
-            f"flip_test: {predictions} holds predictions, which cannot be mirrored; "
-            "leave it out, or give a checkpoint"
-        )
+    check_sources(checkpoint, predictions, flip_test=flip_test, views=views)
     if errors is not None:
         check_error_files(Path(errors), inputs=[checkpoint, predictions])
 
@@ -145,10 +148,12 @@ def evaluate(
     if network is None:
         found = Predictions.load(predictions)
     else:
-        found = _predict_index(network, index, root_depth, flip_test)
+        network = _ready(network, flip_test)
+        frames = InterHandDataset(index, network.image_size, bbox=BBOX_OF[root_depth])
+        found = _predict_frames(network, frames)
 
     # 3. The error table and its averages.
-    table = error_table(index, found, root_depth)
+    table = error_table(index, found, root_depth, label_kind)
     if errors is not None:
         with atomic(errors, "wb") as file:
             table.to_parquet(file)
@@ -157,11 +162,41 @@ def evaluate(
             found.save(companion_of(Path(errors)))
     result = protocol(table)
     result["n_left_out"] = n_left_out
+    if views:
+        predict = partial(_predict_frames, network)
+        result.update(evaluate_views(predict, index, size_px=network.image_size))
     if flip_test:
         result["protocol"] += "; flip test"
     if n_left_out:
         result["protocol"] += f"; {n_left_out} of {len(whole)} frames are left out"
     return result
+
+
+def check_sources(
+    checkpoint: Path | str | None,
+    predictions: Path | str | None,
+    flip_test: bool,
+    views: bool,
+) -> None:
+    """Check that there is one source, and one that can do what is asked for.
+
+    Raises:
+        ValueError: If not; see `evaluate`.
+    """
+    if (checkpoint is None) == (predictions is None):
+        raise ValueError("checkpoint and predictions: give one of them")
+    if checkpoint is not None:
+        return
+    if flip_test:
+        raise ValueError(
+            f"flip_test: {predictions} holds predictions, which cannot be mirrored; "
+            "leave it out, or give a checkpoint"
+        )
+    if views:
+        raise ValueError(
+            f"views: {predictions} holds predictions of one crop only; leave it out, "
+            "or give a checkpoint"
+        )
 
 
 def companion_of(errors: Path) -> Path:
@@ -188,15 +223,16 @@ def check_error_files(errors: Path, inputs: list[Path | str | None]) -> None:
         check_outputs({"errors": companion}, inputs=inputs)
 
 
-def _predict_index(
-    network: torch.nn.Module, index: Index, root_depth: RootDepth, flip_test: bool
-) -> Predictions:
-    """Predict every frame of an index, on the GPU where there is one."""
+def _ready(network: torch.nn.Module, flip_test: bool) -> torch.nn.Module:
+    """A network made fast, on the GPU where there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    frames = InterHandDataset(index, network.image_size, bbox=BBOX_OF[root_depth])
     network = optimized_for_inference(network).to(device)
-    if flip_test:
-        network = FlipTest(network)
+    return FlipTest(network) if flip_test else network
+
+
+def _predict_frames(network: torch.nn.Module, frames: InterHandDataset) -> Predictions:
+    """Predict every frame of a data set, where the network's weights are."""
+    device = next(network.parameters()).device
     return predict_dataset(
         network, frames, workers=LOADER_PROCESSES, device=device, progress=True
     )
