@@ -2,11 +2,12 @@
 
     python benchmarks/browser.py ROOT ERRORS.parquet CHECKPOINT [OUT.md]
 
-The rows of an evaluated data set are drawn with replacement until there are enough. Times run from
-the key or the click to the pixels: the page's own clock, kernel and network included. 3D is drawn
-in software where there is no GPU. The checkpoint is the network that is run for each frame. Beside
-each time stands the processor time of kernel, server and browser together until then: what tells on
-a machine that others use too, and an upper bound of the time on an idle one.
+The rows of an evaluated data set are drawn with replacement until there are enough.
+Times run from the key or the click to the pixels: the page's own clock, kernel and
+network included. 3D is drawn in software where there is no GPU. The checkpoint is the
+network that is run for each frame. Beside each time stands the processor time of
+kernel, server and browser together until then: what tells on a machine that others use
+too, and an upper bound of the time on an idle one.
 """
 
 import os
@@ -61,7 +62,8 @@ def cpu_ms() -> float:
 
 
 def measure(lab, root: str, table: Path, checkpoint: str) -> dict[str, list[tuple]]:
-    """Wall and processor milliseconds of each step, several times over; the kernel's MB twice."""
+    """Wall and processor milliseconds of each step, several times over; the kernel's MB
+    twice."""
     show = f"FailureBrowser({str(table)!r}, {root!r}, {checkpoint!r})"
     cells = [
         "import torch\nfrom digit.widgets.failure_browser import FailureBrowser",

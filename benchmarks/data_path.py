@@ -1,9 +1,10 @@
 """The data path beside its alternatives, measured in one run (`make bench`).
 
-Every measure runs ours and the alternative by turns and shows medians: CPU time, which other
-processes on the machine disturb least, and ours in wall time; all on one thread but the mask job.
-Pictures are real sample frames where they lie beside the checkout, else made up. `--full` makes the
-index of as many frames as InterHand2.6M has for training, about a gigabyte of JSON.
+Every measure runs ours and the alternative by turns and shows medians: CPU time, which
+other processes on the machine disturb least, and ours in wall time; all on one thread
+but the mask job. Pictures are real sample frames where they lie beside the checkout,
+else made up. `--full` makes the index of as many frames as InterHand2.6M has for
+training, about a gigabyte of JSON.
 """
 
 import argparse
@@ -56,16 +57,20 @@ lines = [HEADS, ("---",) * len(HEADS)]
 def report(
     what: str, ours: float, other: float, unit: str, bar: str, met: bool, wall=0.0
 ) -> None:
-    """A line of the table: ours, the alternative (0: none), how many times ours that is."""
+    """A line of the table: ours, the alternative (0: none), how many times ours that
+    is."""
     mine, *others = (f"{x:,.4g} {unit}".strip() for x in (ours, other, wall))
-    other_, wall_ = (text if x else "" for text, x in zip(others, (other, wall)))
+    other_, wall_ = (
+        text if x else "" for text, x in zip(others, (other, wall), strict=True)
+    )
     ratio = f"{other / ours:,.{int(other < 10 * ours)}f}×" if other else ""
     lines.append((what, mine, other_, ratio, bar, "yes" if met else "**no**", wall_))
     print(" | ".join(lines[-1]), flush=True)
 
 
 def once(work: Callable, count: int) -> tuple[float, float]:
-    """CPU and wall seconds of the work, for one of the things that it does so many of."""
+    """CPU and wall seconds of the work, for one of the things that it does so many
+    of."""
     cpu, wall = process_time(), perf_counter()
     work()
     return (process_time() - cpu) / count, (perf_counter() - wall) / count
@@ -109,10 +114,10 @@ def measure_packing(
     index, number = open_index(root), itertools.count()
     keys = index.keys()
     files = [root / "images" / key for key in keys]
-    for file, camera in zip(files, index["camera_row"]):
+    for file, camera in zip(files, index["camera_row"], strict=True):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(images[camera % len(images)])
-    items = [(key, file.read_bytes) for key, file in zip(keys, files)]
+    items = [(key, file.read_bytes) for key, file in zip(keys, files, strict=True)]
 
     def ours() -> None:
         store.pack(scratch / f"jpeg{next(number)}", items)
@@ -126,7 +131,7 @@ def measure_packing(
     made = (scratch / name / "data.mdb" for name in ("jpeg0", "png1"))
     mine, theirs = (
         file.stat().st_size / sum(f.stat().st_size for f in files[:n])
-        for file, n in zip(made, (len(files), few))
+        for file, n in zip(made, (len(files), few), strict=True)
     )
     report("LMDB file by the JPEGs' bytes", mine, theirs, "", "≤ 1.1", mine <= 1.1)
 
@@ -185,7 +190,8 @@ def measure_samples(root: Path, scratch: Path) -> None:
         for key in keys
     )
     store.pack(
-        scratch / "masks", ((f"{k[:-4]}.png", c.tobytes()) for k, c in zip(keys, coded))
+        scratch / "masks",
+        ((f"{k[:-4]}.png", c.tobytes()) for k, c in zip(keys, coded, strict=True)),
     )
     plain = PlainSamples(root, [scratch / "images", scratch / "masks"])
     dataset, epoch = InterHandDataset(index, 256, Augmentation()), itertools.count()
@@ -224,7 +230,8 @@ def child(root: Path, before: str, work: str) -> list[float]:
 
 
 def worker_memory(root: Path, image: bytes, step: int) -> float:
-    """MB that the greediest of four loader workers has to itself after 2,048 samples."""
+    """MB that the greediest of four loader workers has to itself after 2,048
+    samples."""
     index = open_index(root)
     rows = np.flatnonzero(index["camera_row"] % step == 0)
     rows = np.random.default_rng(0).choice(rows, 2048, replace=False)
@@ -335,8 +342,8 @@ def main() -> None:
         measure_evaluation(large)
     turns = "medians of turns (the index: of one)" if args.full else "medians of turns"
     about = f"CPU time, {turns}; {CORES} cores, load {before:.1f} at the start and "
-    about += f"{os.getloadavg()[0]:.1f} at the end; {'real' if SAMPLE.is_dir() else 'synthetic'} "
-    about += "pictures."
+    kind = "real" if SAMPLE.is_dir() else "synthetic"
+    about += f"{os.getloadavg()[0]:.1f} at the end; {kind} pictures."
     args.out.write_text(
         "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", about, ""])
     )

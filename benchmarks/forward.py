@@ -1,4 +1,5 @@
-"""The networks' forward pass on the CPU: plain, and folded with channels last, by turns.
+"""The networks' forward pass on the CPU: plain, and folded with channels last, by
+turns.
 
 python benchmarks/forward.py [TURNS]; prints a table of medians, ms an image.
 """

@@ -1,13 +1,15 @@
-"""Everything the workbench claims of GPUs, measured on one: a Markdown table and trained weights.
+"""Everything the workbench claims of GPUs, measured on one: a Markdown table and
+trained weights.
 
     python benchmarks/gpu.py run --out DIR [--minutes 10] [--frames 8000] [--root ROOT] [--dry]
     python benchmarks/gpu.py split WEIGHTS DIR       pieces of at most 16 MiB, with a checksum
     python benchmarks/gpu.py join DIR WEIGHTS
 
-`run` tests on CUDA, measures `full` (images/s, peak memory, share of the bf16 peak; training and
-inference; eager and compiled), trains it for some minutes on synthetic frames (or `--root`), and
-writes DIR/gpu.md, DIR/result.json and DIR/weights/, the best weights in half precision. Every step
-that fails is a row that says so, and the others still run. `--dry`: tiny sizes, on the processor.
+`run` tests on CUDA, measures `full` (images/s, peak memory, share of the bf16 peak;
+training and inference; eager and compiled), trains it for some minutes on synthetic
+frames (or `--root`), and writes DIR/gpu.md, DIR/result.json and DIR/weights/, the best
+weights in half precision. Every step that fails is a row that says so, and the others
+still run. `--dry`: tiny sizes, on the processor.
 """
 
 import argparse
@@ -51,7 +53,8 @@ def synchronize(device: str) -> None:
 
 
 def training_step(network: Digit, batch: int, dtype: torch.dtype | None, device: str):
-    """A function that makes one step on fixed random pictures: forward, loss, backward, Adam."""
+    """A function that makes one step on fixed random pictures: forward, loss, backward,
+    Adam."""
     plain = getattr(network, "_orig_mod", network)
     image = torch.rand(batch, 3, plain.image_size, plain.image_size, device=device)
     image = image.contiguous(memory_format=torch.channels_last)
@@ -97,7 +100,8 @@ def inference_step(network: Digit, batch: int, dtype: torch.dtype | None, device
 
 
 def speed(step, batch: int, device: str, repeats: int) -> dict[str, float | None]:
-    """Images a second (median over repeats, after three unmeasured) and peak memory, GiB."""
+    """Images a second (median over repeats, after three unmeasured) and peak memory,
+    GiB."""
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -189,7 +193,8 @@ def split(path: Path, folder: Path) -> list[Path]:
 
 
 def join(folder: Path, path: Path) -> None:
-    """What `split` made, whole again; ValueError where a piece is missing or damaged."""
+    """What `split` made, whole again; ValueError where a piece is missing or
+    damaged."""
     content = b"".join(piece.read_bytes() for piece in sorted(folder.glob("part*")))
     if hashlib.sha256(content).hexdigest() != (folder / "SHA256").read_text().strip():
         raise ValueError(
@@ -204,7 +209,8 @@ def halve(checkpoint: Path, out: Path) -> None:
 
 
 def train(args, out: Path) -> dict:
-    """Train `full` through `digit train`, evaluate it on unseen subjects, bring the weights."""
+    """Train `full` through `digit train`, evaluate it on unseen subjects, bring the
+    weights."""
     root, digit = args.root or out / "data", [sys.executable, "-m", "digit"]
     environment = os.environ | {"DIGIT_RUNS": str(out / "runs")}
     dry = ["network=quick", "steps=2", "batch_size=2", "workers=0", "val_frames=2"]

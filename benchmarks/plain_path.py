@@ -1,4 +1,5 @@
-"""What the data path is measured against: straightforward, frame by frame and joint by joint."""
+"""What the data path is measured against: straightforward, frame by frame and joint by
+joint."""
 
 import json
 from pathlib import Path
@@ -17,14 +18,15 @@ def recode(path: Path, files: list[Path], keys: list[str]) -> None:
         lmdb.open(str(path), map_size=1 << 36) as env,
         env.begin(write=True) as transaction,
     ):
-        for file, key in zip(files, keys):
+        for file, key in zip(files, keys, strict=True):
             image = cv2.imencode(".png", cv2.imread(str(file)))[1].tobytes()
             transaction.put(key.encode(), image)
 
 
 class PlainSamples:
-    """A straightforward path to a sample, frame by frame: dictionaries, PNGs, masks of three
-    channels, image and mask each cropped at full size by the same function, joints one by one."""
+    """A straightforward path to a sample, frame by frame: dictionaries, PNGs, masks of
+    three channels, image and mask each cropped at full size by the same function,
+    joints one by one."""
 
     def __init__(self, root: Path, stores: list[Path]):
         parts = (
@@ -34,7 +36,7 @@ class PlainSamples:
         data, self.cameras, self.joints = (
             json.loads(Path(part).read_text()) for part in parts
         )
-        self.frames = list(zip(data["images"], data["annotations"]))
+        self.frames = list(zip(data["images"], data["annotations"], strict=True))
         self.stores = [
             lmdb.open(str(path), readonly=True, lock=False) for path in stores
         ]

@@ -1,11 +1,12 @@
-"""`quick` trained by the workbench, beside the plainest loop and beside a bare Lightning loop.
+"""`quick` trained by the workbench, beside the plainest loop and beside a bare
+Lightning loop.
 
     chrt -f 1 python benchmarks/training.py --root ROOT [--turns 3] [--steps 24]
 
-Wall time, by turns in one run: each turn trains the same batches in each way, in a fresh process
-of its own; a sample is the time of four steps, the first four left out; medians of all turns.
-`chrt -f 1` (as root) lets other work of a shared machine wait for these short turns. Prints a
-Markdown table. The ways:
+Wall time, by turns in one run: each turn trains the same batches in each way, in a
+fresh process of its own; a sample is the time of four steps, the first four left out;
+medians of all turns. `chrt -f 1` (as root) lets other work of a shared machine wait for
+these short turns. Prints a Markdown table. The ways:
 
     workbench   `digit train`: notebook 05 through papermill, log, TensorBoard, progress
     lightning   the same network, loss, loader and precision under a bare Trainer, nothing recorded
@@ -75,7 +76,8 @@ class Bare(pl.LightningModule):
 
 
 def workbench(root: Path, settings: Settings) -> dict:
-    """`digit train` into a folder that goes again: seconds a step, and what else it took."""
+    """`digit train` into a folder that goes again: seconds a step, and what else it
+    took."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DIGIT_RUNS"] = folder
         run, start = runs.create_run(root, "quick", settings, "bench"), time.monotonic()

@@ -26,7 +26,8 @@ REAL_FRAMES = Path(__file__).resolve().parents[2] / "shared/data/InterHand2.6M_s
 
 @pytest.fixture(scope="session")
 def reference(tmp_path_factory) -> Path:
-    """Inputs and outputs of the original implementation, copied (see reference/README.md)."""
+    """Inputs and outputs of the original implementation, copied (see
+    reference/README.md)."""
     folder = tmp_path_factory.mktemp("original") / "reference"
     shutil.copytree(Path(__file__).parent / "reference", folder)
     return folder
@@ -42,7 +43,8 @@ def real_frames() -> Path:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory) -> Iterator:
-    """JupyterLab in a browser, of one module: playwright's event loop must end with its tests."""
+    """JupyterLab in a browser, of one module: playwright's event loop must end with its
+    tests."""
     from lab import open_lab
 
     with open_lab(tmp_path_factory.mktemp("lab")) as found:
@@ -51,7 +53,8 @@ def lab(tmp_path_factory) -> Iterator:
 
 @pytest.fixture(scope="session")
 def tiny_root(tmp_path_factory) -> Path:
-    """A small synthetic data set, prepared: 40 frames or so, all splits, both hand counts."""
+    """A small synthetic data set, prepared: 40 frames or so, all splits, both hand
+    counts."""
     from digit.hands.part_masks import prepare
     from digit.synth.dataset import synthesize
 

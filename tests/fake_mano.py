@@ -1,7 +1,8 @@
 """Files in the exact layout of MANO's own, made from the free mesh.
 
-778 vertices and 1,538 faces, open at the wrist with the rim and the fingertips at MANO's vertex
-numbers; Python 2 pickles of chumpy arrays and a scipy matrix, without either library.
+778 vertices and 1,538 faces, open at the wrist with the rim and the fingertips at
+MANO's vertex numbers; Python 2 pickles of chumpy arrays and a scipy matrix, without
+either library.
 """
 
 import pickle
@@ -21,10 +22,12 @@ ROOT = np.uint32(4294967295)  # MANO's parent of the wrist
 
 @cache
 def open_mesh() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mesh without the wrist's cap, short edges collapsed to MANO's size, renumbered.
+    """The mesh without the wrist's cap, short edges collapsed to MANO's size,
+    renumbered.
 
-    Returns the right hand's vertices (778,) that are kept, faces (1538, 3) in the new numbers, and
-    the new number of every old vertex, or of the one that it collapsed into.
+    Returns the right hand's vertices (778,) that are kept, faces (1538, 3) in the new
+    numbers, and the new number of every old vertex, or of the one that it collapsed
+    into.
     """
     hand = load_hand("right")
     position = hand.v_template.numpy()
@@ -79,7 +82,8 @@ def open_mesh() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def mano_arrays(side: str, signs_as_shipped: bool = True) -> dict[str, np.ndarray]:
-    """A MANO file's arrays; the left's shapedirs with the official fault, unless told otherwise."""
+    """A MANO file's arrays; the left's shapedirs with the official fault, unless told
+    otherwise."""
     kept, faces, number = open_mesh()
     hand = load_hand(side)
     regressor = np.zeros((16, 778))
@@ -106,7 +110,8 @@ def mano_arrays(side: str, signs_as_shipped: bool = True) -> dict[str, np.ndarra
 
 
 class _Python2Pickler(pickle._Pickler):
-    """Writes strings as Python 2 did, and classes by name, whether they exist or not."""
+    """Writes strings as Python 2 did, and classes by name, whether they exist or
+    not."""
 
     dispatch: ClassVar = dict(pickle._Pickler.dispatch)
 
@@ -143,7 +148,8 @@ def write_mano(
     protocol: int = 2,
     **changes: np.ndarray | None,
 ) -> Path:
-    """Both files of MANO in a folder; `changes` replace arrays of both (None leaves one out)."""
+    """Both files of MANO in a folder; `changes` replace arrays of both (None leaves one
+    out)."""
     folder.mkdir(parents=True, exist_ok=True)
     for side, file in MANO_FILES.items():
         arrays = mano_arrays(side, signs_as_shipped) | changes

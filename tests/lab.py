@@ -1,7 +1,8 @@
-"""JupyterLab in headless Chromium: open a notebook, run it, use its widgets, see every error.
+"""JupyterLab in headless Chromium: open a notebook, run it, use its widgets, see every
+error.
 
-Tests ask for the fixture `lab` of conftest. Where Chromium or playwright is missing, they are
-skipped and say so.
+Tests ask for the fixture `lab` of conftest. Where Chromium or playwright is missing,
+they are skipped and say so.
 """
 
 import os
@@ -51,7 +52,8 @@ class Lab:
             self.console.append(text)
 
     def open(self, name: str, **parameters) -> None:
-        """Open a copy of notebooks/<name>.ipynb, its parameters set as papermill does."""
+        """Open a copy of notebooks/<name>.ipynb, its parameters set as papermill
+        does."""
         notebook = nbformat.read(NOTEBOOKS_DIR / f"{name}.ipynb", as_version=4)
         code = "\n".join(f"{key} = {value!r}" for key, value in parameters.items())
         cell = nbformat.v4.new_code_cell(
@@ -77,7 +79,8 @@ class Lab:
         self.page.evaluate(execute, [name, arguments])
 
     def run_all(self, timeout_s: float = 180) -> None:
-        """Run all cells, wait for the last, and fail at an error of the kernel or the page."""
+        """Run all cells, wait for the last, and fail at an error of the kernel or the
+        page."""
         self.page.evaluate(
             "window.jupyterapp.commands.execute('notebook:run-all-cells'), 0"
         )
@@ -104,7 +107,8 @@ class Lab:
         self.command("notebook:clear-all-cell-outputs")
 
     def errors(self) -> list[str]:
-        """Errors and stderr in the cells' outputs, and errors in the browser's console."""
+        """Errors and stderr in the cells' outputs, and errors in the browser's
+        console."""
         return self.page.evaluate(ERRORS) + self.console
 
 
@@ -115,7 +119,8 @@ def _free_port() -> int:
 
 
 def start_server(folder: Path) -> tuple[subprocess.Popen, str]:
-    """JupyterLab over a folder: own settings, no token, nothing fetched; its address."""
+    """JupyterLab over a folder: own settings, no token, nothing fetched; its
+    address."""
     port, own = _free_port(), folder / ".jupyter"
     names = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")
     env = os.environ | {f"JUPYTER_{name}": str(own / name.lower()) for name in names}
@@ -158,7 +163,8 @@ def start_server(folder: Path) -> tuple[subprocess.Popen, str]:
 
 @contextmanager
 def open_lab(folder: Path) -> Iterator[Lab]:
-    """JupyterLab on a folder, and a page of 1400×900 on it; a skipped test without a browser."""
+    """JupyterLab on a folder, and a page of 1400×900 on it; a skipped test without a
+    browser."""
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed"
     )

@@ -1,4 +1,5 @@
-"""The commands as a user types them; a mistake is one line, status 2, and nothing left behind."""
+"""The commands as a user types them; a mistake is one line, status 2, and nothing left
+behind."""
 
 import dataclasses
 import json

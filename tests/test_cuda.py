@@ -1,4 +1,5 @@
-"""What only a GPU shows: `DIGIT_CUDA=1 python -m pytest tests/test_cuda.py`, or all of gpu.py."""
+"""What only a GPU shows: `DIGIT_CUDA=1 python -m pytest tests/test_cuda.py`, or all of
+gpu.py."""
 
 import numpy as np
 import pytest

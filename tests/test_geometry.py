@@ -16,7 +16,8 @@ settings.load_profile("digit")
 
 
 def scene(seed: int, n: int = 3):
-    """Random cameras with two hands before each: joints_cam (n, 42, 3) mm, focal, princpt, box."""
+    """Random cameras with two hands before each: joints_cam (n, 42, 3) mm, focal,
+    princpt, box."""
     rng = np.random.default_rng(seed)
     joints = rng.normal(0, 60, (n, 42, 3)) + [0, 0, rng.uniform(400, 1500)]
     focal, princpt = rng.uniform(800, 2000, (n, 2)), rng.uniform(100, 300, (n, 2))

@@ -81,7 +81,8 @@ def test_outputs_are_stripped(chapter):
 
 
 def execute(name: str, folder: Path, **parameters) -> list[bool]:
-    """Run a chapter as papermill does; whether each claim of its closing table holds."""
+    """Run a chapter as papermill does; whether each claim of its closing table
+    holds."""
     output = folder / f"{name}.ipynb"
     execute_notebook(NOTEBOOKS_DIR / f"{name}.ipynb", output, parameters)
     closing = nbformat.read(output, as_version=4).cells[-1].outputs[-1]

@@ -1,4 +1,5 @@
-"""Small InterHand2.6M trees that the tests read: made from columns, with or without pictures."""
+"""Small InterHand2.6M trees that the tests read: made from columns, with or without
+pictures."""
 
 import pickle
 from pathlib import Path
@@ -20,7 +21,8 @@ FLIPPED = Augmentation(*[0.0] * 5, flip=1.0, colour=0.0)
 def make_tree(
     root: Path, n: int = 6, seed: int = 0, pictures: bool = True, **changes
 ) -> Path:
-    """A val split of n frames as the original leaves it: plain images, segm_32.lmdb, meta_dict.
+    """A val split of n frames as the original leaves it: plain images, segm_32.lmdb,
+    meta_dict.
 
     `changes` replace columns of the frames (N …), or `joints_world_mm` of the instants.
     """
@@ -106,8 +108,9 @@ def hands(rng) -> np.ndarray:
 
 
 def columns(seed=0, captures=2):
-    """The columns of a small data set, as `write_tree` takes them; what is odd in the real one too:
-    image ids that are not the annotations', frames of every hand type, one hand without a fit."""
+    """The columns of a small data set, as `write_tree` takes them; what is odd in the
+    real one too: image ids that are not the annotations', frames of every hand type,
+    one hand without a fit."""
     rng = np.random.default_rng(seed)
     moments = [(capture, 10 * i) for capture in range(captures) for i in range(MOMENTS)]
     m, k = len(moments), captures * CAMERAS

@@ -5,12 +5,13 @@
 RIGHT.glb is `dist/profiles/generic-hand/right.glb` of the npm package
 `@webxr-input-profiles/assets` 1.0.20 (MIT, see LICENSE.md). Needs pygltflib and scipy.
 
-Steps: weld the UV seams; turn the hand into MANO's rest pose (metres; right hand flat, fingers
-along −x, thumb towards +z, palm facing −y, wrist joint at (0.09, 0, 0)); reduce WebXR's 25 joints
-to MANO's 16 (metacarpals of index to pinky and the wrist become the wrist, tips their last
-phalanx); build ten shape directions by stretching and thickening along the bones; fit regressors
-that find the joints in the mesh; fit pose correctives that keep bent knuckles full. Only the right
-hand is stored: the left is its mirror image.
+Steps: weld the UV seams; turn the hand into MANO's rest pose (metres; right hand flat,
+fingers along −x, thumb towards +z, palm facing −y, wrist joint at (0.09, 0, 0)); reduce
+WebXR's 25 joints to MANO's 16 (metacarpals of index to pinky and the wrist become the
+wrist, tips their last phalanx); build ten shape directions by stretching and thickening
+along the bones; fit regressors that find the joints in the mesh; fit pose correctives
+that keep bent knuckles full. Only the right hand is stored: the left is its mirror
+image.
 """
 
 import sys
@@ -54,9 +55,9 @@ def mano_name(webxr):
 
 
 def read_glb(path):
-    """Welded vertices (V,3), faces (F,3), weights (V,16), joints' (3,4) frames by MANO's names:
-    columns across the joint (flexion is the turn about −x), out of the back, back along the bone,
-    position."""
+    """Welded vertices (V,3), faces (F,3), weights (V,16), joints' (3,4) frames by
+    MANO's names: columns across the joint (flexion is the turn about −x), out of the
+    back, back along the bone, position."""
     gltf = pygltflib.GLTF2().load(path)
     blob = gltf.binary_blob()
 
@@ -86,7 +87,7 @@ def read_glb(path):
     ]  # rotation and position of each joint
     joints = {
         mano_name(n): p
-        for n, p in zip(names, rest)
+        for n, p in zip(names, rest, strict=True)
         if n == "wrist" or mano_name(n) != "wrist"
     }
 
@@ -94,6 +95,7 @@ def read_glb(path):
     influences = zip(
         accessor(primitive.attributes.JOINTS_0).T,
         accessor(primitive.attributes.WEIGHTS_0).T,
+        strict=True,
     )
     last = {tip: tip[:-1] + "3" for tip in TIPS}
     target = [MANO_JOINTS.index(last.get(mano_name(n), mano_name(n))) for n in names]
@@ -113,7 +115,8 @@ def to_mano_frame(vectors):
 
 
 def rim_of_stub(vertices, faces):
-    """The vertices around the sharp edge where the mesh is cut behind the wrist, in order."""
+    """The vertices around the sharp edge where the mesh is cut behind the wrist, in
+    order."""
     corners = vertices[faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
@@ -130,10 +133,11 @@ def rim_of_stub(vertices, faces):
 
 
 def shape_fields(weights, joints, tips, points, point_weights):
-    """Displacements (10, P, 3) of points whose skinning weights are given, per unit of each beta.
+    """Displacements (10, P, 3) of points whose skinning weights are given, per unit of
+    each beta.
 
-    Each direction moves every finger as a whole with its knuckle, and stretches or thickens it
-    about its own bones; the skinning weights blend between finger and palm.
+    Each direction moves every finger as a whole with its knuckle, and stretches or
+    thickens it about its own bones; the skinning weights blend between finger and palm.
     """
     palm = point_weights[:, 0]
     chains = [
@@ -202,8 +206,8 @@ def shape_fields(weights, joints, tips, points, point_weights):
 
 
 def regressor(vertices, fields, point, point_fields, candidates=80):
-    """Non-negative weights (V,) summing to one that find a point in the mesh, and follow it
-    through the shape directions as well as the nearest vertices can."""
+    """Non-negative weights (V,) summing to one that find a point in the mesh, and
+    follow it through the shape directions as well as the nearest vertices can."""
     near = np.argsort(np.linalg.norm(vertices - point, axis=1))[:candidates]
     distance = np.linalg.norm(vertices[near] - point, axis=1)
     system = np.vstack(
@@ -233,9 +237,9 @@ def rotation(axis_angle):
 def pose_correctives(vertices, weights, rest, frames):
     """posedirs (V, 3, 135): what to add before blending, linear in each joint's R − 1.
 
-    Linear blending pulls the skin of a bent joint towards the joint. Turning a vertex by its share
-    of the angle, about the joint, keeps its distance instead (what dual quaternions do). The
-    difference is fitted over the range of motion, joint by joint.
+    Linear blending pulls the skin of a bent joint towards the joint. Turning a vertex
+    by its share of the angle, about the joint, keeps its distance instead (what dual
+    quaternions do). The difference is fitted over the range of motion, joint by joint.
     """
     posedirs = np.zeros((len(vertices), 3, 15, 9))
     for j in range(1, 16):

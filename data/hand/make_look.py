@@ -1,23 +1,26 @@
-"""Make generic_look.npz: what posing and painting the generic hand need beyond the mesh itself.
+"""Make generic_look.npz: what posing and painting the generic hand need beyond the mesh
+itself.
 
     python data/hand/make_look.py [generic_look.npz]
 
-From generic_hand.npz (the right hand; the left mirrors it) and the shapes of poses.json:
+From generic_hand.npz (the right hand; the left mirrors it) and the shapes of
+poses.json:
 
-axes (15, 3, 3)      rest axes of MANO's joints 1–15, columns flexion, abduction, twist
-ball_ends (n, 2)     pairs of opposite vertices; the ball about their middle fills the hand there,
+axes (15, 3, 3)      rest axes of MANO's joints 1–15: flexion, abduction, twist
+ball_ends (n, 2)     pairs of opposite vertices; a ball about their middle fills the hand,
 ball_scale (n,)      its radius this share of half their distance
-point_names, points  vertices with names: `<finger><k>` is the palmar skin of a phalanx, with `_d`
-                     the dorsal, `_r` the thumb's, `_u` the little finger's side; `<finger>_tip`;
-                     palm, heel and wrist likewise
+point_names, points  vertices with names: `<finger><k>` is the palmar skin of a phalanx,
+                     with `_d` the dorsal, `_r` the thumb's, `_u` the little finger's side;
+                     `<finger>_tip`; palm, heel and wrist likewise
 ball_kin (n, n)      balls that bones join so closely that their overlap means nothing
-marks (F, t, 8)      uint8 per face and texel (t of a triangular grid of 8 cells an edge): palm
-                     side, crease, wrinkle, redness (128 is none), nail, nail's rim, tendon, band
-shape_names, shapes  (s, 15, 3) radians: flexion, abduction, twist of the joints of a named shape
+marks (F, t, 8)      uint8 per face and texel (t of a triangular grid of 8 cells an edge):
+                     palm side, crease, wrinkle, redness (128 is none), nail, nail's rim,
+                     tendon, band
+shape_names, shapes  (s, 15, 3) radians: flexion, abduction, twist of a named shape
 
-A shape in poses.json: the thumb's name (there: flexion, abduction, twist of its base, flexion of
-its next joints); flexion of the knuckles and of the middle joints from index to pinky (the last
-joints bend by 0.6 of those); spread, −1 … 1; degrees.
+A shape in poses.json: the thumb's name (there: flexion, abduction, twist of its base,
+flexion of its next joints); flexion of the knuckles and of the middle joints from index
+to pinky (the last joints bend by 0.6 of those); spread, −1 … 1; degrees.
 """
 
 import json
@@ -56,7 +59,8 @@ def vertex_normals(vertices, faces):
 
 
 def rest_axes(joints, ends):
-    """Fingers flex about an axis across the palm, the thumb about WebXR's own axis of it."""
+    """Fingers flex about an axis across the palm, the thumb about WebXR's own axis of
+    it."""
     along = unit(ends - joints[1:])
     across = np.cross([0, 1.0, 0], 0.6 * along + 0.4 * along[3])
     across[12:] = [0.48, -0.87, 0.0]
@@ -65,8 +69,9 @@ def rest_axes(joints, ends):
 
 
 def balls(vertices, normals, n=112, largest=17.0):
-    """Pairs of vertices that span the balls. Medial balls touch the skin at v and reach another
-    vertex u: radius |u − v|² / (2 (v − u)·n); greedily, those that cover most of the skin."""
+    """Pairs of vertices that span the balls. Medial balls touch the skin at v and reach
+    another vertex u: radius |u − v|² / (2 (v − u)·n); greedily, those that cover most
+    of the skin."""
     delta = vertices[:, None] - vertices[None]
     inside = np.einsum("vuc,vc->vu", delta, normals)
     radius = np.where(
@@ -111,7 +116,7 @@ def named_points(vertices, bone, joints, ends, marks, axes):
         points |= around(
             name, j + 1, (joints[j + 1] + ends[j]) / 2, axes[j, :, 0], axes[j, :, 1]
         )
-    for finger, mark in zip(FINGERS, marks):
+    for finger, mark in zip(FINGERS, marks, strict=True):
         points[f"{finger}_tip"] = int(np.linalg.norm(vertices - mark, axis=1).argmin())
     for name, at in (("wrist", 0.0), ("heel", 0.25), ("palm", 0.65)):
         centre = (1 - at) * joints[0] + at * joints[4]
@@ -120,73 +125,125 @@ def named_points(vertices, bone, joints, ends, marks, axes):
 
 
 def skin_marks(vertices, faces, weights, joints, ends, axes):
+    """What marks each texel of the skin (see the file's docstring), uint8."""
     corner = np.array(
         [(i, j, GRID - i - j) for i in range(GRID + 1) for j in range(GRID + 1 - i)]
     )
 
-    def spread(a):
-        return np.einsum("tk,fkc->ftc", corner / GRID, a[faces]).reshape(
-            -1, a.shape[-1]
-        )
+    def spread(values):
+        """Values at vertices, interpolated to the texels of each face."""
+        at_texels = np.einsum("tk,fkc->ftc", corner / GRID, values[faces])
+        return at_texels.reshape(-1, values.shape[-1])
 
-    points, weight = spread(vertices), spread(weights)
+    points = spread(vertices)
+    weight = spread(weights)
     normals = unit(spread(vertex_normals(vertices, faces)))
-    crease, wrinkle, red, nail, rim, band = np.zeros((6, len(points)))
+    marks = {name: np.zeros(len(points)) for name in MARKS}
+
+    # 1. Creases, wrinkles, redness and nails of the fingers.
     for j in range(15):
-        level = j % 3
-        length = np.linalg.norm(ends[j] - joints[j + 1])
-        side, up, along = ((points - joints[j + 1]) @ axes[j]).T
-        own = weight[:, 1 + 3 * (j // 3) : 4 + 3 * (j // 3)].sum(1)  # of this finger
-        facing = normals @ axes[j, :, 1]
-        palmar, dorsal = step(-facing, 0.1, 0.6) * own, step(facing, 0.2, 0.7) * own
-        at = 0.42 * length if level == 0 and j < 12 else 0.0
-        for line in (-1.3, 1.3) if level < 2 else (0.0,):
-            crease += palmar * bump(along - at - line + 0.02 * side**2, 0.6)
-        lines = 0.5 + 0.5 * np.cos(along * 2 * np.pi / 2.2 + 0.06 * side**2)
-        width = (7.0, 4.2, 2.6)[level]
-        wrinkle += dorsal * lines * bump(along, width) * (0.25 if level == 0 else 1.0)
-        red += dorsal * bump(along, 1.5 * width) * (1.0, 0.8, 0.5)[level]
-        if level == 0 and j < 12:
-            band += (own > 0.6) * bump((along - 0.62 * length) / 1.5, 1.0) ** 4
-        if level == 2:
-            red += own * step(along / length, 0.35, 0.9) * 0.9
-            half = abs(side[(own > 0.9) & (along > 0.4 * length)]).max()
-            shape = (
-                abs((along / length - 0.68) / 0.3) ** 3 + abs(side / (0.66 * half)) ** 3
-            )
-            shape = shape + 9 * (facing < 0.15) + 9 * (own < 0.5)
-            nail = np.maximum(nail, step(-shape, -1.15, -0.85) * (along > 0))
-            rim = np.maximum(rim, bump(shape - 1.15, 0.16) * (along > 0))
-            red -= 1.2 * step(along / length, 0.9, 0.94) * nail
+        mark_phalanx(marks, j, points, normals, weight, joints, ends, axes)
+
+    # 2. The lines of the palm, and the tendons on the back of the hand.
     palm = np.clip(weight[:, 0] + weight[:, [1, 4, 7, 10, 13]].sum(1), 0, 1)
     under = step(-normals[:, 1], 0.0, 0.5)
-    k = joints[[1, 4, 10, 7]]  # knuckles
-    lines = (  # heart, head and life
-        [k[3] + [18, 0, -9], k[2] + [20, 0, 0], k[1] + [17, 0, 0], k[1] + [6, 0, 9]],
-        [k[0] + [24, 0, 9], k[0] + [34, 0, -6], k[1] + [42, 0, -8], k[3] + [40, 0, 0]],
-        [k[0] + [24, 0, 9], k[1] + [34, 0, 12], k[1] + [56, 0, 4], k[1] + [80, 0, 5]],
-    )
-    for line in lines:
-        away = np.full(len(points), 99.0)
-        for a, b in pairwise(line):
-            d, p = (b - a) * [1, 0, 1], (points - a) * [1, 0, 1]
-            t = np.clip(p @ d / (d @ d), 0, 1)
-            away = np.minimum(away, np.linalg.norm(p - t[:, None] * d, axis=1))
-        crease += 0.9 * bump(away, 0.8) * palm * under
-    tendon = 0
-    for b in k:
-        d = b - joints[0]
-        t = np.clip((points - joints[0]) @ d / (d @ d), 0.25, 0.95)
-        tendon = tendon + bump((points - joints[0] - t[:, None] * d)[:, 2], 1.8)
-    tendon = tendon * palm * step(normals[:, 1], 0.3, 0.8)
+    marks["crease"] += 0.9 * palm_lines(points, joints) * palm * under
+    over = step(normals[:, 1], 0.3, 0.8)
+    marks["tendon"] += tendons(points, joints) * palm * over
+
+    # 3. Which side is the palm's; at the wrist like the arm that joins there.
     ups = np.concatenate([[[0, 1, 0]], axes[:, :, 1]])
     palmar = step(-(normals * (weight @ ups)).sum(1), -0.25, 0.35)
-    palmar = palmar * (
-        1 - 0.85 * step(points[:, 0], 65, 100)
-    )  # like the arm where they meet
-    values = [palmar, crease, wrinkle, red * 0.5 + 128 / 255, nail, rim, tendon, band]
-    marks = np.clip(np.stack(values, -1), 0, 1) * 255
-    return np.round(marks).astype(np.uint8).reshape(len(faces), -1, len(MARKS))
+    marks["palmar"] += palmar * (1 - 0.85 * step(points[:, 0], 65, 100))
+
+    marks["red"] = marks["red"] * 0.5 + 128 / 255
+    values = np.clip(np.stack([marks[name] for name in MARKS], -1), 0, 1) * 255
+    return np.round(values).astype(np.uint8).reshape(len(faces), -1, len(MARKS))
+
+
+def mark_phalanx(marks, j, points, normals, weight, joints, ends, axes):
+    """Add what one finger joint and the bone behind it leave on the skin."""
+    level = j % 3
+    length = np.linalg.norm(ends[j] - joints[j + 1])
+    side, _, along = ((points - joints[j + 1]) @ axes[j]).T
+    own = weight[:, 1 + 3 * (j // 3) : 4 + 3 * (j // 3)].sum(1)  # of this finger
+    facing = normals @ axes[j, :, 1]
+    palmar = step(-facing, 0.1, 0.6) * own
+    dorsal = step(facing, 0.2, 0.7) * own
+    is_knuckle = level == 0 and j < 12
+
+    at = 0.42 * length if is_knuckle else 0.0
+    for line in (-1.3, 1.3) if level < 2 else (0.0,):
+        marks["crease"] += palmar * bump(along - at - line + 0.02 * side**2, 0.6)
+    lines = 0.5 + 0.5 * np.cos(along * 2 * np.pi / 2.2 + 0.06 * side**2)
+    width = (7.0, 4.2, 2.6)[level]
+    strength = 0.25 if level == 0 else 1.0
+    marks["wrinkle"] += dorsal * lines * bump(along, width) * strength
+    marks["red"] += dorsal * bump(along, 1.5 * width) * (1.0, 0.8, 0.5)[level]
+    if is_knuckle:
+        marks["band"] += (own > 0.6) * bump((along - 0.62 * length) / 1.5, 1.0) ** 4
+    if level == 2:
+        mark_fingertip(marks, along / length, side, own, facing, along)
+
+
+def mark_fingertip(marks, share, side, own, facing, along):
+    """Add redness, nail and the nail's rim to the last bone of a finger."""
+    marks["red"] += own * step(share, 0.35, 0.9) * 0.9
+    half = abs(side[(own > 0.9) & (share > 0.4)]).max()
+    shape = abs((share - 0.68) / 0.3) ** 3 + abs(side / (0.66 * half)) ** 3
+    shape = shape + 9 * (facing < 0.15) + 9 * (own < 0.5)
+    nail = step(-shape, -1.15, -0.85) * (along > 0)
+    marks["nail"] = np.maximum(marks["nail"], nail)
+    rim = bump(shape - 1.15, 0.16) * (along > 0)
+    marks["rim"] = np.maximum(marks["rim"], rim)
+    marks["red"] -= 1.2 * step(share, 0.9, 0.94) * marks["nail"]
+
+
+def palm_lines(points, joints):
+    """How near a point is to the heart, the head or the life line, added up."""
+    index, middle, ring, pinky = joints[[1, 4, 10, 7]]
+    lines = (
+        [
+            pinky + [18, 0, -9],
+            ring + [20, 0, 0],
+            middle + [17, 0, 0],
+            middle + [6, 0, 9],
+        ],
+        [
+            index + [24, 0, 9],
+            index + [34, 0, -6],
+            middle + [42, 0, -8],
+            pinky + [40, 0, 0],
+        ],
+        [
+            index + [24, 0, 9],
+            middle + [34, 0, 12],
+            middle + [56, 0, 4],
+            middle + [80, 0, 5],
+        ],
+    )
+    total = np.zeros(len(points))
+    for line in lines:
+        away = np.full(len(points), 99.0)
+        for start, end in pairwise(line):
+            direction = (end - start) * [1, 0, 1]
+            offset = (points - start) * [1, 0, 1]
+            share = np.clip(offset @ direction / (direction @ direction), 0, 1)
+            distance = np.linalg.norm(offset - share[:, None] * direction, axis=1)
+            away = np.minimum(away, distance)
+        total += bump(away, 0.8)
+    return total
+
+
+def tendons(points, joints):
+    """How near a point is to a line from the wrist to a knuckle, added up."""
+    total = np.zeros(len(points))
+    for knuckle in joints[[1, 4, 10, 7]]:
+        direction = knuckle - joints[0]
+        offset = points - joints[0]
+        share = np.clip(offset @ direction / (direction @ direction), 0.25, 0.95)
+        total += bump((offset - share[:, None] * direction)[:, 2], 1.8)
+    return total
 
 
 def kin(bone):
@@ -199,7 +256,7 @@ def shape_angles():
     text = json.loads((HERE / "poses.json").read_text())
     shapes = np.zeros((len(text["shapes"]), 15, 3), np.float32)
     for angles, (thumb, knuckles, middles, spread) in zip(
-        shapes, text["shapes"].values()
+        shapes, text["shapes"].values(), strict=True
     ):
         fans = np.array([-2, 0, 6, 9]) + spread * np.array([14, 3, -9, -18])
         for finger, row in enumerate(

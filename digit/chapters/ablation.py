@@ -1,4 +1,5 @@
-"""Chapter "Ablation": do parts help? Runs with no, predicted and true parts, compared."""
+"""Chapter "Ablation": do parts help? Runs with no, predicted and true parts,
+compared."""
 
 import json
 from collections.abc import Mapping
@@ -165,8 +166,8 @@ def slice_sizes(ablation: Ablation) -> pd.DataFrame:
 def _resample(ablation: Ablation, rows: pd.Series, column: str) -> pd.DataFrame:
     """Means of a column under resampled sequences and seeds; a column per variant.
 
-    Each draw takes sequences with replacement, the same ones for all variants, and of each
-    variant as many seeds, with replacement, as it has.
+    Each draw takes sequences with replacement, the same ones for all variants, and of
+    each variant as many seeds, with replacement, as it has.
     """
     groups = ablation.groups[rows]
     n = groups.nunique()

@@ -46,7 +46,8 @@ def frame_table(index: Index, n: int = 8) -> pd.DataFrame:
 
 
 def capture_table(index: Index) -> pd.DataFrame:
-    """What each capture holds: sequences, instants, cameras, and frames of each hand type."""
+    """What each capture holds: sequences, instants, cameras, and frames of each hand
+    type."""
     table = index.to_pandas(["capture", "seq_name", "frame_idx", "camera"])
     hand_type = np.array(HAND_TYPES)[index["hand_type"]]
     counts = table.groupby("capture")[["seq_name", "frame_idx", "camera"]].nunique()
@@ -83,7 +84,8 @@ def show_parts(index: Index) -> Figure:
 
 
 def most_seen_instant(index: Index) -> Index:
-    """All views of the instant that most cameras saw, of two hands where there are any."""
+    """All views of the instant that most cameras saw, of two hands where there are
+    any."""
     both = interacting(index)
     pool = both if len(both) else index
     instants, counts = np.unique(pool["instant_row"], return_counts=True)
@@ -149,7 +151,8 @@ def is_synthetic(index: Index) -> bool:
 
 
 def show_families(index: Index, size_px: int = 192) -> Figure:
-    """One crop of each family of two-hand poses, coloured and unclipped ones preferred."""
+    """One crop of each family of two-hand poses, coloured and unclipped ones
+    preferred."""
     both = interacting(index)
     clipped = both["right_hidden_by_frame"] + both["left_hidden_by_frame"]
     grey = both["camera"].astype(str) >= "41"  # grey cameras are numbered 41…
@@ -236,7 +239,8 @@ def _of_both_hands(index: Index, column: str) -> Float[np.ndarray, "_"]:
 
 
 def checks(index: Index, angles: JointAngles | None = None) -> pd.DataFrame:
-    """Expected and measured: crops keep the joints, bones keep their lengths, types match."""
+    """Expected and measured: crops keep the joints, bones keep their lengths, types
+    match."""
     some = index.take(slice(None, None, max(1, len(index) // FRAMES_FOR_CHECKS)))
 
     # 1. The evaluation crop holds the annotated joints.

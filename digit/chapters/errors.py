@@ -1,4 +1,5 @@
-"""Chapter "Error analysis": the worst frames, and what the bad frames have in common."""
+"""Chapter "Error analysis": the worst frames, and what the bad frames have in
+common."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -61,7 +62,8 @@ def worst_rows(table: pd.DataFrame, n: int) -> list[int]:
 
 
 def error_kinds(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean errors in the image plane, in depth, after alignment, and between the wrists."""
+    """Mean errors in the image plane, in depth, after alignment, and between the
+    wrists."""
     columns = ["mpjpe", "error_in_plane", "error_depth", "pa_mpjpe", "mrrpe"]
     columns += [name for name in ("part_iou", "wrong_hand_share") if name in table]
     return table.groupby("hand_type")[columns].mean().astype(float).round(2)
@@ -117,7 +119,8 @@ def show_palm_views(table: pd.DataFrame) -> Figure:
 
 
 def statements(table: pd.DataFrame) -> pd.DataFrame:
-    """Each statement of `STATEMENTS` with the mean error where it holds and elsewhere."""
+    """Each statement of `STATEMENTS` with the mean error where it holds and
+    elsewhere."""
     rows = {}
     for claim, condition in _answerable(table, STATEMENTS).items():
         rows[claim] = _compare(table, condition)
@@ -134,7 +137,8 @@ def _answerable(table: pd.DataFrame, conditions: Mapping[str, str]) -> dict[str,
 
 
 def _compare(table: pd.DataFrame, condition: str) -> dict[str, object]:
-    """Mean error where a condition holds and where it does not, with a 95 % interval."""
+    """Mean error where a condition holds and where it does not, with a 95 %
+    interval."""
     inside = table.query(condition).dropna(subset="mpjpe")
     outside = table.drop(inside.index)["mpjpe"].dropna()
     difference = inside["mpjpe"].mean() - outside.mean()
@@ -152,7 +156,8 @@ def _compare(table: pd.DataFrame, condition: str) -> dict[str, object]:
 
 
 def families(table: pd.DataFrame, n: int = 12) -> pd.DataFrame:
-    """Mean error of each pose family, the hardest first; empty for data without families."""
+    """Mean error of each pose family, the hardest first; empty for data without
+    families."""
     if "family" not in table:
         return pd.DataFrame()
     groups = table.dropna(subset="mpjpe").groupby("family")["mpjpe"]
@@ -293,13 +298,15 @@ def show_frame_rotatable(browser: FailureBrowser, row: int) -> go.Figure:
 def _hands_mm(
     browser: FailureBrowser, row: int
 ) -> dict[str, Float[np.ndarray, "42 3"]]:
-    """Annotated and predicted joints in camera axes, each predicted wrist on its true one."""
+    """Annotated and predicted joints in camera axes, each predicted wrist on its true
+    one."""
     shot = browser.shot(row)
     return {"annotated": shot.camera_mm, "predicted": shot.accounts[0].aligned_mm}
 
 
 def recomputed_apart_mm(browser: FailureBrowser, rows: Sequence[int]) -> float:
-    """Largest difference between the table's joint errors and those of the pictures, mm."""
+    """Largest difference between the table's joint errors and those of the pictures,
+    mm."""
     apart = 0.0
     for row in rows:
         joints_mm = _hands_mm(browser, row)

@@ -64,8 +64,8 @@ def worse_than_mean_pose(result: dict, baseline: dict) -> list[str]:
 def root_relative_by_hand() -> pd.DataFrame:
     """A small case by hand: one joint of each hand, and what MPJPE and MRRPE see of it.
 
-    The left hand is predicted 30 mm too deep as a whole. MPJPE subtracts each hand's own
-    wrist and sees nothing of it; MRRPE looks at the wrists only and sees all of it.
+    The left hand is predicted 30 mm too deep as a whole. MPJPE subtracts each hand's
+    own wrist and sees nothing of it; MRRPE looks at the wrists only and sees all of it.
     """
     true_mm = {
         "right wrist": (0, 0, 800),

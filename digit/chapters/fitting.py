@@ -1,4 +1,5 @@
-"""Chapter "From joints to hands": meshes fitted to joints, and what contradicts them."""
+"""Chapter "From joints to hands": meshes fitted to joints, and what contradicts
+them."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -66,7 +67,8 @@ def show_rotatable(fitted: FittedFrame) -> go.Figure:
 
 
 def report(fitted: list[FittedFrame]) -> pd.DataFrame:
-    """How far each mesh is from the joints it was fitted to, and what is wrong with it."""
+    """How far each mesh is from the joints it was fitted to, and what is wrong with
+    it."""
     rows = []
     for number, frame in enumerate(fitted):
         residuals = {mesh.side: mesh.residual_mm for mesh in frame.meshes}
@@ -82,7 +84,8 @@ def report(fitted: list[FittedFrame]) -> pd.DataFrame:
 
 
 def joints_of_side(index: Index, side: int) -> Float[np.ndarray, "n 21 3"]:
-    """World joints (mm) of the wholly annotated hands of one side, 0 right or 1 left."""
+    """World joints (mm) of the wholly annotated hands of one side, 0 right or 1
+    left."""
     rows = slice(side * JOINTS_PER_HAND, (side + 1) * JOINTS_PER_HAND)
     whole = _whole_hands(index, side)
     return index["joints_world_mm"][whole, rows].astype(np.float64)
@@ -127,7 +130,8 @@ def what_is_flagged(
 def vertex_error_mm(
     hand: HandModel, fits: HandFits, index: Index, side: int
 ) -> Float[np.ndarray, "n"]:
-    """Mean distance between the fitted meshes' vertices and those of the stored fits, mm.
+    """Mean distance between the fitted meshes' vertices and those of the stored fits,
+    mm.
 
     Args:
         hand: The hand model of both.
@@ -158,7 +162,8 @@ def read_errors(run_dir: Path, split: str) -> pd.DataFrame:
 
 
 def show_contradiction(table: pd.DataFrame) -> Figure:
-    """Error of interacting frames against the contradiction between joints and parts."""
+    """Error of interacting frames against the contradiction between joints and
+    parts."""
     both = table[table["hand_type"] == "interacting"]
     columns = {
         "contradiction": both["contradiction"].to_numpy(float),
@@ -168,7 +173,8 @@ def show_contradiction(table: pd.DataFrame) -> Figure:
 
 
 def detection_of_worst(table: pd.DataFrame) -> pd.DataFrame:
-    """How well columns that need no annotation find the worst tenth of interacting frames.
+    """How well columns that need no annotation find the worst tenth of interacting
+    frames.
 
     Returns:
         Per column the area under the ROC curve (0.5 is chance, 1 perfect), and the share of

@@ -93,7 +93,8 @@ def show_models(hands: Hands) -> Figure:
 
 
 def show_shapes(hands: Hands, components: int = 3, by: float = 3.0) -> Figure:
-    """The first shape components, each at minus and plus so many standard deviations."""
+    """The first shape components, each at minus and plus so many standard
+    deviations."""
     drawings, captions = [], []
     for component in range(components):
         for amount in (-by, by):
@@ -177,7 +178,8 @@ def show_steps(rendered: Rendered) -> Figure:
 def fit_error_mm(
     hands: Hands, rendered: Rendered
 ) -> tuple[Float[np.ndarray, "2 21 3"], Float[np.ndarray, "2"]]:
-    """The fits' own joints (camera frame) and their mean distance to the annotated ones, mm."""
+    """The fits' own joints (camera frame) and their mean distance to the annotated
+    ones, mm."""
     vertices = torch.from_numpy(rendered.vertices_cam_mm).float()
     joints = np.stack(
         [
@@ -199,7 +201,8 @@ def show_fit_errors(index: Index) -> Figure:
 
 
 def part_shares(masks: list[UInt8[np.ndarray, "h w"]]) -> pd.DataFrame:
-    """Share of the hands' pixels that each part has, per hand; parts in finger order."""
+    """Share of the hands' pixels that each part has, per hand; parts in finger
+    order."""
     counts = np.zeros(N_LABELS)
     for mask in masks:
         counts += np.bincount(mask.ravel(), minlength=N_LABELS)
@@ -248,7 +251,8 @@ def open_edges(faces: np.ndarray) -> int:
 def checks(
     index: Index, hands: Hands, rendered: Rendered, n: int = 100
 ) -> pd.DataFrame:
-    """Expected and measured: masks render the same again, meshes are closed, mirrors agree."""
+    """Expected and measured: masks render the same again, meshes are closed, mirrors
+    agree."""
     some = spread(index, n)
     again = [mask for mask, *_ in render_masks(hands, some)]
     pairs = zip(again, stored_masks(some), strict=True)

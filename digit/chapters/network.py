@@ -1,4 +1,5 @@
-"""Chapter "The network": crops and targets, the parts of the network, one overfitted batch."""
+"""Chapter "The network": crops and targets, the parts of the network, one overfitted
+batch."""
 
 from typing import NamedTuple
 
@@ -116,7 +117,8 @@ def output_shapes(prediction: Prediction) -> pd.DataFrame:
 
 
 def show_heatmap_means(picture: UInt8[np.ndarray, "s s 3"]) -> Figure:
-    """A heatmap with one mode and one with two, and the joint that soft-argmax reads off."""
+    """A heatmap with one mode and one with two, and the joint that soft-argmax reads
+    off."""
     cells_xy = np.indices((HEATMAP_CELLS, HEATMAP_CELLS))[::-1].transpose(1, 2, 0) + 0.5
 
     def mode(x: float, y: float) -> Float[np.ndarray, "64 64"]:
@@ -170,7 +172,8 @@ def show_history(overfit: Overfit) -> Figure:
 
 
 def predict_batch(overfit: Overfit) -> Prediction:
-    """The overfitted network's prediction for its batch, in training mode as it was trained."""
+    """The overfitted network's prediction for its batch, in training mode as it was
+    trained."""
     with torch.no_grad():
         return overfit.network(overfit.batch.images())
 
@@ -228,7 +231,8 @@ def most_ambiguous_pixel(prediction: Prediction) -> AmbiguousPixel:
 
 
 def show_ambiguous_pixel(batch: Batch, pixel: AmbiguousPixel) -> Figure:
-    """The image with the pixel marked, and the probabilities of its likeliest labels."""
+    """The image with the pixel marked, and the probabilities of its likeliest
+    labels."""
     return charts.pixel_probabilities(
         pictures(batch)[pixel.frame],
         mark_px=(2 * pixel.x, 2 * pixel.y),
@@ -237,7 +241,8 @@ def show_ambiguous_pixel(batch: Batch, pixel: AmbiguousPixel) -> Figure:
 
 
 def harden_parts(overfit: Overfit) -> Float[Tensor, "b 42 3"]:
-    """Joints when every pixel passes on its likeliest label alone, as if it were certain.
+    """Joints when every pixel passes on its likeliest label alone, as if it were
+    certain.
 
     Args:
         overfit: The network and the batch.

@@ -1,4 +1,5 @@
-"""Chapter "Your own photo": a prediction from one image, and what its depth is worth."""
+"""Chapter "Your own photo": a prediction from one image, and what its depth is
+worth."""
 
 from pathlib import Path
 from typing import NamedTuple

@@ -91,7 +91,8 @@ def live_figure(chosen: Sequence[Path]) -> go.FigureWidget:
 
 
 def refresh(figure: go.FigureWidget, chosen: Sequence[Path]) -> None:
-    """Read the curves again and put them into the figure; the title says where each run is."""
+    """Read the curves again and put them into the figure; the title says where each run
+    is."""
     tables = {run_dir.name: _curves(run_dir) for run_dir in chosen}
     lines = [f"{run.name}: {runs.progress_line(run)}" for run in running(chosen)]
     with figure.batch_update():

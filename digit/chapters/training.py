@@ -1,4 +1,5 @@
-"""Chapter "Training": what a run sees, its curves, and whether it beats the mean pose."""
+"""Chapter "Training": what a run sees, its curves, and whether it beats the mean
+pose."""
 
 from pathlib import Path
 
@@ -78,7 +79,8 @@ def compare_results(results: dict[str, dict]) -> pd.DataFrame:
 
 
 def checks(run_dir: Path, result: dict, baseline: dict) -> pd.DataFrame:
-    """Expected and measured: the loss fell, the mean pose is beaten, the weights are saved."""
+    """Expected and measured: the loss fell, the mean pose is beaten, the weights are
+    saved."""
     loss = runs.curves(run_dir)["loss"].dropna()
     fell_to = loss.iloc[-3:].mean() / loss.iloc[0]
     ratio = result["mpjpe_all"] / baseline["mpjpe_all"]
