@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float
 
-from digit.inference.confidence import box_warnings, clues_of, score
+from digit.inference.confidence import Clues, box_warnings, clues_of, score
 from digit.inference.crops import (
     Crop,
     NetworkEstimate,
@@ -206,10 +206,12 @@ def _crop_record(
     for side in np.flatnonzero(seen).tolist():
         hand_mm = joints_mm[HANDS[side]]
         track = tracks[side]
+        clues, trust = _trust(side, joints_crop, guess, crop, landmarks, options)
         hand = HandRecord(
             side=SIDES[side],
             probability=float(guess.hand_type[side]),
-            score=_score(side, joints_crop, guess, crop, landmarks, options),
+            score=trust,
+            clues=clues,
             joints_px=joints.joints_px[HANDS[side]],
             joints_cam_mm=hand_mm,
             track=track if isinstance(track, int) else None,
@@ -309,18 +311,22 @@ def _placed(
     )
 
 
-def _score(
+def _trust(
     side: int,
     joints_crop: Float[np.ndarray, "42 2"],
     guess: NetworkEstimate,
     crop: Crop,
     landmarks: dict[int, FoundHand],
     options: PredictOptions,
-) -> float:
-    """The probability that a hand's joints are right, see `confidence`."""
+) -> tuple[Clues | None, float]:
+    """What speaks for a hand's joints and the score, see `confidence`.
+
+    Of the landmark model alone it is the model's own probability of hand and side.
+    """
     hand = landmarks.get(side)
     if options.method == "mediapipe":
-        return hand.presence * hand.side_probability if hand is not None else 0.0
+        sure = hand.presence * hand.side_probability if hand is not None else 0.0
+        return None, sure
     others = None
     if hand is not None:
         others = crop.crop_share(hand.joints_px)
@@ -334,4 +340,4 @@ def _score(
         parts=guess.parts,
         landmarks_crop=others,
     )
-    return score(clues)
+    return clues, score(clues)

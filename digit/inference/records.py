@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from digit.inference.confidence import Clues
 from digit.inference.predict import Estimate
 from digit.skeleton import HAND_JOINTS, JOINTS, JOINTS_PER_HAND, SIDES
 
@@ -30,6 +31,7 @@ class HandRecord:
     track: int | None = None  # identity in a video
     palm_mm: float | None = None  # wrist to the middle finger's base
     wrist_distance_mm: float | None = None  # depth of the wrist before the camera
+    clues: Clues | None = None  # that the score is made of
 
     def to_dict(self) -> dict[str, Any]:
         """As plain numbers and lists."""

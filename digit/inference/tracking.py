@@ -4,7 +4,6 @@ Called by `digit.inference.pipeline` for the frames of one video.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -178,11 +177,11 @@ def _weight(
 
 def smoothed_sequence(
     values: Float[np.ndarray, "frames ..."],
-    times_s: Sequence[float],
+    times_s: Float[np.ndarray, "frames"],
     min_cutoff_hz: float = MIN_CUTOFF_HZ,
     beta: float = BETA,
 ) -> Float[np.ndarray, "frames ..."]:
     """A whole sequence through one filter."""
     one_euro = OneEuro(min_cutoff_hz, beta)
-    smooth = [one_euro(v, t) for v, t in zip(values, times_s, strict=True)]
+    smooth = [one_euro(v, float(t)) for v, t in zip(values, times_s, strict=True)]
     return np.stack(smooth)
