@@ -84,6 +84,7 @@ def load(members: Mapping[str, Path], against: str = "none") -> Ablation:
         Everything that the chapter compares; frames without true parts are left out for
         all, since a network that is given true parts can only be asked where they are known.
     """
+    # 1. What each member is, and its errors on the test split.
     about = pd.DataFrame(
         {name: _describe(name, run) for name, run in members.items()}
     ).T
@@ -95,10 +96,14 @@ def load(members: Mapping[str, Path], against: str = "none") -> Ablation:
         ]
         for variant in variants
     }
+
+    # 2. Which frames are resampled together.
     first = tables[variants[0]][0]
     groups = first.groupby(["capture", "seq_name"]).ngroup()
     if groups.nunique() < 8:  # too few sequences to draw from: frames take their place
         groups = pd.Series(range(len(first)), first.index)
+
+    # 3. The slices that have more than one sequence to draw from.
     slices = {
         name: rows
         for name, rows in _slices(first).items()
@@ -110,14 +115,19 @@ def load(members: Mapping[str, Path], against: str = "none") -> Ablation:
 
 def _describe(name: str, run_dir: Path) -> dict[str, object]:
     """Settings and costs of one member."""
+    # 1. The record of the run.
     network = load_network(run_dir / "checkpoints/best.ckpt")
     _, settings = runs.parameters(run_dir)
     result = json.loads((run_dir / "result.json").read_text())
+
+    # 2. The arithmetic of one forward pass.
     size_px = network.image_size
     image = torch.zeros(1, 3, size_px, size_px)
     true_parts = torch.zeros(1, size_px // 2, size_px // 2).byte()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(image, true_parts)
+
+    # 3. Settings first, then what the run cost.
     row: dict[str, object] = dict(vars(settings))
     row["variant"] = name.rpartition("-")[0]
     row["steps done"] = result["steps"]
@@ -169,10 +179,13 @@ def _resample(ablation: Ablation, rows: pd.Series, column: str) -> pd.DataFrame:
     Each draw takes sequences with replacement, the same ones for all variants, and of
     each variant as many seeds, with replacement, as it has.
     """
+    # 1. How often each sequence is drawn; the same for all variants.
     groups = ablation.groups[rows]
     n = groups.nunique()
     rng = np.random.default_rng(0)
     times = rng.multinomial(n, np.full(n, 1 / n), DRAWS)  # (draws, groups)
+
+    # 2. Per variant, the mean over drawn sequences, then over drawn seeds.
     drawn = {}
     for variant in ablation.variants:
         errors = pd.DataFrame(
@@ -199,11 +212,14 @@ def summarise(ablation: Ablation, rows: pd.Series, column: str) -> pd.DataFrame:
         Indexed by ("error" or "change", variant): one value per seed, their mean, and the
         ends of the 95 % interval over seeds and sequences.
     """
+    # 1. One value per seed, and the resampled means.
     drawn = _resample(ablation, rows, column)
     seeds = {
         variant: np.array([table.loc[rows, column].mean() for table in tables])
         for variant, tables in ablation.tables.items()
     }
+
+    # 2. Intervals of each variant, and of its difference within each draw.
     base = ablation.base
     found = {}
     for variant in ablation.variants:
@@ -298,12 +314,15 @@ def answers(ablation: Ablation, result: pd.DataFrame) -> list[str]:
 
 
 def _answer(ablation: Ablation, result: pd.DataFrame, name: str, variant: str) -> str:
+    # 1. The interval decides the verdict.
     change = result.loc[(name, "change", variant)]
     verdict = "cannot tell"
     if change["high"] < 0:
         verdict = "better"
     elif change["low"] > 0:
         verdict = "worse"
+
+    # 2. How often a seed of the one beats a seed of the other.
     ours = result.loc[(name, "error", variant), "seeds"]
     others = result.loc[(name, "error", ablation.base), "seeds"]
     wins = sum(bool(a < b) for a in ours for b in others)
@@ -343,12 +362,15 @@ def report(ablation: Ablation, result: pd.DataFrame) -> str:
 
 def _markdown_table(ablation: Ablation, result: pd.DataFrame) -> str:
     """A row per slice: each variant's error, then each change against the base."""
+    # 1. The head.
     columns = [("error", variant) for variant in ablation.variants]
     columns += [("change", v) for v in ablation.variants if v != ablation.base]
     heads = [
         variant if what == "error" else f"{variant} − {ablation.base}"
         for what, variant in columns
     ]
+
+    # 2. A line per slice.
     lines = [["test frames", "number", *heads], ["---"] * (len(heads) + 2)]
     for name, rows in ablation.slices.items():
         cells = []

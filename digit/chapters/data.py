@@ -102,6 +102,7 @@ def dome(index: Index, views: Index) -> dict[str, list[hand_plots.Stroke]]:
     Returns:
         A scene for `hand_plots.space`, in the world frame, mm.
     """
+    # 1. Every camera of the capture once.
     capture = views["capture"][0]
     of_capture = index.take(index["capture"] == capture)
     names, first = np.unique(of_capture["camera"].astype(str), return_index=True)
@@ -109,6 +110,8 @@ def dome(index: Index, views: Index) -> dict[str, list[hand_plots.Stroke]]:
     cameras = hand_plots.camera_strokes(
         placed["camrot"], placed["campos_mm"], names.tolist()
     )
+
+    # 2. The hands at that instant.
     joints_world_mm = hand_plots.masked(
         views["joints_world_mm"][0], views["joint_valid"][0]
     )
@@ -153,10 +156,13 @@ def is_synthetic(index: Index) -> bool:
 def show_families(index: Index, size_px: int = 192) -> Figure:
     """One crop of each family of two-hand poses, coloured and unclipped ones
     preferred."""
+    # 1. Frames in colour first, and those whose hands are wholly in the picture.
     both = interacting(index)
     clipped = both["right_hidden_by_frame"] + both["left_hidden_by_frame"]
     grey = both["camera"].astype(str) >= "41"  # grey cameras are numbered 41…
     order = np.lexsort([clipped, grey])
+
+    # 2. The first of each family, as the network would see it.
     families, first = np.unique(both["family"][order].astype(str), return_index=True)
     frames = both.take(order[first])
     batch = InterHandDataset(frames, size_px).batch(range(len(frames)))
@@ -209,6 +215,7 @@ def show_comparison(groups: dict[str, Index]) -> Figure:
     Returns:
         The histograms; with what only a made data set knows, where the first group is made.
     """
+    # 1. What annotated joints tell, for every group.
     panels: dict[str, dict[str, np.ndarray]] = {
         "bend of finger joints (°)": {},
         "wrist from the camera (mm)": {},
@@ -222,6 +229,7 @@ def show_comparison(groups: dict[str, Index]) -> Figure:
         apart = np.linalg.norm(wrists_mm[:, 0] - wrists_mm[:, 1], axis=-1)
         panels["wrist from wrist (mm)"][name] = apart
 
+    # 2. What only a made data set knows.
     first = next(iter(groups.values()))
     if is_synthetic(first):
         panels["hidden share of a hand, where any"] = {

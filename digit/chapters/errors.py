@@ -84,6 +84,7 @@ def worst_parts(table: pd.DataFrame, n: int = 8) -> pd.DataFrame:
     """
     if "part_pixels" not in table:
         return pd.DataFrame()
+    # Counts over all frames: true, predicted and correct pixels of each label.
     totals = np.sum(list(table["part_pixels"]), axis=0).reshape(3, len(LABELS))
     true, predicted, correct = totals[:, 1:].astype(float)
     parts = pd.DataFrame(
@@ -139,8 +140,11 @@ def _answerable(table: pd.DataFrame, conditions: Mapping[str, str]) -> dict[str,
 def _compare(table: pd.DataFrame, condition: str) -> dict[str, object]:
     """Mean error where a condition holds and where it does not, with a 95 %
     interval."""
+    # 1. The two groups of frames.
     inside = table.query(condition).dropna(subset="mpjpe")
     outside = table.drop(inside.index)["mpjpe"].dropna()
+
+    # 2. Their difference with its standard error.
     difference = inside["mpjpe"].mean() - outside.mean()
     standard_error = np.hypot(inside["mpjpe"].sem(), outside.sem())
     worst = inside.nlargest(4, "mpjpe")["image_id"]
@@ -160,6 +164,7 @@ def families(table: pd.DataFrame, n: int = 12) -> pd.DataFrame:
     families."""
     if "family" not in table:
         return pd.DataFrame()
+    # Few frames make a wide interval, which is shown beside the mean.
     groups = table.dropna(subset="mpjpe").groupby("family")["mpjpe"]
     worst = table.loc[groups.idxmax(), ["family", "image_id"]].set_index("family")
     summary = pd.DataFrame(
@@ -271,12 +276,15 @@ def save_worst(browser: FailureBrowser, path: Path) -> str:
 
 def show_frame(browser: FailureBrowser, row: int) -> Figure:
     """One frame: annotation above, prediction below; joints, parts, and hands in 3D."""
+    # 1. What is true and what is predicted.
     frame = browser.table.iloc[row]
     shot = browser.shot(row)
     prediction = shot.accounts[0]
     joints_px = {"annotated": shot.joints_px, "predicted": prediction.joints_px}
     parts = {"annotated": shot.labels, "predicted": prediction.labels}
     known_parts = {name: labels for name, labels in parts.items() if labels is not None}
+
+    # 2. The title says how wrong it is.
     title = (
         f"{frame.seq_name}, camera {frame.camera}: {frame.hand_type}, predicted "
         f"{frame.predicted_hand_type}; {frame.mpjpe:.0f} mm"

@@ -67,6 +67,7 @@ def root_relative_by_hand() -> pd.DataFrame:
     The left hand is predicted 30 mm too deep as a whole. MPJPE subtracts each hand's
     own wrist and sees nothing of it; MRRPE looks at the wrists only and sees all of it.
     """
+    # 1. The true points, and predicted ones with the left hand pushed back.
     true_mm = {
         "right wrist": (0, 0, 800),
         "right index tip": (0, -150, 790),
@@ -78,6 +79,7 @@ def root_relative_by_hand() -> pd.DataFrame:
     predicted.loc[["left wrist", "left index tip"], "z"] += 30
     result = table.add_prefix("true ").join(predicted.add_prefix("predicted "))
 
+    # 2. MPJPE: each joint relative to its own wrist.
     def root_relative(points: pd.DataFrame, side: str) -> np.ndarray:
         return points.loc[f"{side} index tip"] - points.loc[f"{side} wrist"]
 
@@ -85,6 +87,8 @@ def root_relative_by_hand() -> pd.DataFrame:
     for side in ("right", "left"):
         difference = root_relative(predicted, side) - root_relative(table, side)
         errors[f"{side} index tip"] = np.linalg.norm(difference)
+
+    # 3. MRRPE: the left wrist relative to the right one.
     between_wrists = (predicted.loc["left wrist"] - predicted.loc["right wrist"]) - (
         table.loc["left wrist"] - table.loc["right wrist"]
     )

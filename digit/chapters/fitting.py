@@ -109,6 +109,7 @@ def what_is_flagged(
     Returns:
         Median and 95th percentile of the mean joint distance (mm), a row per kind.
     """
+    # 1. Joints that are right, noisy, and wrong in two ways.
     rng = np.random.default_rng(0)
     mirrored = joints_mm * np.array([-1.0, 1.0, 1.0])
     reordered = joints_mm.copy()
@@ -119,6 +120,8 @@ def what_is_flagged(
         "mirrored: a left hand given as a right one": mirrored,
         "thumb and little finger exchanged": reordered,
     }
+
+    # 2. How far a fit stays from each.
     rows = {}
     for name, joints in kinds.items():
         residual_mm = fit_joints(hand, joints).residual_mm
@@ -180,8 +183,11 @@ def detection_of_worst(table: pd.DataFrame) -> pd.DataFrame:
         Per column the area under the ROC curve (0.5 is chance, 1 perfect), and the share of
         the worst tenth among the first tenth by that column.
     """
+    # 1. Which frames are to be found.
     both = table[table["hand_type"] == "interacting"].dropna(subset="mpjpe")
     is_worst = both["mpjpe"] >= both["mpjpe"].quantile(1 - WORST_SHARE)
+
+    # 2. How each column ranks them; a missing value counts as suspicious.
     rows = {}
     for column in ("contradiction", "heatmap_entropy"):
         order = both[column].rank(na_option="top")

@@ -70,14 +70,19 @@ def draw_flat(
         side: 0 right, 1 left.
         shape: Shape coefficients; the mean shape by default.
     """
+    # 1. The rest pose, mm.
     hand = hands[side]
     betas = (
         torch.zeros(10) if shape is None else torch.tensor(shape, dtype=torch.float32)
     )
     x, y, z = hand.skin(torch.zeros(48), betas, torch.zeros(3)).numpy().T * 1000
+
+    # 2. Seen from above: the fingers point up on the page.
     turn = -1 if side else 1
     seen_px = turn * np.stack([-z, x], -1) * FLAT_PX_PER_MM + (FLAT_WIDTH_PX / 2, 0)
     seen_px[:, 1] += FLAT_HEIGHT_PX - 10 - seen_px[:, 1].max()
+
+    # 3. The label of the nearest face at each pixel.
     labels = hand.face_part + np.uint8(1 + PARTS_PER_HAND * side)
     mask, _ = rasterize(
         seen_px, 500 - y, hand.faces, FLAT_WIDTH_PX, FLAT_HEIGHT_PX, labels
@@ -253,10 +258,13 @@ def checks(
 ) -> pd.DataFrame:
     """Expected and measured: masks render the same again, meshes are closed, mirrors
     agree."""
+    # 1. Stored masks against masks rendered now.
     some = spread(index, n)
     again = [mask for mask, *_ in render_masks(hands, some)]
     pairs = zip(again, stored_masks(some), strict=True)
     same = np.mean([(fresh == stored).mean() for fresh, stored in pairs])
+
+    # 2. The two ways to a mirrored mask; the fitting error; holes in the meshes.
     flipped, mirrored = mirrored_masks(hands, rendered)
     mirror_same = (flipped == mirrored).mean()
     _, error_mm = fit_error_mm(hands, rendered)

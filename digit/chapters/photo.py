@@ -86,11 +86,14 @@ def assume(estimate: Estimate, width_px: int, height_px: int) -> Assumptions:
         width_px: Width of the image.
         height_px: Its height.
     """
+    # 1. A focal length per field of view; the principal point in the middle.
     centre_px = (width_px / 2, height_px / 2)
     focals_px = {
         angle: width_px / 2 / np.tan(np.radians(angle / 2))
         for angle in FIELDS_OF_VIEW_DEG
     }
+
+    # 2. The hands, placed for every combination.
     placed = {
         (length, angle): place_hands(estimate, [focal, focal], centre_px, length)
         for angle, focal in focals_px.items()

@@ -63,6 +63,7 @@ def running(chosen: Sequence[Path]) -> list[Path]:
 
 def live_figure(chosen: Sequence[Path]) -> go.FigureWidget:
     """A figure of the curves that `follow` keeps up to date."""
+    # 1. A curve per run and quantity, empty until `refresh`.
     figure = go.FigureWidget(make_subplots(1, 2, subplot_titles=list(CURVES.values())))
     for row, run_dir in enumerate(chosen):
         line = {
@@ -79,6 +80,8 @@ def live_figure(chosen: Sequence[Path]) -> go.FigureWidget:
                 mode="lines+markers",
             )
             figure.add_trace(trace, row=1, col=column)
+
+    # 2. The layout, with room for the progress lines above.
     figure.update_xaxes(title="step")
     figure.update_layout(PLOTLY)
     figure.update_layout(
@@ -157,10 +160,13 @@ def paired_against_first(
     Returns:
         A row per run, hand type and metric; empty where nothing can be compared.
     """
+    # 1. The runs that have errors; the first is the reference.
     evaluated = [run_dir for run_dir in chosen if run_dir.name in tables]
     if len(evaluated) < 2:
         return pd.DataFrame()
     first = evaluated[0]
+
+    # 2. The others on the same labels, frame by frame.
     rows = {}
     for other in evaluated[1:]:
         if _record(other)["data"] != _record(first)["data"]:

@@ -35,11 +35,14 @@ def against_the_paper(settings: Settings) -> pd.DataFrame:
 
 def show_augmented(data: HandData, n: int = 8) -> Figure:
     """Training crops as the network sees them, with their joints and part masks."""
+    # 1. One sample each of evenly spread frames.
     frames = data.train_frames
     rows = np.linspace(0, len(frames) - 1, n).round().astype(int)
     # A different epoch for each, since the augmentation depends on it.
     positions = [epoch * len(frames) + row for epoch, row in enumerate(rows)]
     batch = frames.batch(positions)
+
+    # 2. Pictures, masks at full size, and joints in pixels.
     pictures = batch.image.permute(0, 2, 3, 1).contiguous().numpy()
     masks = batch.parts.repeat_interleave(2, 1).repeat_interleave(2, 2).numpy()
     joints_px = batch.joints_25d[..., :2].numpy() * pictures.shape[1] / HEATMAP_CELLS
