@@ -3,13 +3,13 @@ Lightning loop.
 
     chrt -f 1 python benchmarks/training.py --root ROOT [--turns 3] [--steps 24]
 
-Wall time, by turns in one run: each turn trains the same batches in each way, in a
-fresh process of its own; a sample is the time of four steps, the first four left out;
-medians of all turns. `chrt -f 1` (as root) lets other work of a shared machine wait for
-these short turns. Prints a Markdown table. The ways:
+Wall time, by turns in one run: each turn trains the same batches in each way, in a fresh
+process of its own; a sample is the time of four steps, the first four left out; medians of all
+turns. `chrt -f 1` (as root) lets other work of a shared machine wait for these short turns.
+Prints a Markdown table. The ways:
 
     workbench   `digit train`: notebook 05 through papermill, log, TensorBoard, progress
-    lightning   the same network, loss, loader and precision under a bare Trainer, nothing recorded
+    lightning   the same network, loss, loader and precision, a bare Trainer, no record
     plain       eager, contiguous, fp32, no loader workers, an unfused Adam, no Trainer
 """
 
@@ -48,10 +48,8 @@ class Bare(pl.LightningModule):
     def __init__(self, settings: Settings):
         super().__init__()
         network = build_network(settings.network)
-        self.network, self.settings = (
-            network.to(memory_format=torch.channels_last),
-            settings,
-        )
+        self.network = network.to(memory_format=torch.channels_last)
+        self.settings = settings
         self.times = []
 
     def training_step(self, batch, _batch_idx):
@@ -75,22 +73,23 @@ class Bare(pl.LightningModule):
             self.times.append(time.monotonic())
 
 
-def workbench(root: Path, settings: Settings) -> dict:
-    """`digit train` into a folder that goes again: seconds a step, and what else it
-    took."""
+def workbench(dataset_dir: Path, settings: Settings) -> dict:
+    """`digit train` into a folder that goes again: seconds a step, and what else it took."""
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DIGIT_RUNS"] = folder
-        run, start = runs.create_run(root, "quick", settings, "bench"), time.monotonic()
+        run = runs.create_run(dataset_dir, "quick", settings, "bench")
+        start = time.monotonic()
         result = runs.train(run)
         around = time.monotonic() - start - result["seconds"]
         rates = runs.curves(run)["samples_per_s"].dropna().tolist()[1:]
     return {"steps": [settings.batch_size / rate for rate in rates], "around": around}
 
 
-def lightning(root: Path, settings: Settings) -> dict:
+def lightning(dataset_dir: Path, settings: Settings) -> dict:
     """A bare Trainer over the same stream of batches."""
-    data, module = open_data(root, settings), Bare(settings)
-    data.steps = settings.steps
+    data = open_data(dataset_dir, settings)
+    data.last_step = settings.steps
+    module = Bare(settings)
     pl.Trainer(
         accelerator="cpu",
         precision=precision_here(settings.precision),
@@ -105,11 +104,19 @@ def lightning(root: Path, settings: Settings) -> dict:
     return {"steps": [(b - a) / EVERY for a, b in itertools.pairwise(module.times)]}
 
 
-def plain(root: Path, settings: Settings) -> dict:
+def plain(dataset_dir: Path, settings: Settings) -> dict:
     """A loop as in a first script."""
-    data, network = open_data(root, settings), build_network(settings.network)
-    stream = StreamSampler(len(data.train_frames), settings, settings.steps, 0, 0, 1)
-    positions = [p for batch in stream for p in batch]
+    data = open_data(dataset_dir, settings)
+    network = build_network(settings.network)
+    stream = StreamSampler(
+        len(data.train_frames),
+        settings,
+        first_step=0,
+        last_step=settings.steps,
+        rank=0,
+        world_size=1,
+    )
+    positions = [position for batch in stream for position in batch]
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate)
     times = []
     batches = loader(data.train_frames, settings.batch_size, sampler=positions)

@@ -39,6 +39,8 @@ OPTIONS = {
     "seeds": "--seeds",
 }
 
+DEFAULT_PRESET = "quick"
+
 FAILED = 1
 CANNOT_START = 2  # what the user can mend
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -138,12 +140,17 @@ def add_train(commands: "Commands") -> None:
 def train(args: argparse.Namespace) -> None:
     """Train a new run, or continue one."""
     from digit.training import runs
-    from digit.training.data import open_data
     from digit.training.settings import make_settings
 
     overrides = parse_settings(args.set)
     if args.resume:
+        if args.preset or args.name:
+            raise ValueError(
+                "--resume goes on with a run: leave out --preset and --name"
+            )
         run = runs.find_run(args.resume)
+        if args.root:
+            runs.move_data(run, args.root)
         if overrides:
             runs.change(run, overrides)
     elif args.root is None:
@@ -151,10 +158,9 @@ def train(args: argparse.Namespace) -> None:
             "digit train: give --root ROOT, or --resume RUN to continue a run"
         )
     else:
-        settings = make_settings(args.preset, overrides)
-        # Faulty data are named before a run folder is made.
-        open_data(args.root, settings)
-        run = runs.create_run(args.root, args.preset, settings, args.name)
+        preset = args.preset or DEFAULT_PRESET
+        settings = make_settings(preset, overrides)
+        run = runs.create_run(args.root, preset, settings, args.name)
     print(f"run {run}")
     print(json.dumps(runs.train(run), indent=1))
 
@@ -179,9 +185,9 @@ def fit(args: argparse.Namespace) -> None:
     if command:
         os.execvp(command[0], command)
     with runs.claimed(args.run):
-        from digit.training.loop import fit as fit_run
+        from digit.training.loop import train_run
 
-        fit_run(args.run)
+        train_run(args.run)
 
 
 def add_runs(commands: "Commands") -> None:
@@ -244,7 +250,7 @@ def ablation(args: argparse.Namespace) -> None:
 
     report = run_ablation(
         args.root,
-        preset=args.preset,
+        preset=args.preset or DEFAULT_PRESET,
         overrides=parse_settings(args.set),
         variants=args.variants,
         seeds=args.seeds,
@@ -538,8 +544,7 @@ def add_settings(command: argparse.ArgumentParser) -> None:
     """Add `--preset` and `--set`."""
     command.add_argument(
         "--preset",
-        default="quick",
-        help="quick, small, full or paper; default: quick",
+        help=f"quick, small, full or paper; default: {DEFAULT_PRESET}",
     )
     command.add_argument(
         "--set",
@@ -653,6 +658,9 @@ def error_text(error: Exception) -> str | None:
         text = last_line.partition(": ")[2].strip("'\"")
     elif isinstance(error, KeyError):
         return None
+    if type(error).__name__ == "SettingError":
+        # Of digit.training.settings, not imported for the sake of commands without torch.
+        text = f"--set {text}"
     return with_option_names(text, OPTIONS)
 
 

@@ -1,58 +1,80 @@
-"""The demo: everything in minutes."""
+"""`digit demo`: data, masks, a trained network and the executed notebooks, in minutes."""
 
 from datetime import datetime
+from pathlib import Path
 
 from digit.paths import NOTEBOOKS_DIR, runs_dir, workspace_dir
 from digit.training.papermill import execute_notebook
 from digit.training.runs import create_run, find_run, state, train
 from digit.training.settings import make_settings
 
+SEED = 1
+MANY_EPOCHS = 1000  # more than the minutes allow, so that the clock ends the training
+
 
 def demo(frames: int, minutes: float) -> None:
-    """Data, masks, a trained network, its errors and the notebooks; what is there already is kept.
+    """Make a synthetic data set, train on it, and execute the notebooks.
 
-    Writes data/demo, one run, and the executed notebooks into runs/demo/: all but 07, which looks
-    at an ablation's runs.
+    Writes data/demo, one run, and the executed notebooks into runs/demo/: all but 10, which
+    compares the runs of an ablation. What is there already is kept.
+
+    Args:
+        frames: Synthetic frames.
+        minutes: Training time.
     """
     from digit.hands.part_masks import prepare
     from digit.synth.dataset import synthesize
 
-    root, out = workspace_dir() / "data" / "demo", runs_dir() / "demo"
+    # 1. Data, and the chapters that look at them.
+    dataset_dir = workspace_dir() / "data" / "demo"
+    print(f"{frames} synthetic frames, their index, images and masks → {dataset_dir}")
+    synthesize(dataset_dir, frames, seed=SEED)
+    prepare(dataset_dir)
+    for name in ("02_data_inspection", "03_mask_rendering", "04_network"):
+        _execute(name, root=str(dataset_dir))
 
-    def notebooks(values: dict, *names: str) -> None:
-        for name in names:
-            print(f"{datetime.now():%H:%M:%S} notebook {name}", flush=True)
-            execute_notebook(
-                NOTEBOOKS_DIR / f"{name}.ipynb", out / f"{name}.ipynb", values
-            )
-
-    print(
-        f"{frames} synthetic frames, their index, images and masks → {root}", flush=True
-    )
-    synthesize(root, frames, seed=1)
-    prepare(root)
-    notebooks(
-        {"root": str(root)},
-        "02_data_inspection",
-        "03_mask_rendering",
-        "04_network",
-    )
-    try:
-        run = find_run("-demo-????")
-    except FileNotFoundError:
-        settings = make_settings("quick", {"minutes": minutes, "epochs": 1000})
-        run = create_run(root, "quick", settings, "demo")
+    # 2. A trained network: chapter 05.
+    run = _demo_run(dataset_dir, minutes)
     if state(run) != "finished":
-        print(
-            f"{datetime.now():%H:%M:%S} training for {minutes} minutes → {run}",
-            flush=True,
-        )
+        _say(f"training for {minutes} minutes → {run}")
         train(run)
-    notebooks({"run": str(run)}, "07_evaluation", "08_error_analysis")
-    notebooks({"real": str(root)}, "01_own_photo")
-    notebooks({}, "06_runs")
-    print(
-        f"\ntest subjects the network has never seen; {(run / 'report_test.txt').read_text()}"
-    )
-    print(f"executed notebooks: {out} and {run / '05_training.ipynb'}")
-    print(f"figures of the worst frames, errors, checkpoints: {run}\nnext: make lab")
+
+    # 3. The chapters that look at the network.
+    for name in ("07_evaluation", "08_error_analysis"):
+        _execute(name, run=str(run))
+    _execute("01_own_photo", real=str(dataset_dir))
+    _execute("06_runs")
+
+    # 4. What there is to see.
+    report = (run / "report_test.txt").read_text()
+    print(f"\ntest subjects the network has never seen; {report}")
+    print(f"executed notebooks: {_notebooks_dir()} and {run / '05_training.ipynb'}")
+    print(f"figures of the worst frames, errors, checkpoints: {run}")
+    print("next: make lab")
+
+
+def _demo_run(dataset_dir: Path, minutes: float) -> Path:
+    """The run of an earlier demo, or a new one."""
+    try:
+        return find_run("-demo-????")
+    except FileNotFoundError:
+        changes = {"minutes": minutes, "epochs": MANY_EPOCHS}
+        settings = make_settings("quick", changes)
+        return create_run(dataset_dir, "quick", settings, name="demo")
+
+
+def _notebooks_dir() -> Path:
+    """Where the executed notebooks go."""
+    return runs_dir() / "demo"
+
+
+def _execute(name: str, **values: object) -> None:
+    """Execute a notebook with values for its parameters."""
+    _say(f"notebook {name}")
+    notebook = NOTEBOOKS_DIR / f"{name}.ipynb"
+    execute_notebook(notebook, _notebooks_dir() / f"{name}.ipynb", values)
+
+
+def _say(text: str) -> None:
+    """Print a line with the time of day."""
+    print(f"{datetime.now():%H:%M:%S} {text}", flush=True)

@@ -68,7 +68,7 @@ def tiny_root(tmp_path_factory) -> Path:
 def tiny_run(tiny_root, tmp_path_factory) -> Path:
     """A run of a few steps on the small data set, with its checkpoint and result."""
     from digit.training import runs
-    from digit.training.loop import fit
+    from digit.training.loop import train_run
     from digit.training.settings import make_settings
 
     os.environ["DIGIT_RUNS"] = str(tmp_path_factory.mktemp("runs"))
@@ -80,5 +80,5 @@ def tiny_run(tiny_root, tmp_path_factory) -> Path:
         "evaluate_every": 0.5,
     }
     run = runs.create_run(tiny_root, "quick", make_settings("quick", overrides), "tiny")
-    fit(run)
+    train_run(run)
     return run

@@ -1,5 +1,4 @@
-"""What only a GPU shows: `DIGIT_CUDA=1 python -m pytest tests/test_cuda.py`, or all of
-gpu.py."""
+"""What only a GPU shows: `DIGIT_CUDA=1 python -m pytest tests/test_cuda.py`."""
 
 import numpy as np
 import pytest
@@ -7,7 +6,7 @@ import torch
 
 from digit.model.network import build_network, optimized_for_inference
 from digit.training import runs
-from digit.training.loop import fit
+from digit.training.loop import train_run
 from digit.training.settings import make_settings
 
 pytestmark = pytest.mark.skipif(
@@ -16,7 +15,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.parametrize("name", ["quick", "full"])
-def test_the_forward_pass_is_the_processors(name):
+def test_forward_pass_equals_the_cpus(name):
     network = build_network(name, pretrained=False).eval()
     image = torch.rand(2, 3, network.image_size, network.image_size)
     with torch.no_grad():
@@ -25,7 +24,7 @@ def test_the_forward_pass_is_the_processors(name):
         found = optimized_for_inference(network).cuda()(image.cuda())
         with torch.autocast("cuda", torch.bfloat16):
             half = network.cuda()(image.cuda())
-    for a, b in zip(expected, found):
+    for a, b in zip(expected, found, strict=True):
         torch.testing.assert_close(b.cpu(), a, atol=5e-3, rtol=1e-3)
     assert (
         half.joints_25d.cpu() - expected.joints_25d
@@ -48,17 +47,14 @@ def test_training_learns_and_resumes(precision, tiny_root, tmp_path, monkeypatch
         "val_frames": 8,
     }
     run = runs.create_run(tiny_root, "quick", make_settings("quick", changes), "cuda")
-    assert fit(run)["steps"] == 30
+    assert train_run(run)["steps"] == 30
     loss = runs.curves(run)["loss"].dropna()
     assert loss.iloc[-1] < 0.7 * loss.iloc[0]
-    parameters = run / "parameters.yaml"
-    parameters.write_text(parameters.read_text().replace("steps: 30", "steps: 34"))
-    assert fit(run)["steps"] == 34
+    runs.change(run, {"steps": 34})
+    assert train_run(run)["steps"] == 34
 
 
-def test_a_compiled_run_learns_and_its_checkpoint_loads_plainly(
-    tiny_root, tmp_path, monkeypatch
-):
+def test_compiled_run_leaves_a_plain_checkpoint(tiny_root, tmp_path, monkeypatch):
     from training_runs import start
 
     from digit.model.checkpoints import load_network
@@ -91,7 +87,7 @@ def test_two_gpus_train_as_one(tiny_root, tmp_path, monkeypatch):
         )
         for n in (1, 2)
     )
-    fit(one)
+    train_run(one)
     assert start(two).wait(400) == 0, (two / "log.txt").read_text()
     np.testing.assert_allclose(curve(two)[0], curve(one)[0], rtol=1e-4)
     np.testing.assert_allclose(curve(two), curve(one), rtol=1e-2)

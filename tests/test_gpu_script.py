@@ -1,4 +1,4 @@
-"""The script for a GPU node, as far as a machine without one can try it."""
+"""benchmarks/gpu.py, as far as a machine without a GPU can run it."""
 
 import sys
 from pathlib import Path
@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 gpu = pytest.importorskip("gpu")
 
 
-def test_every_way_is_measured():
+def test_every_combination_is_measured():
     rows = gpu.speeds("quick", [1], "cpu", 1, compiled=False)
     assert [(row["job"], row["precision"]) for row in rows] == [
         (job, precision)
@@ -36,9 +36,7 @@ def test_a_failure_is_a_row(monkeypatch):
     assert text.count("\n") == len(rows) + 1
 
 
-def test_half_precision_weights_come_in_pieces_and_are_whole_again(
-    tmp_path, monkeypatch
-):
+def test_split_weights_can_be_joined(tmp_path, monkeypatch):
     network = build_network("quick", pretrained=False)
     save_checkpoint(tmp_path / "best.ckpt", network)
     gpu.halve(tmp_path / "best.ckpt", tmp_path / "half.ckpt")

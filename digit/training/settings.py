@@ -1,34 +1,20 @@
-"""What a run is: its settings, the presets, and their check against typing errors."""
+"""What a run is: its settings, the presets, and the rules that every setting must keep.
+
+`digit train` and notebook 05 make `Settings` from a preset and changes by
+`make_settings`; a run folder keeps them in `parameters.yaml`. To add a setting: add a
+field with its help here, and read it where it acts.
+"""
 
 import dataclasses
-import inspect
 import math
-import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-import yaml
 
-from digit.files import atomic
-
-FIXED = (
-    "network",
-    "parts",
-    "train_split",
-    "seed",
-    "batch_size",
-    "ema",
-)  # what a run goes on with
-POSITIVE = (
-    "batch_size",
-    "accumulate",
-    "learning_rate",
-    "checkpoint_every",
-    "log_every",
-    "devices",
-    "nodes",
-)
+# The metrics of val that training records, and that result.json holds.
 HEADLINE = (
     "mpjpe_all",
     "mpjpe_sh",
@@ -39,91 +25,119 @@ HEADLINE = (
 )
 
 
+class SettingError(ValueError):
+    """A setting that is unknown or invalid; the message begins with `key=value`."""
+
+
+def setting(default: Any, help: str) -> Any:
+    """A field of `Settings` with its default and a sentence for `digit presets`."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
 @dataclass(frozen=True)
 class Settings:
-    """Everything a run depends on besides its data; `--set KEY=VALUE` changes any field."""
+    """Everything that a run depends on besides its data."""
 
-    network: str = "full"  # a name of digit.model.network.NETWORKS
-    weights: str = ""  # checkpoint to start from: original, ImageNet HRNet, or our own
-    parts: str = "predicted"  # predicted | none | true: the ablation of notebook 10
-    train_split: str = "train"  # or one of digit.data.layout.SPLITS, as "smalltrain"
-    val_split: str = (
-        "val"  # evaluated during training; decides which checkpoint is best
+    # What is trained, and from which weights.
+    network: str = setting("full", "a name of digit.model.network.NETWORKS")
+    weights: str = setting(
+        "", "checkpoint to start from: original, ImageNet HRNet, or our own"
     )
-    val_frames: int = 0  # evaluate on this many frames, evenly drawn; 0 means all
-    root_depth: str = "gt"  # gt | rootnet, for the evaluation of val
-    augment: bool = True  # or else the crops of evaluation
-    flip: float = 0.5  # share of crops mirrored
-    rotation_deg: float = 45.0  # deviation, of six crops in ten
-    translate: float = 0.15  # of a crop, ± share of its side
-    scale: float = 0.25  # of a crop, deviation
-    image_size: int = (
-        0  # px of crops, a multiple of 32, which checkpoints keep; 0: the network's
+    parts: str = setting("predicted", "predicted | none | true: notebook 10's ablation")
+    image_size: int = setting(
+        0, "px of crops, a multiple of 32, kept in checkpoints; 0: the network's"
     )
-    epochs: float = 50.0  # times the training frames
-    steps: int = 0  # optimiser steps; overrides epochs when positive
-    minutes: float = (
-        0.0  # stop after this much training time, learning rate following the clock
+
+    # On which frames.
+    train_split: str = setting(
+        "train", "or one of digit.data.layout.SPLITS, as smalltrain"
     )
-    batch_size: int = (
-        64  # samples an optimiser step, over all devices and accumulated batches
+    val_split: str = setting(
+        "val", "evaluated during training; decides which checkpoint is best"
     )
-    accumulate: int = 1  # batches that make an optimiser step
-    learning_rate: float = 1e-4  # of Adam
-    schedule: str = "step"  # step: ×0.1 at `drop_at` of the run | cosine: down to 0
-    drop_at: float = 0.8
-    warmup: float = 0.0  # share of the run over which the learning rate rises
-    weight_decay: float = 0.0  # of Adam
-    clip_norm: float = 0.0  # norm that gradients are clipped to; 0 is off
-    ema: float = (
-        0.0  # decay of averaged weights, which are then the ones evaluated; 0 is off
+    val_frames: int = setting(
+        0, "evaluate on this many frames, evenly drawn; 0 means all"
     )
-    weight_joints: float = 1.0  # of a loss term, as the others
-    weight_root: float = 1.0  # the depth from wrist to wrist
-    weight_hand_type: float = 1.0
-    weight_parts: float = 10.0
-    weight_hand_pixels: float = 1.0  # in the part loss, against 1 of the background
-    weight_part_iou: float = (
-        0.0  # not in the paper: the parts' overlap, see losses.part_iou_error
+    root_depth: str = setting("gt", "gt | rootnet, for the evaluation of val")
+
+    # Augmentation.
+    augment: bool = setting(True, "or else the crops of evaluation")
+    flip: float = setting(0.5, "share of crops mirrored")
+    rotation_deg: float = setting(45.0, "standard deviation, of six crops in ten")
+    translate: float = setting(0.15, "of a crop, ± share of its side")
+    scale: float = setting(0.25, "of a crop, standard deviation")
+
+    # How long.
+    epochs: float = setting(50.0, "times the number of training frames")
+    steps: int = setting(0, "optimiser steps; overrides epochs when positive")
+    minutes: float = setting(
+        0.0, "end after this much training time, learning rate following the clock"
     )
-    weight_bones: float = 0.1
-    weight_heatmaps: float = (
-        0.0  # not in the paper: the heat maps' shape, see losses.heatmap_error
+
+    # Optimisation.
+    batch_size: int = setting(
+        64, "samples an optimiser step, over all devices and accumulated batches"
     )
-    precision: str = (
-        "32-true"  # or bf16-mixed, 16-mixed; auto: as the machine computes fastest
+    accumulate: int = setting(1, "batches that make an optimiser step")
+    learning_rate: float = setting(1e-4, "of Adam")
+    schedule: str = setting("step", "step: ×0.1 at drop_at | cosine: down to 0")
+    drop_at: float = setting(0.8, "share of the run after which the step comes")
+    warmup: float = setting(0.0, "share of the run over which the learning rate rises")
+    weight_decay: float = setting(0.0, "of Adam")
+    clip_norm: float = setting(0.0, "norm that gradients are clipped to; 0 is off")
+    ema: float = setting(
+        0.0, "decay of averaged weights, which are then the ones evaluated; 0 is off"
     )
-    compile: bool = False  # torch.compile
-    evaluate_every: float = 2.0  # epochs
-    checkpoint_every: int = 500  # steps
-    log_every: int = 20  # steps
-    seed: int = 1
-    workers: int = 2  # loader processes a device
-    devices: int = 1  # GPUs (or processes, without any) of a machine
-    nodes: int = 1  # machines
+
+    # The loss, see digit.model.losses.
+    weight_joints: float = setting(1.0, "of the 2.5D joints in the loss")
+    weight_root: float = setting(1.0, "of the depth from wrist to wrist")
+    weight_hand_type: float = setting(1.0, "of the hand type")
+    weight_parts: float = setting(10.0, "of the part segmentation")
+    weight_hand_pixels: float = setting(
+        1.0, "of a hand's pixel in the part loss, against 1 of the background"
+    )
+    weight_part_iou: float = setting(
+        0.0, "not in the paper: the parts' overlap, see losses.part_iou_error"
+    )
+    weight_bones: float = setting(0.1, "of the bone vectors")
+    weight_heatmaps: float = setting(
+        0.0, "not in the paper: the heatmaps' shape, see losses.heatmap_error"
+    )
+
+    # Computation.
+    precision: str = setting(
+        "32-true", "or bf16-mixed, 16-mixed; auto: as the machine computes fastest"
+    )
+    compile: bool = setting(False, "torch.compile")
+    evaluate_every: float = setting(2.0, "epochs")
+    checkpoint_every: int = setting(500, "steps")
+    log_every: int = setting(20, "steps")
+    seed: int = setting(1, "of weights, order and augmentation")
+    workers: int = setting(2, "loader processes a device")
+    devices: int = setting(1, "GPUs (or processes, without any) of a machine")
+    nodes: int = setting(1, "machines")
 
     def loss_weights(self) -> dict[str, float]:
-        """Weight of each loss term by its name."""
-        fields = (
-            "joints",
-            "root",
-            "hand_type",
-            "parts",
-            "part_iou",
-            "bones",
-            "heatmaps",
-        )
-        names = ("joints", "relative_root_depth", *fields[2:])
+        """Weight of each loss term by its name in `digit.model.losses.LOSS_TERMS`."""
         return {
-            name: getattr(self, f"weight_{field}") for name, field in zip(names, fields)
+            "joints": self.weight_joints,
+            "relative_root_depth": self.weight_root,
+            "hand_type": self.weight_hand_type,
+            "parts": self.weight_parts,
+            "part_iou": self.weight_part_iou,
+            "bones": self.weight_bones,
+            "heatmaps": self.weight_heatmaps,
         }
 
     def loss_options(self) -> dict[str, object]:
-        """What `losses.losses` takes besides prediction and batch."""
+        """Arguments of `digit.model.losses.losses` besides prediction and batch."""
         return {"weights": self.loss_weights(), "hand_pixels": self.weight_hand_pixels}
 
 
-LIGHT = Settings(  # what small networks learn most from in minutes and hours
+# What small networks learn most from in minutes and hours; found by trial on synthetic
+# frames, not by a systematic search.
+LIGHT = Settings(
     batch_size=16,
     learning_rate=1e-3,
     schedule="cosine",
@@ -138,9 +152,11 @@ LIGHT = Settings(  # what small networks learn most from in minutes and hours
     weight_hand_pixels=4.0,
 )
 PRESETS: dict[str, Settings] = {
+    # The paper's recipe: Adam 1e-4, ×0.1 at epoch 40 of 50, batch 2 × 32, fp16.
     "paper": Settings(
         accumulate=2, precision="16-mixed", root_depth="rootnet", workers=8
     ),
+    # The paper's network with a schedule that needs fewer epochs.
     "full": Settings(
         precision="auto",
         schedule="cosine",
@@ -150,6 +166,7 @@ PRESETS: dict[str, Settings] = {
         ema=0.999,
         workers=8,
     ),
+    # Minutes on two CPU cores.
     "quick": dataclasses.replace(
         LIGHT,
         network="quick",
@@ -158,6 +175,7 @@ PRESETS: dict[str, Settings] = {
         evaluate_every=4.0,
         val_frames=300,
     ),
+    # Hours on two CPU cores; its weights ship.
     "small": dataclasses.replace(
         LIGHT,
         network="small",
@@ -169,109 +187,197 @@ PRESETS: dict[str, Settings] = {
     ),
 }
 
+# What a run that has begun cannot change.
+FIXED = ("network", "parts", "train_split", "seed", "batch_size", "ema")
 
-def make_settings(preset: str, overrides: dict[str, object] | None = None) -> Settings:
-    """A preset with fields replaced; text is converted to the field's type.
+CHOICES = {
+    "parts": ("predicted", "none", "true"),
+    "root_depth": ("gt", "rootnet"),
+    "schedule": ("step", "cosine"),
+    "precision": ("32-true", "16-mixed", "bf16-mixed", "auto"),
+}
+POSITIVE = (
+    "batch_size",
+    "accumulate",
+    "learning_rate",
+    "checkpoint_every",
+    "log_every",
+    "devices",
+    "nodes",
+)
+MAX_WHOLE_NUMBER = 2**31 - 1
+MAX_SEED = 2**32 - 1  # of numpy's and torch's generators
 
-    Raises ValueError, naming what there is, for an unknown preset, key or an unfit value, and
-    FileNotFoundError for weights that are not there.
+
+def make_settings(
+    preset: str, overrides: Mapping[str, object] | None = None
+) -> Settings:
+    """Make the settings of a run.
+
+    Args:
+        preset: A name of `PRESETS`.
+        overrides: Settings to replace. Text, as from a command line, is converted to
+            the field's type.
+
+    Raises:
+        SettingError: For an unknown setting or an invalid value; it names what there
+            is.
+        ValueError: For an unknown preset.
     """
     if preset not in PRESETS:
-        raise ValueError(
-            f"preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}"
-        )
+        known = ", ".join(PRESETS)
+        raise ValueError(f"preset {preset!r} is unknown; choose one of {known}")
     return changed(PRESETS[preset], overrides or {})
 
 
 def changed(
-    settings: Settings, overrides: dict, fixed: tuple[str, ...] = ()
+    settings: Settings,
+    overrides: Mapping[str, object],
+    fixed: tuple[str, ...] = (),
 ) -> Settings:
-    """Settings with fields replaced; errors as `make_settings`'s, and for what is `fixed`."""
+    """Replace settings.
+
+    Args:
+        settings: The former ones.
+        overrides: Settings to replace, as in `make_settings`.
+        fixed: Settings that must keep their value.
+
+    Raises:
+        SettingError: For an unknown setting, an invalid value, or another value for one
+            that is fixed.
+    """
+    # 1. Convert, and refuse what is unknown or fixed.
     types = {field.name: field.type for field in dataclasses.fields(Settings)}
     changes: dict[str, object] = {}
     for key, value in overrides.items():
         if key not in types:
-            raise ValueError(
-                f"--set {key}: unknown key; choose one of {', '.join(types)}"
-            )
+            known = ", ".join(types)
+            raise SettingError(f"{key}: unknown key; choose one of {known}")
         changes[key] = _convert(key, value, types[key])
         if key in fixed and changes[key] != getattr(settings, key):
-            raise ValueError(
-                f"--set {key}: fixed once a run has begun; start a new run"
-            )
+            raise SettingError(f"{key}: fixed once a run has begun; start a new run")
+
+    # 2. Runs are trained in another working folder: a relative path would be lost.
     if changes.get("weights"):
-        path = Path(
-            changes["weights"]
-        ).resolve()  # runs are trained in folders of their own
+        path = Path(str(changes["weights"])).resolve()
         if not path.is_file():
-            raise FileNotFoundError(
-                f"--set weights={path}: no such checkpoint; check the path"
-            )
+            raise SettingError(f"weights={path}: no such checkpoint; check the path")
         changes["weights"] = str(path)
-    return _validated(dataclasses.replace(settings, **changes))
+
+    # 3. Check all rules.
+    new = dataclasses.replace(settings, **changes)
+    for rule in RULES:
+        rule(new)
+    return new
+
+
+def settings_of_record(values: Mapping[str, object]) -> Settings:
+    """Settings as a run's parameters.yaml keeps them; missing ones have their defaults.
+
+    Raises:
+        SettingError: For an unknown setting or an invalid value.
+    """
+    types = {field.name: field.type for field in dataclasses.fields(Settings)}
+    unknown = [str(key) for key in values if key not in types]
+    if unknown:
+        raise SettingError(f"{unknown[0]:.100}: unknown key")
+    converted = {key: _convert(key, value, types[key]) for key, value in values.items()}
+    settings = Settings(**converted)
+    for rule in RULES:
+        rule(settings)
+    return settings
 
 
 def table() -> pd.DataFrame:
-    """Every setting, a row each: its value in each preset, and what it is."""
-    notes = re.findall(
-        r"^    (\w+): [^#\n]*# (.*)$", inspect.getsource(Settings), re.MULTILINE
+    """Every setting, one row each: its value in each preset, and what it is."""
+    columns = {name: vars(settings) for name, settings in PRESETS.items()}
+    rows = pd.DataFrame(columns, dtype=object)
+    rows["what"] = pd.Series(
+        {field.name: field.metadata["help"] for field in dataclasses.fields(Settings)}
     )
-    values = {name: vars(settings) for name, settings in PRESETS.items()}
-    return (
-        pd.DataFrame(values, dtype=object)
-        .assign(what=pd.Series(dict(notes)))
-        .fillna("")
-    )
-
-
-def change_run(run: Path, overrides: dict[str, object]) -> None:
-    """Change settings of a run to be resumed; `parameters.yaml` keeps the former ones in order."""
-    content = yaml.safe_load((run / "parameters.yaml").read_text())
-    new = dataclasses.asdict(changed(Settings(**content["settings"]), overrides, FIXED))
-    content["former_settings"] = [
-        *content.get("former_settings", []),
-        content["settings"],
-    ]
-    with atomic(run / "parameters.yaml") as file:
-        yaml.safe_dump(content | {"settings": new}, file, sort_keys=False)
+    return rows
 
 
 def _convert(key: str, value: object, kind: type) -> object:
+    """Convert a value, perhaps text, to a field's type."""
+    booleans = {"true": True, "1": True, "false": False, "0": False}
     try:
         if kind is bool:
-            return {"true": True, "1": True, "false": False, "0": False}[
-                str(value).lower()
-            ]
-        whole = kind is int and float(value) == int(float(value))
-        return kind(float(value)) if whole else kind(value)
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f"--set {key}={value}: needs a value of type {kind.__name__}"
+            return booleans[str(value).lower()]
+        if kind is int:
+            number = float(value)
+            if number != int(number):
+                raise ValueError("not a whole number")
+            # Large integers lose digits as floats.
+            return int(value) if isinstance(value, int) else int(number)
+        return kind(value)
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
+        raise SettingError(
+            f"{key}={value}: needs a value of type {kind.__name__}"
         ) from error
 
 
-def _validated(settings: Settings) -> Settings:
-    choices = {
-        "parts": ("predicted", "none", "true"),
-        "root_depth": ("gt", "rootnet"),
-        "schedule": ("step", "cosine"),
-        "precision": ("32-true", "16-mixed", "bf16-mixed", "auto"),
-    }
-    for key, allowed in choices.items():
-        if getattr(settings, key) not in allowed:
-            value = getattr(settings, key)
-            raise ValueError(f"--set {key}={value}: choose one of {', '.join(allowed)}")
-    numbers = {k: v for k, v in vars(settings).items() if isinstance(v, int | float)}
-    for key, value in numbers.items():
-        if not 0 <= value < math.inf:  # nor NaN
-            raise ValueError(f"--set {key}={value}: must be a number from 0 on")
-        if not value and key in POSITIVE:
-            raise ValueError(f"--set {key}={value}: must be above 0")
+def _check_choices(settings: Settings) -> None:
+    for key, allowed in CHOICES.items():
+        value = getattr(settings, key)
+        if value not in allowed:
+            raise SettingError(f"{key}={value}: choose one of {', '.join(allowed)}")
+
+
+def _check_numbers_are_finite(settings: Settings) -> None:
+    for key, value in vars(settings).items():
+        if isinstance(value, int | float) and not 0 <= value < math.inf:
+            raise SettingError(f"{key}={value}: must be a number from 0 on")
+
+
+def _check_positive(settings: Settings) -> None:
+    for key in POSITIVE:
+        value = getattr(settings, key)
+        if not value:
+            raise SettingError(f"{key}={value}: must be above 0")
+
+
+def _check_whole_numbers(settings: Settings) -> None:
+    if settings.seed > MAX_SEED:
+        raise SettingError(f"seed={settings.seed}: must be at most {MAX_SEED}")
+    for key, value in vars(settings).items():
+        is_whole = isinstance(value, int) and key != "seed"
+        if is_whole and value > MAX_WHOLE_NUMBER:
+            raise SettingError(f"{key}={value}: must be at most {MAX_WHOLE_NUMBER}")
+
+
+def _check_shares(settings: Settings) -> None:
+    for key in ("flip", "drop_at", "warmup", "ema"):
+        value = getattr(settings, key)
+        if value > 1:
+            raise SettingError(f"{key}={value}: must be from 0 to 1")
+
+
+def _check_image_size(settings: Settings) -> None:
     if settings.image_size % 32:
-        what = "must be a multiple of 32, or 0 for the network's own size"
-        raise ValueError(f"--set image_size={settings.image_size}: {what}")
+        wanted = "must be a multiple of 32, or 0 for the network's own size"
+        raise SettingError(f"image_size={settings.image_size}: {wanted}")
+
+
+def _check_batch_size(settings: Settings) -> None:
     parts = settings.accumulate * settings.devices * settings.nodes
     if settings.batch_size % parts:
-        what = f"must be a multiple of accumulate × devices × nodes = {parts}"
-        raise ValueError(f"--set batch_size={settings.batch_size}: {what}")
-    return settings
+        wanted = f"must be a multiple of accumulate × devices × nodes = {parts}"
+        raise SettingError(f"batch_size={settings.batch_size}: {wanted}")
+
+
+def _check_loss(settings: Settings) -> None:
+    if not any(settings.loss_weights().values()):
+        raise SettingError("weight_joints=0: the weights of all loss terms are 0")
+
+
+RULES: tuple[Callable[[Settings], None], ...] = (
+    _check_choices,
+    _check_numbers_are_finite,
+    _check_positive,
+    _check_whole_numbers,
+    _check_shares,
+    _check_image_size,
+    _check_batch_size,
+    _check_loss,
+)

@@ -1,9 +1,8 @@
-"""The ablation: true parts reach the network that is given them; members are known again."""
+"""The ablation: its variants, its members found again, and the whole from one command."""
 
 import json
 
 import nbformat
-import numpy as np
 import pytest
 
 from digit.cli import main
@@ -14,13 +13,13 @@ from digit.inference.evaluate import predict_dataset
 from digit.model.network import build_network
 from digit.paths import CHECKOUT_DIR
 from digit.training import ablation, runs
-from digit.training.ablation import VARIANTS, find_member, sweep
+from digit.training.ablation import VARIANTS, find_member, make_members, sweep
 from digit.training.settings import make_settings
 
 QUICK = {"steps": 2, "batch_size": 4, "workers": 0, "val_frames": 2, "log_every": 1}
 
 
-def test_a_network_given_true_parts_gets_them_in_evaluation(tiny_root):
+def test_true_parts_are_given_in_evaluation(tiny_root):
     index = open_index(tiny_root, "val").usable().take(range(3))
     network = build_network("quick", parts="true", pretrained=False)
     table = error_table(index, predict_dataset(network, InterHandDataset(index, 128)))
@@ -30,7 +29,7 @@ def test_a_network_given_true_parts_gets_them_in_evaluation(tiny_root):
     assert (table["part_iou"] == 0).all()
 
 
-def test_a_member_is_known_by_its_labels_and_settings(tiny_root, tmp_path, monkeypatch):
+def test_member_is_found_by_labels_and_settings(tiny_root, tmp_path, monkeypatch):
     monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
     root, settings = tiny_root.resolve(), make_settings("quick", QUICK)
     assert find_member(root, settings) is None
@@ -69,7 +68,7 @@ def finish(run, note=str):
     (run / "errors_test.npz").touch()
 
 
-def test_a_sweep_goes_on_where_it_stopped(tiny_root, tmp_path, monkeypatch, capsys):
+def test_interrupted_sweep_continues(tiny_root, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
     members = {
         f"m-{seed}": make_settings("quick", {"seed": seed}) for seed in (1, 2, 3)
@@ -99,7 +98,7 @@ def test_a_sweep_goes_on_where_it_stopped(tiny_root, tmp_path, monkeypatch, caps
     assert all(runs.state(run) == "finished" for run in found.values())
 
 
-def test_the_ablation_runs_from_one_command(tiny_root, tmp_path, monkeypatch, capsys):
+def test_ablation_from_one_command(tiny_root, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DIGIT_RUNS", str(tmp_path / "runs"))
     words = [f"{key}={value}" for key, value in QUICK.items()]
     command = [
@@ -143,11 +142,18 @@ def test_the_ablation_runs_from_one_command(tiny_root, tmp_path, monkeypatch, ca
     assert main(command) == 0
 
 
-def test_an_unknown_kind_is_refused(tiny_root, capsys):
+def test_unknown_variant_is_refused(tiny_root, capsys):
     assert main(["ablation", "--root", str(tiny_root), "--arms", "half"]) == 2
-    assert "choose from" in capsys.readouterr().err
+    assert "--variants half: unknown; choose from none" in capsys.readouterr().err
+    assert main(["ablation", "--root", str(tiny_root), "--seeds", "0"]) == 2
+    assert "--seeds 0: give at least 1" in capsys.readouterr().err
+
+
+def test_variants_differ_in_the_parts_alone():
     varied = {"parts", "weight_parts", "weight_part_iou"}
-    assert np.all([set(changes) <= varied for changes in VARIANTS.values()])
+    assert all(set(changes) <= varied for changes in VARIANTS.values())
+    members = make_members("quick", {}, ["none", "untaught"], seeds=2)
+    assert list(members) == ["none-1", "unsupervised-1", "none-2", "unsupervised-2"]
 
 
 def test_the_readme_shows_the_outcome_as_it_came_out():

@@ -1,4 +1,4 @@
-"""Several processes compute what one does; where one of them is lost, the run says so and resumes.
+"""Several processes compute what one does; where one is lost, the run can be resumed.
 
 Compared in single precision: the processes add up gradients, statistics and losses in another
 order than one process, and nothing else differs.
@@ -18,9 +18,11 @@ from training_runs import FOUR_STEPS, curve, start
 
 from digit.training import runs
 from digit.training.distributed import launch_command
-from digit.training.loop import fit
+from digit.training.loop import train_run
 from digit.training.sampler import StreamSampler
-from digit.training.settings import HEADLINE, change_run, make_settings
+from digit.training.settings import HEADLINE, make_settings
+
+LIMIT_S = 3600  # for processes that hang; no outcome depends on it
 
 
 @pytest.fixture(scope="module")
@@ -40,16 +42,17 @@ def new_run(root, name, **more):
 
 @pytest.fixture(scope="module")
 def alone(tiny_root, folder):
-    """A run of one process, and one that saw each batch in reverse: reordering and nothing else."""
-    runs_ = [new_run(tiny_root, name) for name in ("alone", "reversed")]
-    fit(runs_[0])
+    """A run of one process, and one that saw each batch in reverse order."""
+    plain = new_run(tiny_root, "alone")
+    train_run(plain)
+    reordered = new_run(tiny_root, "reversed")
     with pytest.MonkeyPatch.context() as patch:
         batches = StreamSampler.__iter__
         patch.setattr(
             StreamSampler, "__iter__", lambda self: (b[::-1] for b in batches(self))
         )
-        fit(runs_[1])
-    return runs_
+        train_run(reordered)
+    return plain, reordered
 
 
 def weights(run):
@@ -59,20 +62,24 @@ def weights(run):
 def distance(run, other):
     """The largest relative difference of the curves; the mean absolute one of all weights."""
     a, b = (weights(r)["ema"].values() for r in (run, other))
-    apart = torch.cat([(v.double() - w.double()).flatten() for v, w in zip(a, b)])
+    apart = torch.cat(
+        [(v.double() - w.double()).flatten() for v, w in zip(a, b, strict=True)]
+    )
     return abs(curve(run) / curve(other) - 1).max(), float(apart.abs().mean())
 
 
 def assert_same_training(run, alone, reordered):
-    """The first step's losses are the same; then no farther apart than reordering brings about."""
+    """The same first losses; then no farther apart than reordering brings about."""
     np.testing.assert_allclose(curve(run)[0], curve(alone)[0], rtol=2e-5)
-    for found, allowed in zip(distance(run, alone), distance(reordered, alone)):
+    for found, allowed in zip(
+        distance(run, alone), distance(reordered, alone), strict=True
+    ):
         assert found <= 4 * allowed + 1e-6
 
 
 def test_two_devices_train_as_one(alone, tiny_root):
     run = new_run(tiny_root, "devices", devices=2)
-    assert start(run).wait(900) == 0, (run / "log.txt").read_text()
+    assert start(run).wait(LIMIT_S) == 0, (run / "log.txt").read_text()
     print(
         "two processes:",
         distance(run, alone[0]),
@@ -82,7 +89,7 @@ def test_two_devices_train_as_one(alone, tiny_root):
     assert_same_training(run, *alone)
 
 
-def test_two_nodes_lose_and_evaluate_as_one(tiny_root, folder):
+def test_two_nodes_train_and_evaluate_as_one(tiny_root, folder):
     """The same `digit fit` on each node; a torchrun of one process each, on the loopback.
 
     The learning rate is too small to change a weight: all losses and errors are of one network.
@@ -90,12 +97,14 @@ def test_two_nodes_lose_and_evaluate_as_one(tiny_root, folder):
     one, run = (
         new_run(tiny_root, f"{n}", nodes=n, learning_rate=1e-30, ema=0) for n in (1, 2)
     )
-    expected = fit(one)
+    expected = train_run(one)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     nodes = [start(run, MASTER_ADDR="127.0.0.1", MASTER_PORT=port) for _ in range(2)]
-    assert [node.wait(900) for node in nodes] == [0, 0], (run / "log.txt").read_text()
+    assert [node.wait(LIMIT_S) for node in nodes] == [0, 0], (
+        run / "log.txt"
+    ).read_text()
     np.testing.assert_allclose(curve(run), curve(one), rtol=2e-5)
     found = json.loads((run / "result.json").read_text())
     errors = [key for key in HEADLINE if key in expected]
@@ -105,14 +114,12 @@ def test_two_nodes_lose_and_evaluate_as_one(tiny_root, folder):
         assert found[key] == pytest.approx(expected[key], rel=1e-6, abs=1e-6), key
 
 
-def test_a_lost_process_ends_the_run_with_a_checkpoint(tiny_root, folder):
-    """SIGKILL to the second of two: the first saves the last whole step, and one alone goes on."""
+def test_lost_process_ends_with_a_checkpoint(tiny_root, folder):
+    """SIGKILL to the second of two: the first saves the last whole step; one goes on alone."""
     run = new_run(tiny_root, "lost", devices=2, steps=1000, checkpoint_every=10000)
-    launcher, end = start(run), time.monotonic() + 900
+    launcher = start(run)
     while runs.progress(run).get("step", 0) < 2:
-        assert launcher.poll() is None and time.monotonic() < end, (
-            run / "log.txt"
-        ).read_text()
+        assert launcher.poll() is None, (run / "log.txt").read_text()
         time.sleep(0.1)
     tasks = Path(f"/proc/{launcher.pid}/task").glob("*/children")
     processes = " ".join(path.read_text() for path in tasks).split()
@@ -124,7 +131,7 @@ def test_a_lost_process_ends_the_run_with_a_checkpoint(tiny_root, folder):
     os.kill(
         int(ranks[b"0"]), signal.SIGTERM
     )  # torchrun sends one too, at a time of its own
-    assert launcher.wait(300) != 0
+    assert launcher.wait(LIMIT_S) != 0
     log, step = (run / "log.txt").read_text(), weights(run)["step"]
     assert f"digit: {run.name}: another process of the run is lost" in log and step >= 2
     assert (
@@ -132,11 +139,11 @@ def test_a_lost_process_ends_the_run_with_a_checkpoint(tiny_root, folder):
         in log
     )
     assert "another process" in runs.progress(run)["error"]
-    change_run(run, {"devices": 1, "steps": step + 1})
-    assert fit(run)["steps"] == step + 1
+    runs.change(run, {"devices": 1, "steps": step + 1})
+    assert train_run(run)["steps"] == step + 1
 
 
-def test_who_starts_the_processes(tmp_path, monkeypatch):
+def test_launch_commands(tmp_path, monkeypatch):
     for name in ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MASTER_ADDR", "first")

@@ -1,11 +1,15 @@
-"""Run folders: found, listed, recorded; notebook 05 executed through `digit train`."""
+"""Run folders: made, found, listed, claimed; notebook 05 executed through `digit train`."""
 
 import json
+import shutil
+import signal
+import socket
 import subprocess
 import sys
 
 import nbformat
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
@@ -13,10 +17,25 @@ from digit.cli import main
 from digit.paths import NOTEBOOKS_DIR, runs_dir
 from digit.training import runs
 from digit.training.papermill import execute_notebook
+from digit.training.runs.folder import check_labels
+from digit.training.runs.process import session
+from digit.training.runs.session import keep_earlier_session
 from digit.training.settings import make_settings
 
 
-def test_a_run_is_found_by_the_end_of_its_name(tmp_path, monkeypatch):
+@pytest.fixture
+def new_run(tiny_root, tmp_path, monkeypatch):
+    """Makes runs in a folder of the test."""
+    monkeypatch.setenv("DIGIT_RUNS", str(tmp_path / "runs"))
+
+    def make(name, **changes):
+        settings = make_settings("quick", changes)
+        return runs.create_run(tiny_root, "quick", settings, name)
+
+    return make
+
+
+def test_run_is_found_by_the_end_of_its_name(tmp_path, monkeypatch):
     monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
     for name in ("20260101-000000-quick-aaaa", "20260102-000000-quick-bbbb"):
         (tmp_path / name).mkdir()
@@ -34,7 +53,7 @@ def test_a_run_is_found_by_the_end_of_its_name(tmp_path, monkeypatch):
         runs.find_run("cccc")
 
 
-def test_record_of_a_run(tiny_run):
+def test_what_a_run_records(tiny_run):
     content = yaml.safe_load((tiny_run / "parameters.yaml").read_text())
     assert content["settings"]["steps"] == 6 and content["preset"] == "quick"
     record = json.loads((tiny_run / "environment.json").read_text())
@@ -55,18 +74,18 @@ def test_record_of_a_run(tiny_run):
 
 
 HOLD = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
-from digit.training.runs import claimed
-with claimed(Path(sys.argv[1])):
+from digit.training.runs.process import claimed, session
+with {how}(Path(sys.argv[1])):
     print("held", flush=True)
     {what}
 """
 
 
-def hold(run, what="time.sleep(600)"):
-    """A process that has claimed a run, as its training does."""
-    command = [sys.executable, "-c", HOLD.format(what=what), str(run)]
+def hold(run, what="time.sleep(3600)", how="claimed"):
+    """A process that has claimed a run, as its training does, or `digit train` around it."""
+    command = [sys.executable, "-c", HOLD.format(what=what, how=how), str(run)]
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     )
@@ -74,9 +93,7 @@ def hold(run, what="time.sleep(600)"):
     return process
 
 
-def test_the_state_of_a_run_is_what_became_of_its_process(
-    tiny_root, tmp_path, monkeypatch
-):
+def test_state_of_a_run(tiny_root, tmp_path, monkeypatch):
     monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
     settings = make_settings("quick", {"seed": 5})
     run = runs.create_run(tiny_root, "quick", settings, "states")
@@ -101,8 +118,185 @@ def test_the_state_of_a_run_is_what_became_of_its_process(
     assert runs.list_runs()["state"].tolist() == ["finished"]
 
 
-def test_settings_change_of_runs_at_rest_only(tiny_root, tmp_path, monkeypatch, capsys):
-    """Of a run at work the record stays as it is; a finished one is to be gone on with."""
+def test_second_train_leaves_the_first_alone(new_run, monkeypatch):
+    """From the first line of `digit train`, before its training has started."""
+    run = new_run("twice")
+    process = hold(run, how="session")
+    monkeypatch.setattr("digit.training.runs.process.CLAIM_WAIT_S", 0.1)
+    with pytest.raises(ValueError, match="being trained already: see digit runs"):
+        runs.train(run)
+    with pytest.raises(ValueError, match="being trained already: see digit runs"):
+        runs.launch(run)
+    assert process.poll() is None and not (run / "log.txt").exists()
+    process.kill()
+    process.wait()
+    with session(run):
+        pass
+
+
+def test_stop_ends_what_has_not_claimed_the_run_yet(new_run):
+    run = new_run("early")
+    waiting = [sys.executable, "-c", "import time; time.sleep(3600)"]
+    process = subprocess.Popen(waiting)
+    started = psutil.Process(process.pid).create_time()
+    record = f"{process.pid} {socket.gethostname()} {started}"
+    (run / "launcher").write_text(record)
+    runs.stop(run)
+    assert process.wait() == -signal.SIGTERM
+
+
+def test_stop_kills_what_does_not_stop(new_run, capsys):
+    run = new_run("deaf")
+    process = hold(
+        run, "signal.signal(15, signal.SIG_IGN); print(flush=True); time.sleep(3600)"
+    )
+    process.stdout.readline()
+    runs.stop(run, limit_s=0.1)
+    assert process.wait() == -signal.SIGKILL
+    assert "did not stop in time" in capsys.readouterr().out
+    assert runs.state(run) == "failed"
+
+
+def test_unreadable_run_is_one_row(new_run):
+    good = new_run("good")
+    empty = new_run("empty")
+    (empty / "parameters.yaml").write_text("")
+    table = runs.list_runs().set_index("run")
+    assert table.loc[empty.name, "state"] == "unreadable"
+    assert table.loc[good.name, "state"] == "new"
+    with pytest.raises(ValueError, match=r"parameters\.yaml: damaged"):
+        runs.parameters(empty)
+    with pytest.raises(FileNotFoundError, match="no run"):
+        runs.parameters(good / "parameters.yaml")
+
+
+DAMAGED_PARAMETERS = [
+    "",
+    "[]",
+    "null",
+    "{",
+    "root: 3",
+    "{root: x, settings: []}",
+    "{root: x, settings: {seed: many}}",
+    "{root: x, settings: {surprise: 1}}",
+    "[" * 5000,
+    "!!python/object/apply:os.system [ls]",
+    "\0",
+]
+
+
+@pytest.mark.parametrize("text", DAMAGED_PARAMETERS)
+def test_damaged_parameters_are_named(text, tmp_path):
+    (tmp_path / "parameters.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"parameters\.yaml: "):
+        runs.parameters(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["", "[]", "null", '{"data": 3}', "{"])
+def test_damaged_record_does_not_end_a_run(damage, new_run, tiny_root, capsys):
+    run = new_run("record")
+    (run / "environment.json").write_text(damage)
+    check_labels(run, {"train": "x"}, tiny_root)
+    assert "is not checked" in capsys.readouterr().out
+
+
+def test_full_disk_keeps_the_record(new_run, monkeypatch):
+    """The new environment is written before the old one is given up."""
+    run = new_run("record")
+    executed = run / "05_training.ipynb"
+    executed.write_text("{}")
+    before = (run / "environment.json").read_text()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("digit.training.runs.session.write_json", full)
+    with pytest.raises(OSError, match="No space"):
+        keep_earlier_session(run, executed, {})
+    assert (run / "environment.json").read_text() == before
+    assert executed.exists()
+
+    monkeypatch.undo()
+    keep_earlier_session(run, executed, {"data": {}})
+    assert (run / "earlier" / "2" / "environment.json").read_text() == before
+    assert (run / "earlier" / "2" / "05_training.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["../../../x", "{run.__class__}", "a/b", "a[1]", "a b", "ä"]
+)
+def test_other_names_are_refused(name, tiny_root, tmp_path, monkeypatch):
+    monkeypatch.setenv("DIGIT_RUNS", str(tmp_path / "runs"))
+    settings = make_settings("quick")
+    with pytest.raises(ValueError, match=r"name .*: only letters, digits"):
+        runs.create_run(tiny_root, "quick", settings, name)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"network": "foo"}, "^network=foo: unknown; choose one of full"),
+        ({"image_size": 10**9 // 32 * 32}, "^image_size=.*from 32 to"),
+        ({"weights": "/etc/passwd"}, "/etc/passwd: refused"),
+        ({"weights": "SMALL"}, "for a efficientnet_lite0 network|has shape"),
+    ],
+)
+def test_faulty_start_leaves_no_folder(
+    changes, message, tiny_root, tmp_path, monkeypatch
+):
+    from digit.paths import SHIPPED_WEIGHTS
+
+    monkeypatch.setenv("DIGIT_RUNS", str(tmp_path / "runs"))
+    if changes.get("weights") == "SMALL":
+        changes = {"weights": str(SHIPPED_WEIGHTS)}
+    settings = make_settings("quick", changes)
+    with pytest.raises(ValueError, match=message):
+        runs.create_run(tiny_root, "quick", settings)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_run_follows_its_data(new_run, tiny_root, tmp_path, capsys):
+    run = new_run("moved")
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(tiny_root, moved)
+    runs.move_data(run, moved)
+    assert runs.parameters(run)[0] == moved
+    record = json.loads((run / "environment.json").read_text())
+    record["data"]["train"] = "another"
+    (run / "environment.json").write_text(json.dumps(record))
+    assert main(["train", "--resume", run.name, "--root", str(tiny_root)]) == 2
+    assert "train has changed since" in capsys.readouterr().err
+    assert main(["train", "--resume", run.name, "--preset", "full"]) == 2
+    assert "--preset and --name mean nothing" in capsys.readouterr().err
+
+
+def test_kernel_is_this_python(tmp_path, monkeypatch):
+    """Whatever a kernelspec "python3" on Jupyter's path says; braces in paths are plain."""
+    spec = tmp_path / "jupyter" / "kernels" / "python3"
+    spec.mkdir(parents=True)
+    content = {"argv": ["/nowhere/python"], "display_name": "x", "language": "python"}
+    (spec / "kernel.json").write_text(json.dumps(content))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell("import sys; sys.executable")]
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+    folder = tmp_path / "{run.__class__} {x}"
+    out = execute_notebook(tmp_path / "in.ipynb", folder / "out.ipynb", {})
+    [cell] = nbformat.read(out, 4).cells
+    assert cell.outputs[0]["data"]["text/plain"] == repr(sys.executable)
+
+
+def test_dead_kernel_is_named(tmp_path):
+    notebook = nbformat.v4.new_notebook()
+    notebook.cells = [nbformat.v4.new_code_cell("import os; os.kill(os.getpid(), 9)")]
+    nbformat.write(notebook, tmp_path / "in.ipynb")
+    with pytest.raises(RuntimeError, match="its kernel died"):
+        execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", {})
+
+
+def test_settings_change_only_at_rest(tiny_root, tmp_path, monkeypatch, capsys):
+    """A run that is trained keeps its settings; a finished one is then to be resumed."""
     monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
     run = runs.create_run(
         tiny_root, "quick", make_settings("quick", {"epochs": 20}), "more"
@@ -125,32 +319,36 @@ def test_settings_change_of_runs_at_rest_only(tiny_root, tmp_path, monkeypatch, 
     assert runs.parameters(run)[1].epochs == 40
 
 
-def test_a_signal_goes_to_processes_of_this_machine_only(
-    tiny_root, tmp_path, monkeypatch
-):
-    """The first process may be another machine's; its number here is a stranger's, or nobody's."""
+def test_signals_stay_on_this_machine(tiny_root, tmp_path, monkeypatch):
+    """The first process may be another machine's; its number here is of no use."""
     monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
     run = runs.create_run(tiny_root, "quick", make_settings("quick"), "far")
     process = hold(run)
-    said = (run / "process").read_text()
     (run / "process").write_text(f"running {process.pid} elsewhere")
     with pytest.raises(ValueError, match="on another machine: stop it there"):
         runs.stop(run)
     assert process.poll() is None
-    (run / "launcher").write_text(
-        f"{process.pid} {said.split()[-1]}"
-    )  # torchrun, started here
+
+    # torchrun, launched here; first under the number of a process that is long gone.
+    started = psutil.Process(process.pid).create_time()
+    for time, message in ((started - 100, "on another machine"), (started, "")):
+        record = f"{process.pid} {socket.gethostname()} {time}"
+        (run / "launcher").write_text(record)
+        if message:
+            with pytest.raises(ValueError, match=message):
+                runs.stop(run)
+            assert process.poll() is None
     runs.stop(run)
     assert process.wait() != 0
 
 
-def test_runs_may_lie_in_a_relative_folder(tmp_path, monkeypatch):
+def test_runs_dir_may_be_relative(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DIGIT_RUNS", "mine")
     assert runs_dir() == tmp_path.resolve() / "mine"
 
 
-def test_a_run_does_not_go_on_with_other_labels(tiny_root, tmp_path, monkeypatch):
+def test_changed_labels_are_refused(tiny_root, tmp_path, monkeypatch):
     monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
     run = runs.create_run(tiny_root, "quick", make_settings("quick", {}), "labels")
     record = json.loads((run / "environment.json").read_text())
@@ -161,7 +359,7 @@ def test_a_run_does_not_go_on_with_other_labels(tiny_root, tmp_path, monkeypatch
         runs.train(run)
 
 
-def test_the_view_of_runs_leaves_figures_without_a_front_end(tiny_run, tmp_path):
+def test_notebook_of_runs_has_figures_without_a_browser(tiny_run, tmp_path):
     values = {"names": [str(tiny_run)], "every_s": 0.1}
     notebook = NOTEBOOKS_DIR / "06_runs.ipynb"
     read = nbformat.read(execute_notebook(notebook, tmp_path / "09.ipynb", values), 4)
@@ -174,9 +372,7 @@ def test_the_view_of_runs_leaves_figures_without_a_front_end(tiny_run, tmp_path)
     assert sum(len(o.get("data", {}).get("text/plain", "")) for o in outputs) < 5000
 
 
-def test_a_failed_training_keeps_its_notebook_and_says_how_to_go_on(
-    tiny_root, tmp_path, monkeypatch, capsys
-):
+def test_failed_training_keeps_its_notebook(tiny_root, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))
     status = main(
         [
