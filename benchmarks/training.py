@@ -187,7 +187,7 @@ def main() -> None:
         overhead = step["workbench"] / step["lightning"] - 1
         met = "yes" if overhead <= 0.03 else "no"
         print(
-            f"| notebook and log over bare Lightning | {100 * overhead:+.1f} % | ≤ 3 % | {met} |"
+            f"| notebook, log over Lightning | {100 * overhead:+.1f} % | ≤ 3 % | {met} |"
         )
     if "workbench" in step:
         around = statistics.median(t["workbench"]["around"] for t in turns)
