@@ -2,12 +2,12 @@
 
     python benchmarks/browser.py ROOT ERRORS.parquet CHECKPOINT [OUT.md]
 
-The rows of an evaluated data set are drawn with replacement until there are enough.
-Times run from the key or the click to the pixels: the page's own clock, kernel and
-network included. 3D is drawn in software where there is no GPU. The checkpoint is the
-network that is run for each frame. Beside each time stands the processor time of
-kernel, server and browser together until then: what tells on a machine that others use
-too, and an upper bound of the time on an idle one.
+The rows of an evaluated data set are drawn with replacement until there are enough. Times
+run from the key or the click to the pixels, by the page's own clock, kernel and network
+included. 3D is drawn in software where there is no graphics card. The checkpoint is the
+network that is run for each frame. Beside each time stands the processor time of kernel,
+server and browser together: it tells on a machine that others use too, and is an upper
+bound of the time on an idle one.
 """
 
 import os
@@ -15,36 +15,62 @@ import statistics
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
-import nbformat
 import numpy as np
 import pandas as pd
 
-PROJECT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(PROJECT / "tests"))
-from lab import NOTEBOOK, open_lab  # noqa: E402
+PROJECT_DIR = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(PROJECT_DIR / "tests"))
+from lab import NOTEBOOK, Lab, open_lab  # noqa: E402
 
+FRAMES = 10_000
+REPEATS = 8
+PAUSE_MS = 700  # a reader looks; the next frames are made meanwhile
+
+# JavaScript: act, then wait until a condition on the widget's element `d` holds, and
+# until that is on the screen; `before` holds what was shown before.
 CLOCK = """([act, done]) => new Promise(resolve => {
-    const d = document.querySelector('.digit'), start = performance.now();
-    const test = new Function('d', 'return ' + done);
-    const look = () => test(d) ? requestAnimationFrame(() => resolve(performance.now() - start))
-        : setTimeout(look, 2);
+    const d = document.querySelector('.digit');
+    const start = performance.now();
+    const isDone = new Function('d', 'return ' + done);
+    const finish = () => requestAnimationFrame(() => resolve(performance.now() - start));
+    const widget = () => document.querySelector('.digit');
+    const look = () => isDone(widget()) ? finish() : setTimeout(look, 2);
     window.before = { row: d?.dataset.row, shown: d?.dataset.shown };
     new Function('d', act)(d);
     look();
 })"""
-RUN = "window.jupyterapp.commands.execute('notebook:run-cell-and-select-next')"
-KEY = "d.dispatchEvent(new KeyboardEvent('keydown', {{key: '{}', bubbles: true}}))"
-QUERY = """const q = d.querySelector('.digit-query');
-q.value = '{}'; q.dispatchEvent(new Event('change'))"""
-NEXT = "d.dataset.row != before.row && d.querySelector('.digit-crops img').complete"
-MEMORY = (
+RUN_CELL = "window.jupyterapp.commands.execute('notebook:run-cell-and-select-next')"
+PRESS = "d.dispatchEvent(new KeyboardEvent('keydown', {{key: '{}', bubbles: true}}))"
+FILTER = """const query = d.querySelector('.digit-query');
+query.value = '{}';
+query.dispatchEvent(new Event('change'))"""
+
+FIRST_VIEW = (
+    "document.querySelectorAll('.digit-thumbs img, .digit-crops img').length > 1"
+)
+NEXT_FRAME = (
+    "d.dataset.row != before.row && d.querySelector('.digit-crops img').complete"
+)
+NEXT_FRAME_DRAWN = f"{NEXT_FRAME} && d.dataset.drawn == d.dataset.row"
+FILTERED = "d.dataset.shown != before.shown"
+
+MEMORY_CELL = (
     "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
 )
 
 
-def cpu_ms() -> float:
-    """Processor time so far of all processes that this one has started, ms (Linux)."""
+class Timing(NamedTuple):
+    """One measured step."""
+
+    wall_ms: float
+    processor_ms: float
+
+
+def processor_ms() -> float:
+    """Processor time so far of all processes that this one has started (Linux)."""
+    # 1. The fields of all processes, by id (see proc_pid_stat(5))
     fields = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -52,89 +78,115 @@ def cpu_ms() -> float:
         except OSError:
             continue  # it has just ended
         fields[int(text.split()[0])] = text.rpartition(")")[2].split()
-    mine = {os.getpid()}
-    while new := {pid for pid, field in fields.items() if int(field[1]) in mine} - mine:
-        mine |= new
-    ticks = sum(
-        int(fields[pid][11]) + int(fields[pid][12]) for pid in mine - {os.getpid()}
-    )
+
+    # 2. Children, their children, and so on
+    family = {os.getpid()}
+    while True:
+        children = {pid for pid, field in fields.items() if int(field[1]) in family}
+        if children <= family:
+            break
+        family |= children
+    family.remove(os.getpid())
+
+    # 3. User and system time
+    ticks = sum(int(fields[pid][11]) + int(fields[pid][12]) for pid in family)
     return 1000 * ticks / os.sysconf("SC_CLK_TCK")
 
 
-def measure(lab, root: str, table: Path, checkpoint: str) -> dict[str, list[tuple]]:
-    """Wall and processor milliseconds of each step, several times over; the kernel's MB
-    twice."""
-    show = f"FailureBrowser({str(table)!r}, {root!r}, {checkpoint!r})"
-    cells = [
-        "import torch\nfrom digit.widgets.failure_browser import FailureBrowser",
-        show,
-        MEMORY,
-    ]
-    notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(c) for c in cells]
-    )
-    lab.open_notebook(notebook, "browser")
-    page, found = lab.page, {}
+class Clock:
+    """Times steps in the page."""
 
-    def clock(name: str, act: str, done: str) -> None:
-        before = cpu_ms()
-        wall_ms = page.evaluate(CLOCK, [act, done])
-        found.setdefault(name, []).append((wall_ms, cpu_ms() - before))
-        lab.wait_idle(120)
-        page.wait_for_timeout(700)  # a reader looks; the next frames are made meanwhile
+    def __init__(self, lab: Lab) -> None:
+        self.lab = lab
+        self.timings: dict[str, list[Timing]] = {}
 
-    lab.command("notebook:run-cell-and-select-next")  # imports
-    lab.wait_idle(120)
-    seen = "document.querySelectorAll('.digit-thumbs img, .digit-crops img').length > 1"
-    clock("first view: frames and thumbnails", RUN, seen)
-    page.wait_for_selector(".digit[data-drawn]")
-    for _ in range(8):
-        clock("next frame: picture, joints", KEY.format("ArrowRight"), NEXT)
-        clock(
-            "next frame: 3D and bars too",
-            KEY.format("j"),
-            f"{NEXT} && d.dataset.drawn == d.dataset.row",
-        )
-    for low in np.quantile(pd.read_parquet(table)["mpjpe"], np.linspace(0.1, 0.8, 6)):
-        clock(
-            "filter: count and thumbnails",
-            QUERY.format(f"mpjpe > {low}"),
-            "d.dataset.shown != before.shown",
-        )
+    def time(self, name: str, act: str, done: str) -> None:
+        """Run JavaScript and wait for a condition; both know the widget's element as d."""
+        before_ms = processor_ms()
+        wall_ms = self.lab.page.evaluate(CLOCK, [act, done])
+        timing = Timing(wall_ms, processor_ms() - before_ms)
+        self.timings.setdefault(name, []).append(timing)
+        self.lab.wait_idle()
+        self.lab.page.wait_for_timeout(PAUSE_MS)
+
+
+def measure(
+    lab: Lab, dataset_dir: Path, table: Path, checkpoint: Path
+) -> tuple[dict[str, list[Timing]], int]:
+    """Open the browser and use it.
+
+    Returns:
+        The timings of each step, and the memory of the kernel, MB.
+    """
+    # 1. A notebook with the browser; the imports are not timed
+    show = f"FailureBrowser({str(table)!r}, {str(dataset_dir)!r}, {str(checkpoint)!r})"
+    imports = "from digit.widgets.failure_browser import FailureBrowser"
+    lab.open_cells(imports, show, MEMORY_CELL, name="browser")
     lab.command("notebook:run-cell-and-select-next")
-    lab.wait_idle(60)
-    text = page.evaluate(f"{NOTEBOOK}.model.sharedModel.cells[2].outputs[0].text")
-    found["kernel memory (MB)"] = [(float("".join(text)),) * 2]
+    lab.wait_idle()
+
+    # 2. First view, next frames, filters
+    clock = Clock(lab)
+    clock.time("first view: frames and thumbnails", RUN_CELL, FIRST_VIEW)
+    lab.page.wait_for_selector(".digit[data-drawn]")
+    for _ in range(REPEATS):
+        right = PRESS.format("ArrowRight")
+        clock.time("next frame: picture, joints", right, NEXT_FRAME)
+        clock.time("next frame: 3D and bars too", PRESS.format("j"), NEXT_FRAME_DRAWN)
+    errors_mm = pd.read_parquet(table)["mpjpe"]
+    for limit_mm in np.quantile(errors_mm, np.linspace(0.1, 0.8, REPEATS)):
+        condition = FILTER.format(f"mpjpe > {limit_mm}")
+        clock.time("filter: count and thumbnails", condition, FILTERED)
+
+    # 3. Memory
+    lab.command("notebook:run-cell-and-select-next")
+    lab.wait_idle()
+    cell = f"{NOTEBOOK}.model.sharedModel.cells[2]"
+    memory_mb = int("".join(lab.page.evaluate(f"{cell}.outputs[0].text")))
     assert not lab.errors(), lab.errors()
-    return found
+    return clock.timings, memory_mb
 
 
-def main(root: str, errors: str, checkpoint: str, out: str = "") -> None:
-    """Print the table, and write it where `out` says."""
-    table = pd.read_parquet(errors)
-    rows = np.random.default_rng(0).integers(len(table), size=10_000)
+def large_table(table: pd.DataFrame) -> pd.DataFrame:
+    """The table's rows, drawn with replacement; no two have the same error."""
+    rows = np.random.default_rng(0).integers(len(table), size=FRAMES)
     large = table.iloc[rows].reset_index(drop=True)
-    large["mpjpe"] += np.linspace(
-        0, 0.01, len(large), dtype=np.float32
-    )  # no two rows the same
+    large["mpjpe"] += np.linspace(0, 0.01, FRAMES, dtype=np.float32)
     large.attrs = table.attrs
-    with tempfile.TemporaryDirectory() as folder, open_lab(Path(folder)) as lab:
-        large.to_parquet(Path(folder) / "errors.parquet")
-        found = measure(
-            lab,
-            str(Path(root).resolve()),
-            Path(folder) / "errors.parquet",
-            str(Path(checkpoint).resolve()),
-        )
+    return large
+
+
+def report(timings: dict[str, list[Timing]], memory_mb: int) -> str:
+    """The timings as a table in Markdown."""
     lines = [
-        "| 10,000 frames | median (ms) | worst (ms) | processor, median (ms) | times |"
+        f"| {FRAMES:,} frames | median (ms) | worst (ms) | processor, median (ms) | times |",
+        "| --- | ---: | ---: | ---: | ---: |",
     ]
-    lines.append("| --- | ---: | ---: | ---: | ---: |")
-    for name, times in found.items():
-        wall, processor = zip(*times)
-        middle = f"{statistics.median(wall):.0f} | {max(wall):.0f} | {statistics.median(processor):.0f}"
-        lines.append(f"| {name} | {middle} | {len(times)} |")
-    print(text := "\n".join(lines))
+    for name, steps in timings.items():
+        wall_ms = [step.wall_ms for step in steps]
+        busy_ms = statistics.median(step.processor_ms for step in steps)
+        lines.append(
+            f"| {name} | {statistics.median(wall_ms):.0f} | {max(wall_ms):.0f} "
+            f"| {busy_ms:.0f} | {len(steps)} |"
+        )
+    lines += ["", f"Memory of the kernel: {memory_mb} MB."]
+    return "\n".join(lines)
+
+
+def main(dataset_dir: str, errors: str, checkpoint: str, out: str = "") -> None:
+    """Print the report, and write it where `out` says."""
+    table = large_table(pd.read_parquet(errors))
+    with tempfile.TemporaryDirectory() as folder, open_lab(Path(folder)) as lab:
+        path = Path(folder) / "errors.parquet"
+        table.to_parquet(path)
+        timings, memory_mb = measure(
+            lab,
+            dataset_dir=Path(dataset_dir).resolve(),
+            table=path,
+            checkpoint=Path(checkpoint).resolve(),
+        )
+    text = report(timings, memory_mb)
+    print(text)
     if out:
         Path(out).write_text(text + "\n")
 

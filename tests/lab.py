@@ -1,11 +1,12 @@
-"""JupyterLab in headless Chromium: open a notebook, run it, use its widgets, see every
-error.
+"""JupyterLab in headless Chromium: open a notebook, run it, use its widgets.
 
-Tests ask for the fixture `lab` of conftest. Where Chromium or playwright is missing,
-they are skipped and say so.
+Browser tests ask for the fixture `lab` of conftest.py; figures/make_gallery.py and
+benchmarks/browser.py call `open_lab`. Where Chromium or playwright is missing, tests are
+skipped and say so.
 """
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -21,95 +22,138 @@ import pytest
 
 from digit.paths import NOTEBOOKS_DIR
 
-SIZE = {"width": 1400, "height": 900}
+WINDOW = {"width": 1400, "height": 900}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = ["--no-sandbox", "--disable-background-networking", "--use-angle=swiftshader"]
-FLAGS += ["--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]  # 3D without a GPU
-NOISE = ("favicon", "/api/workspaces", "ERR_INTERNET_DISCONNECTED", "GL Driver Message")
+BROWSER_FLAGS = [
+    "--no-sandbox",
+    "--disable-background-networking",
+    # WebGL without a graphics card
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
+]
+
+# Console messages that say nothing about the widgets.
+IGNORED_MESSAGES = (
+    "favicon",
+    "/api/workspaces",
+    "ERR_INTERNET_DISCONNECTED",
+    "GL Driver Message",
+)
+
+# These bound how long a test can hang; none of them is expected to be reached, however
+# busy the machine is.
+START_TIMEOUT_S = 300
+PAGE_TIMEOUT_S = 300
+
+# JavaScript that asks JupyterLab
 NOTEBOOK = "window.jupyterapp?.shell.currentWidget"
-RAN = f"""() => {NOTEBOOK}.content.widgets.every(
+KERNEL_IS_READY = f"""() => {{
+    const kernel = {NOTEBOOK}?.sessionContext?.session?.kernel;
+    return kernel?.connectionStatus == 'connected' && kernel.status == 'idle';
+}}"""
+RUN_ALL = """() => {
+    window.ranAll = false;
+    const done = window.jupyterapp.commands.execute('notebook:run-all-cells');
+    done.finally(() => { window.ranAll = true; });
+    return true;
+}"""
+NO_CELL_WAITS = f"""() => {NOTEBOOK}.content.widgets.every(
     cell => cell.model.type != 'code' || cell.promptNode?.innerText != '[*]:')"""
-ERRORS = f"""() => {NOTEBOOK}.model.sharedModel.cells.flatMap(cell =>
+# The kernel answers in order: when it has answered this, it has answered all before it.
+ASK_KERNEL = f"""async timeout_ms => {{
+    const answer = {NOTEBOOK}.sessionContext.session.kernel.requestKernelInfo();
+    const limit = new Promise((_, fail) => setTimeout(
+        () => fail(new Error('the kernel does not answer')), timeout_ms));
+    await Promise.race([answer, limit]);
+}}"""
+CELL_ERRORS = f"""() => {NOTEBOOK}.model.sharedModel.cells.flatMap(cell =>
     (cell.outputs ?? []).filter(o => o.output_type == 'error' || o.name == 'stderr')
     .map(o => o.ename ? o.ename + ': ' + o.evalue : [o.text].flat().join('')))"""
 
 
 class Lab:
-    """A JupyterLab server over `folder`, and one page of a browser on it."""
+    """A JupyterLab server over a folder, and one page of a browser on it.
 
-    def __init__(self, address: str, folder: Path, browser):
-        self.address, self.folder = address, folder
-        self.console: list[str] = []  # errors of the page since the last `open`
-        self.context = browser.new_context(viewport=SIZE, accept_downloads=True)
+    Attributes:
+        folder: The folder that notebooks are opened from.
+        context: The browser's context, for further pages.
+        page: The page.
+        console: Errors in the page's console since the last notebook was opened.
+    """
+
+    def __init__(self, address: str, token: str, folder: Path, browser) -> None:
+        self.address = address
+        self.folder = folder
+        self.console: list[str] = []
+        self.context = browser.new_context(viewport=WINDOW, accept_downloads=True)
+        self.context.request.get(f"{address}/api/status?token={token}")  # logs in
         self.page = self.context.new_page()
-        self.page.set_default_timeout(120_000)  # a busy machine is no failure
-        self.page.on("console", self._hear)
+        self.page.set_default_timeout(1000 * PAGE_TIMEOUT_S)
+        self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.console.append(f"page: {error}"))
 
-    def _hear(self, message) -> None:
+    def _on_console(self, message) -> None:
         text = f"{message.text} ({message.location.get('url', '')})"
-        if message.type == "error" and not any(noise in text for noise in NOISE):
+        is_ignored = any(ignored in text for ignored in IGNORED_MESSAGES)
+        if message.type == "error" and not is_ignored:
             self.console.append(text)
 
     def open(self, name: str, **parameters) -> None:
-        """Open a copy of notebooks/<name>.ipynb, its parameters set as papermill
-        does."""
+        """Open a copy of a notebook of the lab book.
+
+        Args:
+            name: Its file name without the ending.
+            parameters: Parameters to set, as papermill does.
+        """
         notebook = nbformat.read(NOTEBOOKS_DIR / f"{name}.ipynb", as_version=4)
-        code = "\n".join(f"{key} = {value!r}" for key, value in parameters.items())
-        cell = nbformat.v4.new_code_cell(
-            code, metadata={"tags": ["injected-parameters"]}
-        )
+        lines = [f"{key} = {value!r}" for key, value in parameters.items()]
+        metadata = {"tags": ["injected-parameters"]}
+        cell = nbformat.v4.new_code_cell("\n".join(lines), metadata=metadata)
         notebook.cells.insert(2, cell)
         self.open_notebook(notebook, name)
 
+    def open_cells(self, *sources: str, name: str = "cells") -> None:
+        """Open a notebook of code cells."""
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        self.open_notebook(nbformat.v4.new_notebook(cells=cells), name)
+
     def open_notebook(self, notebook: nbformat.NotebookNode, name: str) -> None:
-        """Open any notebook, and start its kernel."""
+        """Open any notebook and start its kernel."""
         notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
         nbformat.write(notebook, self.folder / f"{name}.ipynb")
         self.page.goto(f"{self.address}/doc/tree/{name}.ipynb?reset")
         self.console.clear()  # of the page left behind
-        self.page.wait_for_function(
-            f"() => {NOTEBOOK}?.sessionContext?.session?.kernel", timeout=240_000
-        )
-        self.wait_idle(240)
+        self.wait_idle()
 
     def command(self, name: str, **arguments) -> None:
         """Execute a command of JupyterLab; returns when it is done."""
         execute = "([name, given]) => window.jupyterapp.commands.execute(name, given)"
         self.page.evaluate(execute, [name, arguments])
 
-    def run_all(self, timeout_s: float = 180) -> None:
-        """Run all cells, wait for the last, and fail at an error of the kernel or the
-        page."""
-        self.page.evaluate(
-            "window.jupyterapp.commands.execute('notebook:run-all-cells'), 0"
-        )
-        time.sleep(0.5)
-        self.wait_idle(timeout_s)
+    def run_all(self, timeout_s: float = 900) -> None:
+        """Run all cells and wait for them; fails at an error of kernel or page."""
+        self.page.evaluate(RUN_ALL)
+        self.page.wait_for_function("window.ranAll", timeout=1000 * timeout_s)
+        self.wait_idle()
         assert not self.errors(), self.errors()
 
-    def wait_idle(self, timeout_s: float = 60) -> None:
-        """Until the kernel has nothing to do and no cell waits."""
-        idle, end = 0, time.monotonic() + timeout_s
-        state = f"{NOTEBOOK}.sessionContext.session.kernel.status"
-        while idle < 4:  # a widget's message may still be on its way
-            assert time.monotonic() < end, (
-                f"the kernel is still {self.page.evaluate(state)}"
-            )
-            ready = self.page.evaluate(state) == "idle" and self.page.evaluate(RAN)
-            idle = idle + 1 if ready else 0
-            self.page.wait_for_timeout(60)
+    def wait_idle(self, timeout_s: float = PAGE_TIMEOUT_S) -> None:
+        """Wait until no cell runs and the kernel has dealt with the page's messages."""
+        self.page.wait_for_function(KERNEL_IS_READY, timeout=1000 * timeout_s)
+        self.page.wait_for_function(NO_CELL_WAITS, timeout=1000 * timeout_s)
+        self.page.evaluate(ASK_KERNEL, 1000 * timeout_s)
+        self.page.evaluate("() => new Promise(requestAnimationFrame)")
 
     def restart(self) -> None:
-        """A new kernel for the notebook that is open; its outputs go."""
+        """Restart the kernel and clear the outputs."""
         self.page.evaluate(f"() => {NOTEBOOK}.sessionContext.session.kernel.restart()")
-        self.wait_idle(240)
+        self.wait_idle()
         self.command("notebook:clear-all-cell-outputs")
 
     def errors(self) -> list[str]:
-        """Errors and stderr in the cells' outputs, and errors in the browser's
-        console."""
-        return self.page.evaluate(ERRORS) + self.console
+        """Errors and stderr of the cells, and errors in the browser's console."""
+        return self.page.evaluate(CELL_ERRORS) + self.console
 
 
 def _free_port() -> int:
@@ -118,66 +162,93 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start_server(folder: Path) -> tuple[subprocess.Popen, str]:
-    """JupyterLab over a folder: own settings, no token, nothing fetched; its
-    address."""
-    port, own = _free_port(), folder / ".jupyter"
-    names = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")
-    env = os.environ | {f"JUPYTER_{name}": str(own / name.lower()) for name in names}
-    env |= {
-        f"JUPYTERLAB_{name}_DIR": str(own / name.lower())
-        for name in ("SETTINGS", "WORKSPACES")
-    }
-    quiet = own / "settings" / "@jupyterlab" / "apputils-extension"
-    quiet.mkdir(parents=True)
-    quiet = quiet / "notification.jupyterlab-settings"
-    quiet.write_text('{"fetchNews": "false", "checkForUpdates": false}')
-    options = [
+def _server_environment(folder: Path, token: str) -> dict[str, str]:
+    """Settings of its own in `folder`, and no news from the network.
+
+    The token goes through the environment: other users can read a command line.
+    """
+    own = folder / ".jupyter"
+    environment = dict(os.environ)
+    environment["JUPYTER_TOKEN"] = token
+    for name in ("CONFIG", "DATA", "RUNTIME"):
+        environment[f"JUPYTER_{name}_DIR"] = str(own / name.lower())
+    for name in ("SETTINGS", "WORKSPACES"):
+        environment[f"JUPYTERLAB_{name}_DIR"] = str(own / name.lower())
+
+    settings = own / "settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    no_news = '{"fetchNews": "false", "checkForUpdates": false}'
+    (settings / "notification.jupyterlab-settings").write_text(no_news)
+    return environment
+
+
+def start_server(folder: Path) -> tuple[subprocess.Popen, str, str]:
+    """Start JupyterLab over a folder, for this machine only and with a random token.
+
+    Args:
+        folder: The folder it serves; its settings and its log go there as well.
+
+    Returns:
+        The process, its address and the token.
+    """
+    port = _free_port()
+    token = secrets.token_urlsafe(32)
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
         "--no-browser",
         "--allow-root",
         "--expose-app-in-browser",
         "--ip=127.0.0.1",
         f"--port={port}",
         f"--ServerApp.root_dir={folder}",
-        "--IdentityProvider.token=",
-        "--ServerApp.disable_check_xsrf=True",
         "--LabApp.news_url=None",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         "--LabApp.extension_manager=readonly",
     ]
     with (folder / "jupyterlab.log").open("w") as log:
-        command = [sys.executable, "-m", "jupyterlab", *options]
         server = subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, env=env, cwd=folder
+            command,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=_server_environment(folder, token),
+            cwd=folder,
         )
-    address, end = f"http://127.0.0.1:{port}", time.monotonic() + 180
+    address = f"http://127.0.0.1:{port}"
+    _wait_for_server(server, f"{address}/api/status?token={token}", folder)
+    return server, address, token
+
+
+def _wait_for_server(server: subprocess.Popen, status_url: str, folder: Path) -> None:
+    """Wait until the server answers; fails with its log if it ends before."""
+    end = time.monotonic() + START_TIMEOUT_S
     while True:
         try:
-            urllib.request.urlopen(f"{address}/api/status", timeout=5).close()
-            return server, address
+            urllib.request.urlopen(status_url, timeout=30).close()
+            return
         except OSError:
-            alive = server.poll() is None and time.monotonic() < end
-            assert alive, (folder / "jupyterlab.log").read_text()[-3000:]
+            is_alive = server.poll() is None and time.monotonic() < end
+            assert is_alive, (folder / "jupyterlab.log").read_text()[-3000:]
             time.sleep(0.2)
 
 
 @contextmanager
 def open_lab(folder: Path) -> Iterator[Lab]:
-    """JupyterLab on a folder, and a page of 1400×900 on it; a skipped test without a
-    browser."""
+    """JupyterLab over a folder with a page on it; skips the test without a browser."""
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed"
     )
-    executable = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if executable is None:
-        pytest.skip(
-            "no Chromium here: install chromium to drive the notebooks in a browser"
-        )
-    server, address = start_server(folder)
+    executables = [path for path in map(shutil.which, BROWSERS) if path]
+    if not executables:
+        pytest.skip("Chromium is missing: install it to run the tests in a browser")
+    server, address, token = start_server(folder)
     try:
         with playwright.sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=executable, args=FLAGS)
-            yield Lab(address, folder, browser)
+            browser = driver.chromium.launch(
+                executable_path=executables[0], args=BROWSER_FLAGS
+            )
+            yield Lab(address, token, folder, browser)
             browser.close()
     finally:
         server.terminate()

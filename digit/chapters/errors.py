@@ -278,11 +278,14 @@ def show_frame(browser: FailureBrowser, row: int) -> Figure:
     """One frame: annotation above, prediction below; joints, parts, and hands in 3D."""
     # 1. What is true and what is predicted.
     frame = browser.table.iloc[row]
-    shot = browser.shot(row)
-    prediction = shot.accounts[0]
-    joints_px = {"annotated": shot.joints_px, "predicted": prediction.joints_px}
-    parts = {"annotated": shot.labels, "predicted": prediction.labels}
-    known_parts = {name: labels for name, labels in parts.items() if labels is not None}
+    view = browser.frame_view(row)
+    prediction = view.predictions[0]
+    joints_px = {"annotated": view.joints_px, "predicted": prediction.joints_px}
+    known_parts = {}
+    if view.true_parts is not None:
+        known_parts["annotated"] = view.true_parts
+    if prediction.output is not None:
+        known_parts["predicted"] = prediction.output.labels
 
     # 2. The title says how wrong it is.
     title = (
@@ -290,7 +293,7 @@ def show_frame(browser: FailureBrowser, row: int) -> Figure:
         f"{frame.predicted_hand_type}; {frame.mpjpe:.0f} mm"
     )
     return hand_plots.frame_figure(
-        shot.picture, joints_px, known_parts, _hands_mm(browser, row), title
+        view.picture, joints_px, known_parts, _hands_mm(browser, row), title
     )
 
 
@@ -308,8 +311,9 @@ def _hands_mm(
 ) -> dict[str, Float[np.ndarray, "42 3"]]:
     """Annotated and predicted joints in camera axes, each predicted wrist on its true
     one."""
-    shot = browser.shot(row)
-    return {"annotated": shot.camera_mm, "predicted": shot.accounts[0].aligned_mm}
+    view = browser.frame_view(row)
+    predicted_mm = view.predictions[0].joints_aligned_mm
+    return {"annotated": view.joints_cam_mm, "predicted": predicted_mm}
 
 
 def recomputed_apart_mm(browser: FailureBrowser, rows: Sequence[int]) -> float:

@@ -19,6 +19,7 @@ from matplotlib.patheffects import withStroke
 from plotly.subplots import make_subplots
 
 from digit import skeleton as sk
+from digit.plots.interactive import InteractiveFigure
 from digit.plots.overlays import paint_parts
 from digit.plots.style import (
     CHAINS,
@@ -280,14 +281,14 @@ def _plotly_trace(stroke: Stroke) -> go.Scatter3d:
     )
 
 
-def space_rotatable(scenes: Scenes) -> go.Figure:
+def space_rotatable(scenes: Scenes) -> InteractiveFigure:
     """`space` as a plotly figure that is turned with the mouse, seen alike at first.
 
     Args:
         scenes: Title → strokes in mm, x right, y down, z forward.
 
     Returns:
-        The figure.
+        The figure; its static picture is that of `space`.
     """
     titles = list(scenes)
     figure = make_subplots(
@@ -295,6 +296,7 @@ def space_rotatable(scenes: Scenes) -> go.Figure:
         cols=len(titles),
         specs=[[{"type": "scene"}] * len(titles)],
         subplot_titles=titles,
+        figure=InteractiveFigure(),
     )
     for column, title in enumerate(titles, start=1):
         for stroke in scenes[title]:
@@ -307,7 +309,8 @@ def space_rotatable(scenes: Scenes) -> go.Figure:
     eye = dict(zip("xyz", (2.7 * VIEW_DIRECTION).tolist(), strict=True))
     camera = {"eye": eye, "up": {"x": 0, "y": -1, "z": 0}}
     figure.update_scenes(axes, aspectmode="data", camera=camera)
-    return figure.update_layout(PLOTLY, showlegend=False, height=440)
+    figure.update_layout(PLOTLY, showlegend=False, height=440)
+    return figure.set_static_picture(space(scenes))
 
 
 # A whole frame

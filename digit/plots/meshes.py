@@ -14,6 +14,7 @@ from jaxtyping import Float, Float32, Int
 from digit.hands.meshes import SIDE_COLORS, HandMesh
 from digit.hands.penetration import vertex_normals
 from digit.hands.rasterizer import rasterize
+from digit.plots.interactive import InteractiveFigure
 from digit.plots.style import PLOTLY, RGB, VIEW_DIRECTION
 
 SUPERSAMPLING = 2  # pixels drawn per pixel shown, along each axis
@@ -83,7 +84,7 @@ def side_view(meshes: Sequence[HandMesh], size_px: int = 320) -> RGB:
 
 def meshes_rotatable(meshes: Sequence[HandMesh]) -> go.Figure:
     """Hand meshes as a plotly figure that is turned with the mouse."""
-    figure = go.Figure()
+    figure = InteractiveFigure()
     for mesh in meshes:
         x, y, z = mesh.vertices_mm.T
         i, j, k = mesh.faces.T

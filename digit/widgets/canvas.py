@@ -1,52 +1,61 @@
-"""Canvases for pictures and 3D scenes."""
+"""Two canvases: `Canvas` for a picture under strokes, `Space` for strokes in 3D.
+
+The data browser and the photo editor are made of them. The drawing itself is done by
+`web/picture.js` and `web/space.js`.
+"""
 
 import math
 from collections.abc import Sequence
-from functools import partial
-from pathlib import Path
 
 import anywidget
 import cv2
-import ipywidgets as widgets
 import numpy as np
+import traitlets
 from jaxtyping import UInt8
-from traitlets import Bool as Flag
-from traitlets import Bytes, List, Unicode
-from traitlets import Int as Number
 
 from digit.plots.hands import Stroke
 from digit.plots.style import VIEW_DIRECTION
+from digit.widgets import assets
 
-LONGEST_PX = 1200  # of a picture as a widget shows it
-VIEW = (
+LONGEST_SIDE_PX = 1200  # of a picture as it is sent to the page
+JPEG_QUALITY = 92
+
+# Yaw and pitch (rad) from which `Space` is seen first, as the figures are.
+FIRST_VIEW = [
     math.atan2(VIEW_DIRECTION[0], -VIEW_DIRECTION[2]),
     -math.asin(VIEW_DIRECTION[1]),
-)  # yaw, pitch
-LOOK = dict(style=dict(description_width="135px"), layout=dict(width="310px"))
-WIDE = LOOK | dict(layout=dict(width="470px"))
+]
 
 
 class Canvas(anywidget.AnyWidget):
-    """A picture (`size`: its width and height, px) fitted into `room` (px of the screen).
+    """A picture, what is drawn over it, and a box that can be moved.
 
-    Strokes and box are in the picture's pixels. `box` [x, y, w, h], where not empty, moves with
-    mouse and arrow keys; `asked` counts its changes, and the next comes when `answered` is as much.
-    `clicked` is [x, y, time]. With `opens`, photos arrive by `on_msg`, in pieces.
+    Attributes:
+        picture: The picture as a JPEG.
+        size: Its width and height, px; strokes and box are in these pixels.
+        room: Width and height that it is fitted into, px of the screen.
+        title: Shown on hover and read out by screen readers.
+        strokes: What is drawn over it; see `draw`.
+        stale: Grey the picture out: it belongs to something else.
+        box: [x, y, w, h], moved with mouse and arrow keys; empty for none.
+        asked: How often the box was changed in the page.
+        answered: Set it to `asked` when a box is dealt with: the next one follows.
+        clicked: [x, y, time] of the last click where there is no box.
+        opens: Offer to open photos, which arrive by `on_msg`, in pieces.
     """
 
-    _esm = Path(__file__).with_name("canvas.js")
-    picture, title, opens = (
-        Bytes().tag(sync=True),
-        Unicode().tag(sync=True),
-        Flag().tag(sync=True),
-    )
-    size, room = List([1, 1]).tag(sync=True), List([470, 470]).tag(sync=True)
-    strokes, box, clicked = (
-        List().tag(sync=True),
-        List().tag(sync=True),
-        List().tag(sync=True),
-    )
-    asked, answered = Number().tag(sync=True), Number().tag(sync=True)
+    _esm = assets.script("dom.js", "hands.js", "picture.js")
+    picture = traitlets.Bytes().tag(sync=True)
+    size = traitlets.List([1, 1]).tag(sync=True)
+    room = traitlets.List([470, 470]).tag(sync=True)
+    title = traitlets.Unicode().tag(sync=True)
+    strokes = traitlets.List().tag(sync=True)
+    stale = traitlets.Bool().tag(sync=True)
+    box = traitlets.List().tag(sync=True)
+    asked = traitlets.Int().tag(sync=True)
+    answered = traitlets.Int().tag(sync=True)
+    clicked = traitlets.List().tag(sync=True)
+    opens = traitlets.Bool().tag(sync=True)
 
     def show(
         self,
@@ -54,55 +63,72 @@ class Canvas(anywidget.AnyWidget):
         strokes: Sequence[Stroke] = (),
         title: str = "",
     ) -> None:
-        """Another picture, and what is drawn over it."""
-        h, w = image.shape[:2]
-        if (scale := LONGEST_PX / max(h, w)) < 1:
-            small = max(1, round(w * scale)), max(1, round(h * scale))
+        """Show another picture.
+
+        Args:
+            image: The picture, RGB; a large one is sent smaller.
+            strokes: What is drawn over it, in the picture's pixels.
+            title: Shown on hover.
+        """
+        height, width = image.shape[:2]
+        scale = LONGEST_SIDE_PX / max(height, width)
+        if scale < 1:
+            small = max(1, round(width * scale)), max(1, round(height * scale))
             image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
-        code = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])[
-            1
-        ].tobytes()
         with self.hold_sync():
-            self.picture, self.size, self.title = code, [w, h], title
+            self.picture = encode_jpeg(image, JPEG_QUALITY)
+            self.size = [width, height]
+            self.title = title
+            self.stale = False
             self.draw(strokes)
 
     def draw(self, strokes: Sequence[Stroke]) -> None:
-        """Other strokes; NaN is not drawn."""
-        self.strokes = _records(strokes)
-
-
-def _records(strokes: Sequence[Stroke]) -> list[dict]:
-    """As JSON knows them: NaN is null."""
-    return [
-        stroke._asdict()
-        | {
-            "points": [
-                [round(v, 1) if math.isfinite(v) else None for v in point]
-                for point in stroke.points.tolist()
-            ]
-        }
-        for stroke in strokes
-    ]
+        """Replace the strokes; NaN is not drawn."""
+        self.strokes = stroke_records(strokes)
 
 
 class Space(anywidget.AnyWidget):
-    """Strokes in 3D (mm), camera axes, turned with the mouse; aspect equal, the view stays.
+    """Strokes in 3D with equal aspect, turned with the mouse.
 
-    `view` is yaw and pitch (rad); `clicked` the label of the stroke that was clicked last.
+    Attributes:
+        strokes: What is drawn, in mm: x right, y down, z forward; see `draw`.
+        stale: Draw pale: it belongs to something else.
+        room: Width and height on the screen, px.
+        view: Yaw and pitch, rad; it stays when the strokes change.
+        first_view: Where a double click goes back to.
+        clicked: The label of the stroke that was clicked last.
     """
 
-    _esm = Path(__file__).with_name("canvas.js")
-    strokes, clicked = List().tag(sync=True), Unicode().tag(sync=True)
-    room, view = List([400, 390]).tag(sync=True), List(list(VIEW)).tag(sync=True)
-    first = List(list(VIEW)).tag(sync=True)
+    _esm = assets.script("dom.js", "hands.js", "space.js")
+    strokes = traitlets.List().tag(sync=True)
+    stale = traitlets.Bool().tag(sync=True)
+    room = traitlets.List([400, 390]).tag(sync=True)
+    view = traitlets.List(FIRST_VIEW).tag(sync=True)
+    first_view = traitlets.List(FIRST_VIEW).tag(sync=True)
+    clicked = traitlets.Unicode().tag(sync=True)
 
     def draw(self, strokes: Sequence[Stroke]) -> None:
-        """Other strokes; NaN is not drawn."""
-        self.strokes = _records(strokes)
+        """Replace the strokes; NaN is not drawn."""
+        with self.hold_sync():
+            self.stale = False
+            self.strokes = stroke_records(strokes)
 
 
-def _row(*children: widgets.Widget, kind: type = widgets.HBox) -> widgets.Box:
-    return kind(children, layout=dict(grid_gap="4px 8px", flex="0 0 auto"))
+def encode_jpeg(image: UInt8[np.ndarray, "h w 3"], quality: int) -> bytes:
+    """An RGB picture as a JPEG file."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    _, data = cv2.imencode(".jpg", image[..., ::-1], options)
+    return data.tobytes()
 
 
-_column = partial(_row, kind=widgets.VBox)
+def stroke_records(strokes: Sequence[Stroke]) -> list[dict]:
+    """Strokes as JSON values: tenths, and None for NaN."""
+    records = []
+    for stroke in strokes:
+        record = stroke._asdict()
+        record["points"] = [
+            [round(value, 1) if math.isfinite(value) else None for value in point]
+            for point in stroke.points.tolist()
+        ]
+        records.append(record)
+    return records

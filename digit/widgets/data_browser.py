@@ -1,4 +1,7 @@
-"""Browsing a data set by hand."""
+"""The data browser: a data set frame by frame, with its annotation and its cameras.
+
+Chapter 02 of the notebooks shows it.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,177 +18,237 @@ from digit.plots import overlays
 from digit.plots.hands import Stroke
 from digit.plots.style import LINE_COLORS
 from digit.skeleton import HAND_TYPES, N_JOINTS
-from digit.widgets.canvas import LOOK, Canvas, Space, _column, _row
-from digit.widgets.photo_editor import _Desk
+from digit.widgets.canvas import Canvas, Space
+from digit.widgets.controls import NARROW, ReportingBox, column, row
 
-TILES, TILE_PX = 12, 170  # views of an instant beside each other, their height
-KNOWN = {
-    "subject": ("subject", ""),
-    "family": ("family", ""),
-    "hands_distance_mm": ("gap between the hands, mm:", ".0f"),
-    "right_hidden_by_other": ("right hand hidden by the left:", ".0%"),
-    "left_hidden_by_other": ("left hand hidden by the right:", ".0%"),
-}
-CHOSEN = LINE_COLORS[1]
+MOST_TILES = 12  # views of an instant side by side
+TILE_HEIGHT_PX = 170
+GREY = 90  # of a picture that is missing
+CHOSEN_COLOR = LINE_COLORS[1]
+OTHER_COLOR = "#FFFFFF"
+
+# What is chosen one after the other, and the index's column for it.
 LEVELS = {
     "capture": "capture",
     "sequence": "seq_name",
     "instant": "frame_idx",
     "camera": "camera",
 }
+INSTANT = list(LEVELS).index("instant")
+CAMERA = list(LEVELS).index("camera")
+
+# Columns that only some data sets have: what they are called, and the number's format.
+EXTRA_FACTS = {
+    "subject": ("subject", ""),
+    "family": ("family", ""),
+    "hands_distance_mm": ("gap between the hands, mm:", ".0f"),
+    "right_hidden_by_other": ("right hand hidden by the left:", ".0%"),
+    "left_hidden_by_other": ("left hand hidden by the right:", ".0%"),
+}
 
 
-class DataBrowser(_Desk):
-    """A data set by capture, sequence, instant and camera: the frame with its annotation, the
-    capture's cameras in 3D, the instant in other cameras; a click on one of these takes it."""
+class DataBrowser(ReportingBox):
+    """A data set by capture, sequence, instant and camera.
 
-    def __init__(self, index: Index):
+    Shows the frame with its annotation, the capture's cameras in 3D, and the same
+    instant in other cameras; a click on a camera or a view chooses it.
+
+    Args:
+        index: The frames to browse; images and masks are read from its data set.
+    """
+
+    def __init__(self, index: Index) -> None:
         super().__init__()
-        self.index, self.images, self.masks = (
-            index,
-            image_store(index.root),
-            mask_store(index.root),
-        )
-        self.canvas, self.strip, self.space = (
-            Canvas(),
-            Canvas(room=[1200, TILE_PX]),
-            Space(),
-        )
-        self.choices = [widgets.Dropdown(description=level, **LOOK) for level in LEVELS]
+        self.index = index
+        self.images = image_store(index.root)
+        self.masks = mask_store(index.root)
+        # Rows of the index before the first choice and after each of them
+        self.rows = [np.arange(len(index))] * (len(LEVELS) + 1)
+        self.tile_rows = np.arange(0)  # rows of the index
+        self.tile_ends_px = np.arange(0)  # right ends of the tiles
+
+        # 1. Widgets
+        self.canvas = Canvas()
+        self.strip = Canvas(room=[1200, TILE_HEIGHT_PX])
+        self.space = Space()
+        self.choices = [
+            widgets.Dropdown(description=level, **NARROW) for level in LEVELS
+        ]
         self.layers = {
-            name: widgets.Checkbox(name != "box", description=name, **LOOK)
+            name: widgets.Checkbox(name != "box", description=name, **NARROW)
             for name in ("joints", "parts", "box")
         }
-        self.steps = [
-            widgets.Button(description=text) for text in ("◀ instant", "instant ▶")
-        ]
-        self.rows = [np.arange(len(index))] * (
-            len(LEVELS) + 1
-        )  # of the index, after each choice
-        tools = _column(
-            *self.choices, _row(*self.steps), *self.layers.values(), self.said
-        )
-        self.children = [_row(self.canvas, tools, self.space), self.strip, self.note]
+        self.previous_instant = widgets.Button(description="◀ instant")
+        self.next_instant = widgets.Button(description="instant ▶")
+
+        # 2. Layout
+        steps = row(self.previous_instant, self.next_instant)
+        tools = column(*self.choices, steps, *self.layers.values(), self.about)
+        self.children = [row(self.canvas, tools, self.space), self.strip, self.note]
+
+        # 3. Callbacks
         for level, choice in enumerate(self.choices):
-            self._on(choice, "value", partial(self._choose, level))
+            self.on_change(choice, "value", partial(self._choose, level))
         for layer in self.layers.values():
-            self._on(layer, "value", self._show)
-        for by, button in zip((-1, 1), self.steps):
-            button.on_click(lambda _, by=by: self._do(lambda: self._step(by)))
-        self._on(self.strip, "clicked", self._pick)
-        self._on(self.space, "clicked", lambda: self._go_to(self.space.clicked))
-        self._do(lambda: self._choose(-1))
+            self.on_change(layer, "value", self._show)
+        self.previous_instant.on_click(lambda _: self.perform(lambda: self._step(-1)))
+        self.next_instant.on_click(lambda _: self.perform(lambda: self._step(1)))
+        self.on_change(self.strip, "clicked", self._click_tile)
+        self.on_change(
+            self.space, "clicked", lambda: self._choose_camera(self.space.clicked)
+        )
+        self.perform(lambda: self._choose(-1))
+
+    # Choosing a frame
 
     def _choose(self, level: int) -> None:
-        """What a choice leaves to choose below it; what still holds is kept."""
-        for k, (choice, column) in enumerate(zip(self.choices, LEVELS.values())):
-            if k >= level:
-                values = self.index.take(self.rows[k])[column]
-                if k > level:
-                    options, kept = np.unique(values).tolist(), choice.value
-                    choice.options = options
-                    choice.value = kept if kept in options else options[0]
-                self.rows[k + 1] = self.rows[k][values == choice.value]
+        """Narrow the rows down from a level on; lower choices stay where they can."""
+        columns = list(LEVELS.values())
+        for k, (choice, name) in enumerate(zip(self.choices, columns, strict=True)):
+            if k < level:
+                continue
+            values = self.index.take(self.rows[k])[name]
+            if k > level:
+                options = np.unique(values).tolist()
+                before = choice.value
+                choice.options = options
+                choice.value = before if before in options else options[0]
+            self.rows[k + 1] = self.rows[k][values == choice.value]
         self._show()
 
     def _step(self, by: int) -> None:
-        instant = self.choices[2]
-        there = instant.options.index(instant.value) + by
-        instant.value = instant.options[min(max(there, 0), len(instant.options) - 1)]
-        self._choose(2)
+        """Go to another instant of the sequence."""
+        instant = self.choices[INSTANT]
+        position = instant.options.index(instant.value) + by
+        last = len(instant.options) - 1
+        instant.value = instant.options[min(max(position, 0), last)]
+        self._choose(INSTANT)
 
-    def _pick(self) -> None:
-        tile = min(
-            np.searchsorted(self.edges, self.strip.clicked[0]), len(self.tiles) - 1
-        )
-        self._go_to(self.index.take(self.tiles[[tile]])["camera"][0])
+    def _click_tile(self) -> None:
+        x_px = self.strip.clicked[0]
+        tile = int(np.searchsorted(self.tile_ends_px, x_px))
+        tile = min(tile, len(self.tile_rows) - 1)
+        cameras = self.index.take(self.tile_rows)["camera"]
+        self._choose_camera(str(cameras[tile]))
 
-    def _go_to(self, camera: str) -> None:
-        if camera not in self.choices[3].options:
+    def _choose_camera(self, camera: str) -> None:
+        if camera not in self.choices[CAMERA].options:
             raise ValueError(f"camera {camera} has no picture of this instant")
-        self.choices[3].value = camera
-        self._choose(3)
+        self.choices[CAMERA].value = camera
+        self._choose(CAMERA)
 
-    def _read(self, read: Callable, store: Store, key: str) -> np.ndarray | None:
-        try:
-            return read(store, key)
-        except (OSError, KeyError, ValueError) as error:
-            self._note(str(error.args[0]))
-            return None
+    # Showing it
 
     def _show(self) -> None:
-        row = self.rows[-1][:1]
-        frame, on = (
-            self.index.frame(int(row[0])),
-            {k: v.value for k, v in self.layers.items()},
-        )
-        image = self._read(read_image, self.images, frame.key)
-        image = (
-            np.full((frame.height, frame.width, 3), 90, np.uint8)
-            if image is None
-            else image
-        )
-        if on["parts"] and self.masks is not None and frame.parts_valid:
-            parts = self._read(read_mask, self.masks, frame.key)
-            image = image if parts is None else overlays.paint_parts(image, parts)
-        x, y, w, h = frame.bbox_xywh
-        around = np.array([(x, y), (x + w, y), (x + w, y + h), (x, y + h), (x, y)])
-        joints_px = hand_plots.masked(frame.joints_px, frame.joint_valid)
-        strokes = hand_plots.hand_strokes(joints_px) if on["joints"] else []
-        strokes += [Stroke(around, CHOSEN, marks=False)] * on["box"]
-        self.canvas.show(image, strokes, frame.key)
-        masked = (
-            ""
-            if frame.parts_valid
-            else "; no part mask: no fit, or none is rendered yet"
-        )
-        known = self.index.take(row)
-        words = [
-            escape(f"{label} {known[name][0]:{form}}")
-            for name, (label, form) in KNOWN.items()
-            if name in self.index.columns() and known[name][0] == known[name][0]
-        ]
-        count = f"{frame.joint_valid.sum()} of {N_JOINTS} joints annotated{masked}"
-        lines = "<br>".join([f"<b>{HAND_TYPES[frame.hand_type]}</b>", count, *words])
-        self.said.value = f"<div style='line-height:1.4;width:300px'>{lines}</div>"
+        """Show the frame that is chosen, everywhere."""
+        index_row = self.rows[-1][:1]
+        frame = self.index.frame(int(index_row[0]))
+        self.canvas.show(self._picture(frame), self._annotation(frame), frame.key)
+        self.about.value = self._describe(frame, index_row)
         self._show_cameras(frame)
         self._show_views(frame)
 
+    def _read(self, read: Callable, store: Store, key: str) -> np.ndarray | None:
+        """A picture of a store; None, and a note, where it cannot be read."""
+        try:
+            return read(store, key)
+        except (OSError, KeyError, ValueError) as error:
+            self.warn(str(error.args[0]))
+            return None
+
+    def _picture(self, frame: Frame) -> np.ndarray:
+        """The image with its parts, grey where it cannot be read."""
+        image = self._read(read_image, self.images, frame.key)
+        if image is None:
+            image = np.full((frame.height, frame.width, 3), GREY, np.uint8)
+        shows_parts = self.layers["parts"].value and frame.parts_valid
+        if not shows_parts or self.masks is None:
+            return image
+        parts = self._read(read_mask, self.masks, frame.key)
+        return image if parts is None else overlays.paint_parts(image, parts)
+
+    def _annotation(self, frame: Frame) -> list[Stroke]:
+        """The strokes of the layers that are on."""
+        strokes = []
+        if self.layers["joints"].value:
+            joints_px = hand_plots.masked(frame.joints_px, frame.joint_valid)
+            strokes += hand_plots.hand_strokes(joints_px)
+        if self.layers["box"].value:
+            x, y, w, h = frame.bbox_xywh
+            outline = [(x, y), (x + w, y), (x + w, y + h), (x, y + h), (x, y)]
+            strokes.append(Stroke(np.array(outline), CHOSEN_COLOR, marks=False))
+        return strokes
+
+    def _describe(self, frame: Frame, index_row: np.ndarray) -> str:
+        """What is known of the frame, as HTML."""
+        counted = f"{frame.joint_valid.sum()} of {N_JOINTS} joints annotated"
+        if not frame.parts_valid:
+            counted += "; no part mask: no fit, or none is rendered yet"
+        lines = [f"<b>{HAND_TYPES[frame.hand_type]}</b>", counted]
+        values = self.index.take(index_row)
+        for name, (label, number_format) in EXTRA_FACTS.items():
+            if name not in self.index.columns():
+                continue
+            value = values[name][0]
+            is_nan = value != value
+            if not is_nan:
+                lines.append(escape(f"{label} {value:{number_format}}"))
+        text = "<br>".join(lines)
+        return f"<div style='line-height:1.4;width:300px'>{text}</div>"
+
     def _show_cameras(self, frame: Frame) -> None:
+        """The cameras of the capture around the hands; the frame's own is coloured."""
         capture = self.index.take(self.rows[1])
-        some = capture.take(np.unique(capture["camera_row"], return_index=True)[1])
-        cameras = hand_plots.camera_strokes(
-            some["camrot"], some["campos_mm"], some["camera"].tolist()
+        _, first_rows = np.unique(capture["camera_row"], return_index=True)
+        cameras = capture.take(first_rows)
+        strokes = hand_plots.camera_strokes(
+            cameras["camrot"], cameras["campos_mm"], cameras["camera"].tolist()
         )
-        cameras = [
-            c._replace(color=CHOSEN) if c.label == frame.camera else c for c in cameras
-        ]
+        for i, stroke in enumerate(strokes):
+            if stroke.label == frame.camera:
+                strokes[i] = stroke._replace(color=CHOSEN_COLOR)
         joints_mm = hand_plots.masked(frame.joints_world_mm, frame.joint_valid)
-        self.space.draw(hand_plots.hand_strokes(joints_mm) + cameras)
+        self.space.draw(hand_plots.hand_strokes(joints_mm) + strokes)
 
     def _show_views(self, frame: Frame) -> None:
-        rows = self.rows[3][np.argsort(self.index.take(self.rows[3])["camera"])]
-        spread = rows[np.linspace(0, len(rows) - 1, min(TILES, len(rows))).astype(int)]
-        self.tiles = rows[np.isin(rows, [*spread, self.rows[-1][0]])]
-        views, pictures, strokes, x = self.index.take(self.tiles), [], [], 0
+        """The instant in other cameras, side by side."""
+        # 1. Some of the views, evenly spread over the cameras, and the frame itself
+        instant = self.rows[INSTANT + 1]
+        rows = instant[np.argsort(self.index.take(instant)["camera"])]
+        count = min(MOST_TILES, len(rows))
+        spread = rows[np.linspace(0, len(rows) - 1, count).astype(int)]
+        self.tile_rows = rows[np.isin(rows, [*spread, self.rows[-1][0]])]
+        views = self.index.take(self.tile_rows)
         joints_px = hand_plots.masked(views["joints_px"], views["joint_valid"])
-        for i, (key, camera) in enumerate(zip(views.keys(), views["camera"].tolist())):
+        cameras = views["camera"].tolist()
+
+        # 2. Each as a tile of one height, its hands and its name over it
+        tiles = []
+        strokes = []
+        left = 0
+        for i, (key, camera) in enumerate(zip(views.keys(), cameras, strict=True)):
+            scale = TILE_HEIGHT_PX / views["height"][i]
+            width = max(1, round(views["width"][i] * scale))
             image = self._read(partial(read_image, reduce=2), self.images, key)
-            scale = TILE_PX / views["height"][i]
-            size = max(1, round(views["width"][i] * scale)), TILE_PX
-            image = np.full((2, 2, 3), 90, np.uint8) if image is None else image
-            pictures.append(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-            edge = np.array(
-                [(x, 0), (x + size[0], 0), (x + size[0], TILE_PX), (x, TILE_PX)]
-            )
-            chosen = CHOSEN if camera == frame.camera else "#FFFFFF"
-            hands = hand_plots.hand_strokes(joints_px[i] * scale + (x, 0))
-            strokes += [stroke._replace(marks=False) for stroke in hands]
-            strokes.append(
-                Stroke(edge[[0, 1, 2, 3, 0]], chosen, marks=False, label=camera)
-            )
-            x += size[0]
-        self.edges = np.cumsum([picture.shape[1] for picture in pictures])
-        self.strip.show(
-            np.hstack(pictures), strokes, "one instant; click to take a camera"
-        )
+            if image is None:
+                image = np.full((2, 2, 3), GREY, np.uint8)
+            size = width, TILE_HEIGHT_PX
+            tiles.append(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+            for stroke in hand_plots.hand_strokes(joints_px[i] * scale + (left, 0)):
+                strokes.append(stroke._replace(marks=False))
+            color = CHOSEN_COLOR if camera == frame.camera else OTHER_COLOR
+            strokes.append(_tile_edge(left, width, color, camera))
+            left += width
+
+        # 3. All tiles as one picture
+        self.tile_ends_px = np.cumsum([tile.shape[1] for tile in tiles])
+        title = "one instant; click a view to choose its camera"
+        self.strip.show(np.hstack(tiles), strokes, title)
+
+
+def _tile_edge(left: int, width: int, color: str, name: str) -> Stroke:
+    """The rim of a tile, px, with its name in the corner."""
+    right = left + width
+    bottom = TILE_HEIGHT_PX
+    path = [(left, 0), (right, 0), (right, bottom), (left, bottom), (left, 0)]
+    return Stroke(np.array(path), color, marks=False, label=name)

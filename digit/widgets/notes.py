@@ -1,48 +1,113 @@
-"""Tags and notes on frames."""
+"""Tags and notes on frames, saved in a JSON file as they are made.
+
+The failure browser writes them; the file lies beside the error table.
+"""
 
 import json
+from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 from digit.files import write_json
-from digit.widgets.frame_view import sentence
+from digit.widgets.messages import one_line
 
 
-class Marks:
-    """Tags and notes by frame, in a JSON file that is replaced whole at each change.
+class Note(NamedTuple):
+    """What is noted about one frame."""
 
-    Each change reads the file first: two kernels may write to one. Without a path they live as long
-    as the object. ValueError for a file that cannot be read; it is never written over.
+    tags: list[str]
+    note: str
+
+    def is_empty(self) -> bool:
+        """Whether there is neither a tag nor a text."""
+        return not self.tags and not self.note
+
+
+class Change(NamedTuple):
+    """A change that can be undone."""
+
+    key: str
+    before: Note
+
+
+class FrameNotes:
+    """Tags and notes by frame.
+
+    Each change reads the file first, since two kernels may write to one file, and then
+    replaces it whole.
+
+    Args:
+        path: The file; None keeps the notes in memory.
     """
 
-    def __init__(self, path: Path | None):
-        self.path, self.all, self.undone = path, {}, []
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.notes: dict[str, Note] = {}
+        self.changes: list[Change] = []
 
     def read(self) -> None:
-        """Take what the file says now."""
+        """Read the file again.
+
+        Raises:
+            ValueError: If it cannot be read as notes; it is never written over then.
+        """
+        if self.path is None or not self.path.exists():
+            return
         try:
-            if self.path is not None and self.path.exists():
-                found = json.loads(self.path.read_text())
-                self.all = {
-                    k: {"tags": [*v["tags"]], "note": v["note"]}
-                    for k, v in found.items()
-                }
+            found = json.loads(self.path.read_text(encoding="utf-8"))
+            notes = {}
+            for key, record in found.items():
+                tags = [str(tag) for tag in record["tags"]]
+                notes[key] = Note(tags, str(record["note"]))
         except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-            fault = f"{self.path}: cannot be read as tags and notes ({sentence(error)})"
             raise ValueError(
-                f"{fault}; mend it or move it away, nothing is saved"
+                f"{self.path}: cannot be read as tags and notes ({one_line(error)}); "
+                "repair it or move it away: until then nothing is saved"
             ) from None
+        self.notes = notes
 
-    def of(self, key: str) -> dict:
-        """{"tags": […], "note": "…"} of a frame."""
-        return self.all.get(key, {"tags": [], "note": ""})
+    def of(self, key: str) -> Note:
+        """The note of a frame, empty where there is none."""
+        return self.notes.get(key, Note([], ""))
 
-    def put(self, key: str, mark: dict, undoing: bool = False) -> None:
-        """Set and save a frame's tags and note."""
+    def set(self, key: str, note: Note) -> None:
+        """Change and save the note of a frame; raises ValueError as `read`."""
         self.read()
-        if not undoing:
-            self.undone.append((key, self.of(key)))
-        self.all = {
-            k: v for k, v in (self.all | {key: mark}).items() if v["tags"] or v["note"]
-        }
+        self.changes.append(Change(key, self.of(key)))
+        self._save(key, note)
+
+    def toggle_tag(self, key: str, tag: str) -> None:
+        """Set a tag of a frame, or take it away."""
+        note = self.of(key)
+        if tag in note.tags:
+            tags = [other for other in note.tags if other != tag]
+        else:
+            tags = [*note.tags, tag]
+        self.set(key, note._replace(tags=tags))
+
+    def undo(self) -> str | None:
+        """Take the last change back.
+
+        Returns:
+            The frame that it belongs to, None if there is nothing to undo.
+        """
+        if not self.changes:
+            return None
+        self.read()
+        change = self.changes.pop()
+        self._save(change.key, change.before)
+        return change.key
+
+    def tags_by_use(self) -> list[str]:
+        """All tags in use, the most frequent first."""
+        used = Counter(tag for note in self.notes.values() for tag in note.tags)
+        return [tag for tag, _ in used.most_common()]
+
+    def _save(self, key: str, note: Note) -> None:
+        notes = dict(self.notes)
+        notes[key] = note
+        kept = {name: value for name, value in notes.items() if not value.is_empty()}
         if self.path is not None:
-            write_json(self.path, self.all)
+            records = {name: value._asdict() for name, value in kept.items()}
+            write_json(self.path, records)
+        self.notes = kept

@@ -1,15 +1,17 @@
-"""Your own photo under the network."""
+"""The photo editor: a photo, a box around the hands, and what a network predicts there.
 
-import re
-from collections.abc import Callable, Sequence
+Chapter 01 of the notebooks shows it; its prose explains the camera and the length of
+the hand.
+"""
+
+from collections.abc import Sequence
 from functools import partial
-from html import escape
 from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from digit import geometry
 from digit.data.index import Index
@@ -20,244 +22,421 @@ from digit.model.network import Digit
 from digit.plots import hands as hand_plots
 from digit.plots import overlays
 from digit.skeleton import BONES, JOINTS_PER_HAND, N_JOINTS, SIDES, WRISTS
-from digit.widgets.canvas import LOOK, WIDE, Canvas, Space, _column, _row
+from digit.widgets.canvas import Canvas, Space
+from digit.widgets.controls import NARROW, WIDE, ReportingBox, column, row
 
-BONES_PER_LENGTH = (
-    4.5  # a hand's 20 bones together by its length; so in InterHand2.6M, too
-)
-DEPTHS_MM = np.geomspace(80, 20_000, 400)
-SMALL_PX = 40  # a smaller box shows less than any the network has learnt from
+# The 20 bones of a hand together, in lengths of the hand (wrist to the tip of the
+# stretched middle finger). Measured on InterHand2.6M's annotations.
+BONES_PER_LENGTH = 4.5
+DEPTHS_MM = np.geomspace(80, 20_000, 400)  # of the right wrist, tried by `place_hands`
+SMALLEST_BOX_PX = 40  # fewer pixels than that are not seen in training; chosen by eye
+DEFAULT_ANGLE_DEG = 60  # field of view of a photo without an EXIF focal length
+FIRST_BOX = (0.2, 0.2, 0.6, 0.6)  # x, y, w, h in shares of a photo
+
+BOX_FIELD = "box x, y, w, h (px)"
+CAMERA_FIELD = "focal, centre (px)"
+NO_EXAMPLE = -1
+
+# Which hands are drawn: description → right, left; None leaves it to the network.
+HANDS: dict[str, tuple[bool, bool] | None] = {
+    "as predicted": None,
+    "one right hand": (True, False),
+    "one left hand": (False, True),
+    "both hands": (True, True),
+}
 DISTANCE = (
-    "<b>The third dimension.</b> One picture does not tell how far away a hand is: one twice as "
-    "large at twice the distance looks the same, and through a lens twice as long so does anything "
-    "twice as far. "
+    "<b>The third dimension.</b> One picture does not tell how far away a hand is: one "
+    "twice as large at twice the distance looks the same, and so does one twice as far "
+    "through a lens twice as long. "
 )
 
 
 def place_hands(
     estimate: Estimate, focal: Sequence[float], princpt: Sequence[float], hand_mm: float
 ) -> Float[np.ndarray, "42 3"]:
-    """Joints in the camera's frame, mm, as far away as makes the hands that are seen so long.
+    """Place predicted hands at the distance that gives them a known length.
 
-    A picture does not tell the distance; a focal length (px) and a hand's length (mm, wrist to the
-    middle finger's tip, stretched) together do.
+    A picture does not tell the distance; a focal length and the length of a hand
+    together do.
+
+    Args:
+        estimate: The prediction for an image.
+        focal: Focal lengths x and y of that image, px.
+        princpt: Its principal point, px.
+        hand_mm: Length of a hand from the wrist to the tip of the stretched middle
+            finger, mm.
+
+    Returns:
+        Joints in the camera's frame, mm. Both hands count where both are predicted,
+        each by how sure the network is of it.
     """
     joints_px = torch.from_numpy(estimate.joints_px)
     relative_mm = geometry.cells_to_depth(torch.from_numpy(estimate.joints_25d[:, 2]))
-    camera = [torch.tensor(v, dtype=torch.float64) for v in (focal, princpt)]
-    sure = np.maximum(estimate.hand_type - 0.5, 1e-9)
-    left_mm = estimate.relative_root_depth_mm if (sure > 1e-9).all() else 0.0
+    focal_px = torch.tensor(focal, dtype=torch.float64)
+    princpt_px = torch.tensor(princpt, dtype=torch.float64)
 
-    def at(depth_mm: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 42 3"]:
-        wrists_mm = torch.from_numpy(depth_mm[:, None] + [0.0, left_mm])
-        n = len(depth_mm)
-        hands = joints_px.expand(n, N_JOINTS, 2), relative_mm.expand(n, N_JOINTS)
-        return geometry.place_hands(*hands, wrists_mm, *camera).numpy()
+    # A hand counts by how far its probability is above one half.
+    weights = np.maximum(estimate.hand_type - 0.5, 1e-9)
+    both = (estimate.hand_type > 0.5).all()
+    left_offset_mm = estimate.relative_root_depth_mm if both else 0.0
 
-    tried = at(DEPTHS_MM)
-    bones = np.linalg.norm(tried[:, BONES[:, 0]] - tried[:, BONES[:, 1]], axis=-1)
-    bones = np.average(
-        bones.reshape(-1, 2, len(BONES) // 2).sum(-1), axis=-1, weights=sure
-    )
-    return at(
-        np.interp([hand_mm], np.maximum.accumulate(bones) / BONES_PER_LENGTH, DEPTHS_MM)
-    )[0]
+    def hands_at(depths_mm: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 42 3"]:
+        wrists_mm = torch.from_numpy(depths_mm[:, None] + [0.0, left_offset_mm])
+        n = len(depths_mm)
+        return geometry.place_hands(
+            joints_px.expand(n, N_JOINTS, 2),
+            relative_mm.expand(n, N_JOINTS),
+            wrists_mm,
+            focal_px,
+            princpt_px,
+        ).numpy()
 
-
-class _Desk(widgets.VBox):
-    """Widgets whose doings speak in `note` when they fail, and do not set each other off."""
-
-    def __init__(self):
-        self.note, self.said, self._busy = widgets.HTML(), widgets.HTML(), False
-        super().__init__()
-
-    def _on(self, widget: widgets.Widget, name: str, act: Callable[[], object]) -> None:
-        widget.observe(lambda _: self._do(act), name)
-
-    def _do(self, act: Callable[[], object]) -> None:
-        if self._busy:
-            return
-        self._busy, self.note.value = True, ""
-        try:
-            act()
-        except Exception as error:
-            self._note(str(error) or repr(error))
-        finally:
-            self._busy = False
-
-    def _note(self, text: str) -> None:
-        self.note.value += f"<b>⚠ {escape(text)}</b><br>"
+    # The hands grow with their distance: find the distance where the length is right.
+    tried_mm = hands_at(DEPTHS_MM)
+    bones_mm = tried_mm[:, BONES[:, 0]] - tried_mm[:, BONES[:, 1]]
+    of_hand = np.linalg.norm(bones_mm, axis=-1).reshape(len(DEPTHS_MM), 2, -1).sum(-1)
+    lengths_mm = np.average(of_hand, axis=-1, weights=weights) / BONES_PER_LENGTH
+    increasing_mm = np.maximum.accumulate(lengths_mm)
+    depth_mm = np.interp([hand_mm], increasing_mm, DEPTHS_MM)
+    return hands_at(depth_mm)[0]
 
 
-class OwnPhoto(_Desk):
-    """A photo, a box to move, and what a network says of it: joints, parts, the hands in 3D.
+class OwnPhoto(ReportingBox):
+    """A photo, a box to move, and what a network predicts in it.
 
-    `frames` of a data set, where given, are examples, with their boxes and cameras. The last
-    answer is `estimate` and `joints_cam_mm`, None where there is none; `note` says why.
+    Args:
+        network: The network.
+        frames: Frames of a data set as examples, with their boxes and cameras.
+
+    Attributes:
+        image: The photo, RGB.
+        estimate: The last prediction, None where there is none; `note` says why.
+        joints_cam_mm: Its joints in the camera's frame, NaN for hands that are not
+            shown; None without a prediction or with an invalid camera.
     """
 
-    def __init__(self, network: Digit, frames: Index | None = None):
+    def __init__(self, network: Digit, frames: Index | None = None) -> None:
         super().__init__()
-        self.network, self.frames, self.lens, self._pieces = network, frames, "", []
+        self.network = network
+        self.frames = frames
         self.image = np.full((3, 4, 3), 128, np.uint8)  # until there is one
-        self.assumed_deg = 60  # of a photo that does not tell
-        self.estimate = self.joints_cam_mm = None
-        names = frames["file_name"].tolist() if frames else []
+        self.estimate: Estimate | None = None
+        self.joints_cam_mm: np.ndarray | None = None
+        self.camera_source = ""  # where the focal length comes from
+        self.assumed_deg = DEFAULT_ANGLE_DEG
+        self.box_is_guess = False
+        self._pieces: list[bytes] = []  # of a photo on its way from the page
+
+        self._make_widgets()
+        self._connect()
+        self.canvas.show(self.image)
+        self.example.value = 0 if frames else NO_EXAMPLE
+
+    def _make_widgets(self) -> None:
+        names = self.frames["file_name"].tolist() if self.frames else []
+        examples = [("–", NO_EXAMPLE)]
+        examples += [(name, i) for i, name in enumerate(names)]
         text = partial(widgets.Text, continuous_update=False)
-        self.canvas, self.parts = Canvas(opens=True), Canvas(room=[270, 270])
-        self.space, options = (
-            Space(),
-            [("–", -1), *((k, i) for i, k in enumerate(names))],
-        )
+
+        # 1. The photo
+        self.canvas = Canvas(opens=True)
+        self.box = text(description=BOX_FIELD, **WIDE)
         self.example = widgets.Dropdown(
-            options=options, description="or an example", **WIDE
+            options=examples, description="or an example", **WIDE
         )
         self.path = text(description="or a path", placeholder="photo.jpg", **WIDE)
-        self.box = text(description="box x, y, w, h (px)", **WIDE)
+
+        # 2. Parts, hands, camera and the length of a hand
+        self.parts = Canvas(room=[270, 270])
+        self.parts_caption = widgets.HTML()
+        self.hands = widgets.Dropdown(
+            options=list(HANDS), description="hands shown", **NARROW
+        )
         self.angle = widgets.IntSlider(
-            60, 5, 120, description="field of view (°)", **LOOK
+            DEFAULT_ANGLE_DEG, 5, 120, description="field of view (°)", **NARROW
         )
-        self.camera = text(description="focal, centre (px)", **LOOK)
+        self.camera = text(description=CAMERA_FIELD, **NARROW)
         self.hand_mm = widgets.IntSlider(
-            180, 110, 240, description="hand's length (mm)", **LOOK
+            180, 110, 240, description="hand's length (mm)", **NARROW
         )
-        parts = widgets.HTML("parts: right hand full, left hand pale and hatched")
-        left = _column(self.canvas, self.box, self.example, self.path)
-        middle = _column(self.parts, parts, self.angle, self.camera, self.hand_mm)
-        right = _column(_row(middle, self.space), self.note, self.said)
-        self.children = [_row(left, right)]
-        self._on(self.example, "value", lambda: self._take(self.example.value))
-        self._on(self.path, "value", lambda: self._take(Path(self.path.value.strip())))
-        self._on(self.canvas, "asked", self._predict)
-        self._on(
-            self.box,
-            "value",
-            lambda: self._move(_numbers(self.box.value, "box x, y, w, h")),
+
+        # 3. The hands in 3D, and the layout
+        self.space = Space()
+        left = column(self.canvas, self.box, self.example, self.path)
+        middle = column(
+            self.parts,
+            self.parts_caption,
+            self.hands,
+            self.angle,
+            self.camera,
+            self.hand_mm,
         )
-        self._on(self.angle, "value", lambda: self._assume(self.angle.value))
-        self._on(self.camera, "value", lambda: self._place("as typed"))
-        self._on(self.hand_mm, "value", self._place)
+        right = column(row(middle, self.space), self.note, self.about)
+        self.children = [row(left, right)]
+
+    def _connect(self) -> None:
+        self.on_change(self.example, "value", lambda: self._take(self.example.value))
+        self.on_change(self.path, "value", self._take_path)
+        self.on_change(self.canvas, "asked", self._predict_moved)
+        self.on_change(self.box, "value", self._take_typed_box)
+        self.on_change(self.hands, "value", self._show_hands)
+        self.on_change(
+            self.angle, "value", lambda: self._assume_angle(self.angle.value)
+        )
+        self.on_change(self.camera, "value", self._take_typed_camera)
+        self.on_change(self.hand_mm, "value", self._place)
         self.canvas.on_msg(
-            lambda _, about, pieces: self._do(lambda: self._receive(about, pieces))
+            lambda _, about, pieces: self.perform(lambda: self._receive(about, pieces))
         )
-        self.canvas.show(self.image)
-        self.example.value = 0 if names else -1
+
+    # What to look at
 
     def take(self, source: int | Path | bytes) -> None:
-        """Show an example (its number), a file or a file's bytes, and what is seen there."""
-        self._do(lambda: self._take(source))
+        """Show a photo and what is predicted in it.
+
+        Args:
+            source: The number of an example, the path of a file, or a file's bytes.
+        """
+        self.perform(lambda: self._take(source))
 
     def move(self, bbox_xywh: Sequence[float]) -> None:
-        """Another box, px."""
-        self._do(lambda: self._move(bbox_xywh))
+        """Predict in another box, px."""
+        self.perform(lambda: self._move(bbox_xywh))
 
     def _receive(self, about: dict, pieces: list) -> None:
-        self._pieces = [*(self._pieces if about["i"] else []), bytes(pieces[0])]
-        if len(self._pieces) == about["count"]:
-            data, self._pieces = b"".join(self._pieces), []
-            if len(data) != about["size"]:
-                raise ValueError(
-                    f"{about['name']}: over 200 MB; make the photo smaller"
-                )
-            self._take(data)
+        """Collect a photo that the page sends in pieces."""
+        if about["i"] == 0:
+            self._pieces = []
+        self._pieces.append(bytes(pieces[0]))
+        if len(self._pieces) < about["count"]:
+            return
+        data = b"".join(self._pieces)
+        self._pieces = []
+        if len(data) != about["size"]:
+            raise ValueError(f"{about['name']}: over 200 MB; make the photo smaller")
+        self._take(data)
+
+    def _take_path(self) -> None:
+        path = self.path.value.strip()
+        if path:
+            self._take(Path(path))
 
     def _take(self, source: int | Path | bytes) -> None:
-        if source in (-1, Path()):  # nothing chosen
+        """Show an example or a photo; the last one stays where it cannot be read."""
+        if source == NO_EXAMPLE:
             return
-        self.estimate = None
         if isinstance(source, int):
-            one = self.frames.frame(source)
-            self.image, box = (
-                read_image(image_store(self.frames.root), one.key),
-                one.bbox_xywh.tolist(),
-            )
-            self._set_camera("annotated", *one.focal.tolist(), *one.princpt.tolist())
+            bbox_xywh = self._take_example(source)
         else:
-            self.image, focal_px = read_photo(source)
-            h, w = self.image.shape[:2]
-            box = [0.2 * w, 0.2 * h, 0.6 * w, 0.6 * h]
-            if focal_px:
-                self._set_camera(
-                    "by the photo's EXIF entry", focal_px, focal_px, w / 2, h / 2
-                )
-            else:
-                self._assume(self.assumed_deg)
-        self.example.value = source if isinstance(source, int) else -1
+            bbox_xywh = self._take_photo(source)
+        self.example.value = source if isinstance(source, int) else NO_EXAMPLE
+        self.hands.value = next(iter(HANDS))
         self.canvas.show(self.image)
-        self._move(box)
-
-    def _set_camera(self, lens: str, *numbers: float) -> None:
-        self.lens, self.camera.value = lens, ", ".join(f"{v:.0f}" for v in numbers)
-        self._place()
-
-    def _assume(self, angle_deg: int) -> None:
-        self.assumed_deg = angle_deg
-        h, w = self.image.shape[:2]
-        focal = w / 2 / np.tan(np.radians(angle_deg / 2))
-        lens = f"assumed from a field of view of {angle_deg}°"
-        self._set_camera(lens, focal, focal, w / 2, h / 2)
-
-    def _move(self, bbox_xywh: Sequence[float]) -> None:
-        self.canvas.box = [float(v) for v in bbox_xywh]
+        self._set_box(bbox_xywh)
         self._predict()
 
-    def _predict(self) -> None:
-        x, y, w, h = self.canvas.box
-        self.box.value = ", ".join(f"{v:.1f}" for v in self.canvas.box)
+    def _take_example(self, number: int) -> list[float]:
+        """Take image and camera of an example; returns its box."""
+        frame = self.frames.frame(number)
+        self.image = read_image(image_store(self.frames.root), frame.key)
         self.estimate = None
-        self.said.value, self.canvas.strokes = "", []
-        try:
-            self.estimate = predict(self.network, self.image, self.canvas.box)
-        finally:
-            self.canvas.answered = self.canvas.asked
-        if max(w, h) < SMALL_PX:
-            self._note(
-                f"The box is {max(w, h):.0f} px long: too few to see fingers in."
-            )
-        if min(x, y) < 0 or x + w > self.image.shape[1] or y + h > self.image.shape[0]:
-            self._note(
-                "The box reaches beyond the picture; there the network sees black."
-            )
-        self.canvas.draw(hand_plots.hand_strokes(self._seen(self.estimate.joints_px)))
-        self.parts.show(overlays.paint_parts(self.estimate.crop, self.estimate.parts))
+        self.box_is_guess = False
+        camera = [*frame.focal.tolist(), *frame.princpt.tolist()]
+        self._set_camera("annotated", camera)
+        return frame.bbox_xywh.tolist()
+
+    def _take_photo(self, source: Path | bytes) -> list[float]:
+        """Take a photo and the camera of its EXIF entry; returns a first box."""
+        self.image, focal_px = read_photo(source)
+        self.estimate = None
+        self.box_is_guess = True
+        height, width = self.image.shape[:2]
+        if focal_px:
+            camera = [focal_px, focal_px, width / 2, height / 2]
+            self._set_camera("by the photo's EXIF entry", camera)
+        else:
+            self._assume_angle(self.assumed_deg)
+        x, y, w, h = FIRST_BOX
+        return [x * width, y * height, w * width, h * height]
+
+    # The camera
+
+    def _set_camera(self, source: str, focal_and_centre: Sequence[float]) -> None:
+        self.camera_source = source
+        self.camera.value = ", ".join(f"{value:.0f}" for value in focal_and_centre)
         self._place()
 
-    def _seen(self, joints: Float[np.ndarray, "42 d"]) -> Float[np.ndarray, "42 d"]:
+    def _assume_angle(self, angle_deg: int) -> None:
+        """Take the focal length that gives the picture a field of view."""
+        self.assumed_deg = angle_deg
+        height, width = self.image.shape[:2]
+        focal_px = width / 2 / np.tan(np.radians(angle_deg / 2))
+        source = f"assumed from a field of view of {angle_deg}°"
+        self._set_camera(source, [focal_px, focal_px, width / 2, height / 2])
+
+    def _take_typed_camera(self) -> None:
+        self.camera_source = "as typed"
+        self._place()
+
+    # The box
+
+    def _take_typed_box(self) -> None:
+        self._move(_four_numbers(self.box.value, BOX_FIELD))
+
+    def _move(self, bbox_xywh: Sequence[float]) -> None:
+        self.box_is_guess = False
+        self._set_box(bbox_xywh)
+        self._predict()
+
+    def _set_box(self, bbox_xywh: Sequence[float]) -> None:
+        self.canvas.box = [float(value) for value in bbox_xywh]
+
+    def _predict_moved(self) -> None:
+        """Predict in the box as it was moved in the page."""
+        self.box_is_guess = False
+        try:
+            self._predict()
+        finally:
+            self.canvas.answered = self.canvas.asked
+
+    def _predict(self) -> None:
+        """Predict in the box and show it; what was shown before is greyed out."""
+        self.box.value = ", ".join(f"{value:.1f}" for value in self.canvas.box)
+        self._mark_stale()
+        self._check_box()
+        self.estimate = predict(self.network, self.image, self.canvas.box)
+        self._warn_of_box()
+        painted = overlays.paint_parts(self.estimate.crop, self.estimate.parts)
+        self.parts.show(painted)
+        self._show_hands()
+
+    def _mark_stale(self) -> None:
+        """Grey out what does not belong to the box that is shown."""
+        self.estimate = None
+        self.joints_cam_mm = None
+        self.about.value = ""
+        self.parts_caption.value = ""
+        self.canvas.strokes = []
+        self.parts.stale = True
+        self.space.stale = True
+
+    def _check_box(self) -> None:
+        """Raise ValueError for a box without area or outside the image."""
+        x, y, w, h = self.canvas.box
+        height, width = self.image.shape[:2]
+        named = f"{BOX_FIELD}: {x:g}, {y:g}, {w:g}, {h:g}"
+        if w <= 0 or h <= 0:
+            raise ValueError(f"{named}: width and height must be positive")
+        if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+            raise ValueError(f"{named} lies outside the {width}×{height} image")
+
+    def _warn_of_box(self) -> None:
+        x, y, w, h = self.canvas.box
+        height, width = self.image.shape[:2]
+        if max(w, h) < SMALLEST_BOX_PX:
+            self.warn(f"The box is {max(w, h):.0f} px long: too few to see fingers in.")
+        if min(x, y) < 0 or x + w > width or y + h > height:
+            self.warn(
+                "The box reaches beyond the picture; the network sees black there."
+            )
+
+    # What is predicted
+
+    def _hands_shown(self) -> Bool[np.ndarray, "2"]:
+        """Whether the right and the left hand are shown: as predicted, or as chosen."""
+        chosen = HANDS[self.hands.value]
+        if chosen is None:
+            return self.estimate.hand_type > 0.5
+        return np.array(chosen)
+
+    def _only_shown(
+        self, joints: Float[np.ndarray, "42 d"]
+    ) -> Float[np.ndarray, "42 d"]:
+        """The joints, NaN for a hand that is not shown."""
         return hand_plots.masked(
-            joints, np.repeat(self.estimate.hand_type > 0.5, JOINTS_PER_HAND)
+            joints, np.repeat(self._hands_shown(), JOINTS_PER_HAND)
         )
 
-    def _place(self, lens: str = "") -> None:
-        self.lens = lens or self.lens
+    def _show_hands(self) -> None:
+        """Draw the joints over the photo and place the hands in space."""
         if self.estimate is None:
             return
-        fx, fy, cx, cy = _numbers(self.camera.value, "focal x, y, centre x, y")
-        self.angle.value = round(
-            np.degrees(2 * np.arctan2(self.image.shape[1] / 2, fx))
+        joints_px = self._only_shown(self.estimate.joints_px)
+        self.canvas.draw(hand_plots.hand_strokes(joints_px))
+        self.parts_caption.value = (
+            f"parts (left hand pale and hatched); {self._probabilities()}"
         )
+        self._place()
+
+    def _probabilities(self) -> str:
+        right, left = self.estimate.hand_type
+        return f"right {right:.0%}, left {left:.0%}"
+
+    def _place(self) -> None:
+        """Place the hands in space by the camera and the length of a hand."""
+        if self.estimate is None:
+            return
+        self.joints_cam_mm = None
+        self.space.stale = True
+        self.about.value = ""
+        fx, fy, cx, cy = self._checked_camera()
+        angle_rad = 2 * np.arctan2(self.image.shape[1] / 2, fx)
+        self.angle.value = round(np.degrees(angle_rad))
+
+        # A hand that the user chose counts as certain.
+        estimate = self.estimate
+        if HANDS[self.hands.value] is not None:
+            certain = self._hands_shown().astype(float)
+            estimate = estimate._replace(hand_type=certain)
         joints_mm = place_hands(
-            self.estimate, [fx, fy], [cx, cy], float(self.hand_mm.value)
+            estimate,
+            focal=[fx, fy],
+            princpt=[cx, cy],
+            hand_mm=float(self.hand_mm.value),
         )
-        self.joints_cam_mm = self._seen(joints_mm)
+        self.joints_cam_mm = self._only_shown(joints_mm)
         self.space.draw(hand_plots.hand_strokes(self.joints_cam_mm))
-        right, left = (f"{p:.0%}" for p in self.estimate.hand_type)
-        wrists = zip(SIDES, joints_mm[list(WRISTS), 2], self.estimate.hand_type)
-        far = " and ".join(
-            f"the {side} wrist {z:.0f} mm" for side, z, p in wrists if p > 0.5
-        )
-        hands = " and ".join(f"a {side}" for side in self.estimate.hands()) or "no"
-        self.said.value = (
-            f"<div style='line-height:1.4;width:715px'><b>The network sees {hands} hand</b> (right "
-            f"{right}, left {left}).<br>{DISTANCE}Focal length: {self.lens}. With a hand "
-            f"{self.hand_mm.value} mm long that puts {far or 'nothing'} before the camera. The "
-            "shape of each hand in depth and the depth between the wrists are the network's.</div>"
+        self.about.value = self._describe(joints_mm)
+
+    def _checked_camera(self) -> list[float]:
+        """The typed camera; ValueError names the field where it is invalid."""
+        numbers = _four_numbers(self.camera.value, CAMERA_FIELD)
+        if min(numbers[:2]) <= 0:
+            raise ValueError(
+                f"{CAMERA_FIELD}: the focal length is {min(numbers[:2]):g}; "
+                "it must be positive"
+            )
+        return numbers
+
+    def _describe(self, joints_mm: Float[np.ndarray, "42 3"]) -> str:
+        """What the network predicts and what was assumed, as HTML."""
+        shown = self._hands_shown()
+        predicted = " and ".join(f"a {side}" for side in self.estimate.hands()) or "no"
+        wrists = zip(SIDES, joints_mm[list(WRISTS), 2], shown, strict=True)
+        distances = [
+            f"the {side} wrist {z:.0f} mm" for side, z, is_on in wrists if is_on
+        ]
+        guess = ""
+        if self.box_is_guess:
+            guess = "<b>The box is a first guess:</b> draw one around the hands. "
+        return (
+            "<div style='line-height:1.4;max-width:715px'>"
+            f"{guess}<b>The network predicts {predicted} hand</b> "
+            f"({self._probabilities()}). It answers for any picture, also for one "
+            f"without hands.<br>{DISTANCE}Focal length: {self.camera_source}. With a "
+            f"hand {self.hand_mm.value} mm long that puts "
+            f"{' and '.join(distances) or 'nothing'} before the camera. The shape of "
+            "each hand in depth and the depth between the wrists are predicted.</div>"
         )
 
 
-def _numbers(text: str, what: str) -> list[float]:
+def _four_numbers(text: str, field: str) -> list[float]:
+    """Four finite numbers, separated by commas or spaces; ValueError names the field."""
     words = text.replace(",", " ").split()
-    if len(words) != 4 or not all(
-        re.fullmatch(r"[-+]?[0-9.]+", word) for word in words
-    ):
-        raise ValueError(f"{text!r}: give four numbers, {what}")
-    return [float(word) for word in words]
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 4 or not np.isfinite(numbers).all():
+        raise ValueError(f"{field}: {text!r}: give four numbers")
+    return numbers

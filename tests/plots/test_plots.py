@@ -5,7 +5,9 @@ import itertools
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import plotly.io
 import pytest
+from IPython.core.formatters import DisplayFormatter
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from digit import skeleton
@@ -176,6 +178,17 @@ def test_the_rotatable_space_starts_from_the_same_view(joints_mm):
     assert scene.xaxis.range == figure.layout.scene2.xaxis.range
     assert [trace.line.dash for trace in figure.data] == ["solid"] * 6 + ["dash"] * 6
     assert figure.layout.template.layout.paper_bgcolor == "white"  # on a dark page
+
+
+def test_a_rotatable_figure_stays_here_and_has_a_static_picture(joints_mm, monkeypatch):
+    monkeypatch.setattr(plotly.io.renderers, "default", "plotly_mimetype")
+    scenes = {"one": hand_plots.hand_strokes(joints_mm)}
+    figure = hand_plots.space_rotatable(scenes)
+    data, _ = DisplayFormatter().format(figure)
+    assert data["image/png"]
+    config = data["application/vnd.plotly.v1+json"]["config"]
+    assert config["showSendToCloud"] is False
+    assert config["plotlyServerURL"] == ""
 
 
 def test_cameras_stand_at_their_position_and_look_forward():

@@ -1,4 +1,4 @@
-"""Notebook 08 in JupyterLab: the failure browser as a reader uses it."""
+"""Chapter 08 in JupyterLab: the failure browser as a reader uses it."""
 
 import json
 import shutil
@@ -9,23 +9,23 @@ from lab import Lab
 from digit.inference.evaluate import evaluate
 
 pytestmark = pytest.mark.browser
-SHOWN = ".digit[data-drawn]"
+DRAWN = ".digit[data-drawn]"
+FRAMES = 48  # of the small training split
 
 
 @pytest.fixture(scope="module")
 def two_runs(tiny_root, tiny_run, tmp_path_factory):
-    """Two runs with error tables of the small training split (the largest)."""
+    """Two runs with error tables of the small training split, the largest."""
     folder = tmp_path_factory.mktemp("two")
+    checkpoint = tiny_run / "checkpoints/best.ckpt"
     errors = tiny_run / "errors_train.parquet"
-    evaluate(
-        tiny_root, "train", "gt", tiny_run / "checkpoints/best.ckpt", errors=errors
-    )
+    evaluate(tiny_root, "train", "gt", checkpoint, errors=errors)
     return [shutil.copytree(tiny_run, folder / name) for name in ("first", "second")]
 
 
 @pytest.fixture(scope="module")
-def shown(lab, two_runs, tiny_root) -> Lab:
-    """The notebook, run, its browser in view."""
+def opened(lab, two_runs, tiny_root) -> Lab:
+    """The notebook, run, with the browser in view."""
     lab.open(
         "08_error_analysis",
         run=str(two_runs[0]),
@@ -33,17 +33,40 @@ def shown(lab, two_runs, tiny_root) -> Lab:
         split="train",
         n=1,
     )
-    show(lab)
+    run(lab)
     return lab
 
 
-def show(lab: Lab) -> None:
-    lab.run_all(600)
+@pytest.fixture
+def shown(opened) -> Lab:
+    """The browser without a filter, at the worst frame."""
+    clear(opened)
+    opened.page.locator(".digit-sort").select_option("mpjpe")
+    if opened.page.locator(".digit-order").inner_text() == "ascending":
+        opened.page.locator(".digit-order").click()
+    opened.wait_idle()
+    return opened
+
+
+def run(lab: Lab) -> None:
+    lab.run_all()
     lab.page.locator(".digit").scroll_into_view_if_needed()
-    lab.page.wait_for_selector(SHOWN)
+    lab.page.wait_for_selector(DRAWN)
+
+
+def clear(lab: Lab) -> None:
+    press(lab, "clear")
+    until(lab, f"d.dataset.shown == {FRAMES} && d.dataset.row")
+
+
+def press(lab: Lab, name: str) -> None:
+    """Click a button of the browser."""
+    browser = lab.page.locator(".digit")
+    browser.get_by_role("button", name=name, exact=True).click()
 
 
 def number(lab: Lab, name: str) -> int:
+    """A number that the browser keeps in its data attributes; -1 for none."""
     return int(lab.page.locator(".digit").get_attribute(f"data-{name}") or -1)
 
 
@@ -54,102 +77,221 @@ def until(lab: Lab, condition: str) -> None:
     )
 
 
-def test_all_cells_run_and_the_worst_frame_is_drawn(shown):
-    page = shown.page
-    assert (
-        number(shown, "shown") == 48 and page.locator(".digit-thumbs img").count() == 18
-    )
+def type_filter(lab: Lab, condition: str) -> None:
+    lab.page.locator(".digit-query").fill(condition)
+    lab.page.keyboard.press("Enter")
+
+
+# First view
+
+
+def test_all_cells_run_and_the_worst_frame_is_drawn(opened):
+    page = opened.page
+    assert number(opened, "shown") == FRAMES
+    assert page.locator(".digit-thumbs img").count() == 18
     assert page.locator(".digit-crops img").count() == 1
-    assert page.locator(".digit-hands canvas").count() >= 1, "3D"
+    assert page.locator(".digit-hands canvas").count() >= 1
+    assert opened.errors() == []
+
+
+# Filters
+
+
+def test_a_condition_and_a_slice_filter_alike(shown):
+    type_filter(shown, "hand_type == 'interacting'")
+    until(shown, f"d.dataset.shown < {FRAMES}")
+    two = number(shown, "shown")
+    clear(shown)
+    press(shown, "interacting")
+    until(shown, f"d.dataset.shown == {two}")
+
+
+def test_the_order_is_turned_round(shown):
+    shown.page.locator(".digit-sort").select_option("image_id")
+    press(shown, "descending")
+    until(shown, "d.querySelector('.digit-order').textContent == 'ascending'")
+    shown.wait_idle()
+    first = shown.page.locator(".digit-thumbs button").first
+    assert first.inner_text() == "0"
+
+
+def test_an_invalid_filter_is_explained_under_its_box(shown):
+    type_filter(shown, "mpje > 3")
+    until(
+        shown, "d.querySelector('.digit-filterfault').textContent.includes('mean mpj')"
+    )
+    box = shown.page.locator(".digit-query").bounding_box()
+    fault = shown.page.locator(".digit-filterfault").bounding_box()
+    assert 0 <= fault["y"] - box["y"] - box["height"] < 40
+    assert number(shown, "shown") == FRAMES
+    type_filter(shown, "mpjpe > 3")
+    until(shown, "d.querySelector('.digit-filterfault').textContent == ''")
+
+
+def test_an_empty_filter_is_explained_and_keys_go_on(shown):
+    type_filter(shown, "mpjpe > 100000")
+    until(shown, "d.dataset.shown == 0")
+    assert "No frame passes" in shown.page.locator(".digit-fault").inner_text()
+    shown.page.locator(".digit").focus()
+    shown.page.keyboard.press("t")
+    until(shown, "d.querySelector('.digit-say').textContent == 'No frame is shown.'")
     assert shown.errors() == []
 
 
-def test_filters_slices_and_order(shown):
+def test_columns_and_words_are_completed(shown):
     page = shown.page
-    page.locator(".digit-query").fill("hand_type == 'interacting'")
+    query = page.locator(".digit-query")
+    query.click()
+    page.keyboard.type("hand_ty")
+    page.keyboard.press("Tab")
+    assert query.input_value() == "hand_type"
+    page.keyboard.type(" == inter")
+    page.keyboard.press("Tab")
+    assert query.input_value() == "hand_type == 'interacting'"
     page.keyboard.press("Enter")
-    until(shown, "d.dataset.shown < 48")
-    two = number(shown, "shown")
-    page.locator(".digit").get_by_role("button", name="clear").click()
-    until(shown, "d.dataset.shown == 48")
-    page.locator(".digit").get_by_role("button", name="interacting", exact=True).click()
-    until(shown, f"d.dataset.shown == {two}")
-    page.locator(".digit").get_by_role("button", name="clear").click()
-    until(shown, "d.dataset.shown == 48")
-    page.locator(".digit-sort").select_option("image_id")
-    page.locator(".digit").get_by_role("button", name="largest first").click()
-    until(shown, "d.querySelector('.digit-order').textContent == 'smallest first'")
+    until(shown, f"d.dataset.shown < {FRAMES}")
+
+
+@pytest.mark.parametrize("column", ["hidden", "probability_right"])
+def test_a_range_with_untouched_ends_drops_nothing(shown, column):
+    page = shown.page
+    page.locator(".digit-column").select_option(column)
+    press(shown, "add")
+    page.locator(".digit-chips button").wait_for()
     shown.wait_idle()
-    assert page.locator(".digit-thumbs button").first.inner_text() == "0"
-    page.locator(".digit-query").fill("speed > 3")
-    page.keyboard.press("Enter")
-    until(shown, "d.querySelector('.digit-say').textContent.includes('speed')")
-    page.locator(".digit-query").fill("mpjpe > 100000")
-    page.keyboard.press("Enter")
-    until(shown, "d.dataset.shown == 0")
-    assert "No frame passes" in page.locator(".digit-fault").inner_text()
-    page.locator(".digit").get_by_role("button", name="clear").click()
-    until(shown, "d.dataset.shown == 48 && d.dataset.row")
+    assert number(shown, "shown") == FRAMES
+    clear(shown)
+
+    # The ends that are offered, typed in
+    for end in page.locator(".digit-ends input").all():
+        end.fill(end.get_attribute("title").split(";")[0].split(" ")[1])
+    press(shown, "add")
+    page.locator(".digit-chips button").wait_for()
+    shown.wait_idle()
+    assert number(shown, "shown") == FRAMES
 
 
-def test_points_chosen_in_the_plot_are_the_frames_shown(shown):
+def test_a_range_that_is_empty_is_explained(shown):
+    low, high = shown.page.locator(".digit-ends input").all()
+    low.fill("9")
+    high.fill("3")
+    press(shown, "add")
+    until(shown, "d.querySelector('.digit-filterfault').textContent.includes('swap')")
+    assert number(shown, "shown") == FRAMES
+
+
+@pytest.mark.parametrize("plot", [".digit-scatter", ".digit-histogram"])
+def test_points_chosen_in_a_plot_are_the_frames_shown(shown, plot):
     page = shown.page
-    for plot in (".digit-scatter", ".digit-histogram"):
-        box = page.locator(f"{plot} .nsewdrag").first.bounding_box()
-        page.mouse.move(box["x"] + 3, box["y"] + 3)
-        page.mouse.down()
-        page.mouse.move(
-            box["x"] + box["width"] / 2, box["y"] + box["height"] - 3, steps=6
-        )
-        page.mouse.up()
-        until(shown, "d.dataset.shown < 48 && d.dataset.shown > 0")
-        shown.wait_idle()
-        page.locator(".digit").get_by_role("button", name="clear").click()
-        until(shown, "d.dataset.shown == 48")
-        shown.wait_idle()
+    box = page.locator(f"{plot} .nsewdrag").first.bounding_box()
+    middle = box["x"] + box["width"] / 2
+    page.mouse.move(box["x"] + 3, box["y"] + 3)
+    page.mouse.down()
+    page.mouse.move(middle, box["y"] + box["height"] - 3, steps=6)
+    page.mouse.up()
+    until(shown, f"d.dataset.shown < {FRAMES} && d.dataset.shown > 0")
+    assert shown.errors() == []
 
 
-def test_keys_layers_and_turning_in_3d(shown):
+# Keys
+
+
+def test_keys_step_through_the_frames(shown):
     page = shown.page
     first = number(shown, "row")
     page.locator(".digit").focus()
     page.keyboard.press("ArrowRight")
     until(shown, f"d.dataset.row != {first}")
-    second = number(shown, "row")
     page.keyboard.press("k")
     until(shown, f"d.dataset.row == {first}")
-    page.keyboard.press("j")
-    until(shown, f"d.dataset.drawn == {second}")
-    pictures = set()
-    for layer in page.locator(".digit-layer option").all_inner_texts():
-        page.locator(".digit-layer").select_option(layer)
-        shown.wait_idle()
-        source = page.locator(".digit-crops img").get_attribute("src")
-        pictures.add(
-            page.evaluate(f"fetch('{source}').then(r => r.blob()).then(b => b.text())")
-        )
-    assert len(pictures) == 7
-    joints = page.locator(".digit-crops circle").count()
-    page.locator(".digit-shows input").first.uncheck()
-    assert 0 < page.locator(".digit-crops circle").count() < joints
-    page.locator(".digit-shows input").first.check()
-    camera = (
-        "document.querySelector('.digit-hands')._fullLayout.scene._scene.getCamera()"
-    )
-    eye = f"JSON.stringify({camera}.eye)"
-    before, box = page.evaluate(eye), page.locator(".digit-hands").bounding_box()
-    page.mouse.move(box["x"] + 150, box["y"] + 150)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 230, box["y"] + 170, steps=5)
-    page.mouse.up()
-    page.wait_for_function(f"() => {eye} != {before!r}")
-    page.locator(".digit-camera").select_option(index=1)
+
+
+def test_keys_work_after_a_click_on_a_button(shown):
+    page = shown.page
+    press(shown, "interacting")
+    until(shown, f"d.dataset.shown < {FRAMES}")
     shown.wait_idle()
-    assert shown.errors() == []
+    first = number(shown, "row")
+    page.keyboard.press("ArrowRight")
+    until(shown, f"d.dataset.row != {first}")
+    page.locator(".digit-tags button").first.click()
+    shown.wait_idle()
+    page.keyboard.press("ArrowLeft")
+    until(shown, f"d.dataset.row == {first}")
+    page.keyboard.press("u")  # takes the tag back
+    shown.wait_idle()
+    assert number(shown, "marked") == 0
 
 
-def test_tags_and_notes_outlive_the_kernel(shown, two_runs):
-    page, notes = shown.page, two_runs[0] / "errors_train.notes.json"
+def test_keys_step_after_a_layer_was_chosen(shown):
+    page = shown.page
+    first = number(shown, "row")
+    layer = page.locator(".digit-layer")
+    layer.select_option("wrong pixels")
+    until(shown, "d.dataset.layer == 'wrong pixels'")
+    page.locator(".digit-layer").focus()
+    page.keyboard.press("ArrowRight")
+    until(shown, f"d.dataset.row != {first}")
+    assert layer.input_value() == "wrong pixels"
+    layer.select_option("picture")
+
+
+def test_keys_are_text_in_text_fields(shown):
+    page = shown.page
+    first = number(shown, "row")
+    page.locator(".digit-query").click()
+    page.keyboard.type("jk")
+    page.keyboard.press("ArrowLeft")
+    shown.wait_idle()
+    assert page.locator(".digit-query").input_value() == "jk"
+    assert number(shown, "row") == first
+
+
+def test_the_keys_are_listed(shown):
+    page = shown.page
+    page.locator(".digit").focus()
+    page.keyboard.press("?")
+    page.get_by_text("previous, next frame").wait_for()
+    page.keyboard.press("?")
+    page.get_by_text("previous, next frame").wait_for(state="hidden")
+
+
+# The frame
+
+
+def test_layers_change_the_picture(shown):
+    page = shown.page
+    before = page.locator(".digit-crops img").get_attribute("src")
+    page.locator(".digit-layer").select_option("part probability")
+    until(shown, "d.dataset.layer == 'part probability'")
+    shown.wait_idle()
+    assert page.locator(".digit-crops img").get_attribute("src") != before
+    assert page.locator(".digit-part").is_enabled()
+    assert page.locator(".digit-joint").is_disabled()
+    page.locator(".digit-layer").select_option("picture")
+    shown.wait_idle()
+
+
+def test_a_joint_tells_its_name_and_error(shown):
+    title = shown.page.locator(".digit-crops circle title").last
+    assert "mm" in title.text_content() or "measurable" in title.text_content()
+
+
+def test_the_plots_offer_files_and_no_server(shown):
+    buttons = shown.page.locator(".digit .modebar-btn")
+    titles = buttons.evaluate_all("nodes => nodes.map(n => n.dataset.title)")
+    assert any("SVG" in title for title in titles)
+    assert any("png" in title.lower() for title in titles)
+    for word in ("share", "cloud", "chart studio"):
+        assert not any(word in title.lower() for title in titles)
+
+
+# Tags and notes
+
+
+def test_tags_and_notes_are_saved_and_found_again(shown, two_runs):
+    page = shown.page
+    notes = two_runs[0] / "errors_train.notes.json"
     page.locator(".digit").focus()
     page.keyboard.press("2")
     until(shown, "d.dataset.marked == 1")
@@ -157,53 +299,74 @@ def test_tags_and_notes_outlive_the_kernel(shown, two_runs):
     page.keyboard.type("both wrists out of the picture")
     page.keyboard.press("Escape")
     shown.wait_idle()
-    (mark,) = json.loads(notes.read_text()).values()
+    [mark] = json.loads(notes.read_text()).values()
     assert mark == {"tags": ["hidden"], "note": "both wrists out of the picture"}
-    page.keyboard.press("1")
-    shown.wait_idle()
-    page.keyboard.press("u")
-    shown.wait_idle()
-    assert json.loads(notes.read_text()) and "wrong hand" not in notes.read_text()
+
     row = number(shown, "row")
     shown.restart()
-    show(shown)
-    page.locator(".digit").get_by_role("button", name="tagged").click()
+    run(shown)
+    press(shown, "tagged")
     until(shown, f"d.dataset.shown == 1 && d.dataset.row == {row}")
-    assert page.locator(".digit-note").input_value() == "both wrists out of the picture"
+    assert page.locator(".digit-note").input_value() == mark["note"]
     assert page.locator(".digit-tags .on").all_inner_texts() == ["2 hidden"]
-    page.locator(".digit").get_by_role("button", name="clear").click()
-    until(shown, "d.dataset.shown == 48")
+
+
+def test_the_list_of_tagged_frames_follows_the_tags(shown):
+    press(shown, "tagged")
+    until(shown, "d.dataset.shown == 1")
+    shown.page.keyboard.press("2")
+    until(shown, "d.dataset.shown == 0")
+    shown.page.keyboard.press("u")
+    until(shown, "d.dataset.shown == 1")
     assert shown.errors() == []
 
 
-def test_a_second_run_stands_beside_the_first(shown, two_runs):
+# Export
+
+
+@pytest.mark.parametrize("ending", ["list", "CSV"])
+def test_an_export_is_offered_as_a_download(shown, ending):
     page = shown.page
-    page.locator(".digit-second").fill(str(two_runs[1]))
-    page.locator(".digit").get_by_role("button", name="compare").click()
-    until(shown, "d.querySelectorAll('.digit-crops img').length == 2")
-    assert "of 48 frames" in page.locator(".digit-verdict").inner_text()
-    assert (
-        page.locator(".digit").get_by_role("button", name="changed most").count() == 1
-    )
-    shown.wait_idle()
-    assert shown.errors() == []
+    type_filter(shown, "mpjpe > 0")
+    press(shown, ending)
+    with page.expect_download() as download:
+        page.locator(".digit-say a").click()
+    name = download.value.suggested_filename
+    assert name.startswith("train_mpjpe-0_")
+    text = download.value.path().read_text()
+    assert len(text.splitlines()) >= FRAMES
 
 
 def test_the_exported_page_opens_alone(shown, two_runs):
-    shown.page.locator(".digit").get_by_role("button", name="page", exact=True).click()
-    until(shown, "d.querySelector('.digit-say').textContent.includes('frames.html')")
-    alone, faults = shown.context.new_page(), []
+    press(shown, "page (first 200)")
+    shown.page.locator(".digit-say a").wait_for()
+    [path] = (two_runs[0] / "exports").glob("*.html")
+    alone = shown.context.new_page()
+    faults = []
     alone.on("pageerror", lambda error: faults.append(str(error)))
     alone.on("request", lambda r: r.url[:4] == "http" and faults.append(r.url))
-    alone.goto((two_runs[0] / "exports/frames.html").as_uri())
+    alone.goto(path.as_uri())
     first = alone.locator("article h2").first.inner_text()
-    assert (
-        alone.locator("article").count() == 48
-        and alone.locator("article img").count() == 96
-    )
+    assert alone.locator("article").count() == FRAMES
+    assert alone.locator("article img").count() == FRAMES
     alone.locator("#descending").uncheck()
     assert alone.locator("article h2").first.inner_text() != first
     assert alone.locator("article img").first.evaluate("i => i.naturalWidth") == 384
     assert faults == []
     alone.close()
+    assert shown.errors() == []
+
+
+# Two models; last, as the second one stays
+
+
+def test_a_second_run_is_shown_beside_the_first(shown, two_runs):
+    page = shown.page
+    page.locator(".digit-second").fill(str(two_runs[1]))
+    press(shown, "compare")
+    until(shown, "d.querySelectorAll('.digit-crops img').length == 2")
+    assert f"of {FRAMES} frames" in page.locator(".digit-verdict").inner_text()
+    browser = page.locator(".digit")
+    assert browser.get_by_role("button", name="changed most").count() == 1
+    shown.wait_idle()
     assert shown.errors() == []

@@ -1,4 +1,8 @@
-"""Notebooks 01 and 02 in JupyterLab: the crop editor and the data browser, used with the mouse."""
+"""Chapters 01 and 02 in JupyterLab: data browser and photo editor used with the mouse."""
+
+import os
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
@@ -6,118 +10,198 @@ from lab import Lab
 from PIL import Image
 
 pytestmark = pytest.mark.browser
-CHANGED = "([canvas, before]) => canvas.toDataURL() !== before"
+IS_CHANGED = "([canvas, before]) => canvas.toDataURL() !== before"
+EXIF_ORIENTATION = 0x112
 
 
-def drawn(canvas) -> str:
+def pixels_of(canvas) -> str:
     """What a canvas shows, as text."""
     return canvas.evaluate("canvas => canvas.toDataURL()")
 
 
-def changes(lab: Lab, canvas, act) -> str:
-    """Act and wait until the canvas shows something else, which is returned."""
-    before = drawn(canvas)
+def changed_by(lab: Lab, canvas, act) -> str:
+    """Act, wait until the canvas shows something else, and return what it shows."""
+    before = pixels_of(canvas)
     act()
-    lab.page.wait_for_function(CHANGED, arg=[canvas.element_handle(), before])
-    return drawn(canvas)
+    lab.page.wait_for_function(IS_CHANGED, arg=[canvas.element_handle(), before])
+    return pixels_of(canvas)
 
 
 def drag(lab: Lab, canvas, start, end) -> None:
-    """Draw with the mouse from one place to another, in shares of the canvas."""
+    """Move the pressed mouse between two places, given in shares of the canvas."""
     canvas.scroll_into_view_if_needed()
-    at = canvas.bounding_box()
-    (a, b), (c, d) = (
-        (at["x"] + u * at["width"], at["y"] + v * at["height"]) for u, v in (start, end)
-    )
-    lab.page.mouse.move(a, b)
+    box = canvas.bounding_box()
+    places = []
+    for u, v in (start, ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2), end):
+        places.append((box["x"] + u * box["width"], box["y"] + v * box["height"]))
+    lab.page.mouse.move(*places[0])
     lab.page.mouse.down()
-    lab.page.mouse.move((a + c) / 2, (b + d) / 2, steps=4)
-    lab.page.mouse.move(c, d, steps=4)
+    lab.page.mouse.move(*places[1], steps=4)
+    lab.page.mouse.move(*places[2], steps=4)
     lab.page.mouse.up()
 
 
-def test_notebook_01_is_run_and_the_data_set_looked_through(lab, tiny_root):
-    lab.open("02_data_inspection", root=str(tiny_root), real="none", n=4)
-    lab.run_all(600)
-    page, out = lab.page, lab.page.locator(".jp-OutputArea-output")
-    picture, views = (page.locator("canvas.digit-picture").nth(k) for k in (0, 1))
-    space = page.locator("canvas.digit-space")
-    space.scroll_into_view_if_needed()
-    title, room = picture.get_attribute("title"), drawn(space)
-    changes(lab, picture, page.get_by_role("button", name="instant ▶").click)
-    assert picture.get_attribute("title") != title
-    changes(lab, picture, out.get_by_label("parts").uncheck)
-    changes(lab, picture, out.get_by_label("joints").uncheck)
-    changes(lab, picture, out.get_by_label("joints").check)
+def test_the_server_asks_for_a_token(lab):
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(f"{lab.address}/api/kernels")
 
-    title, box = picture.get_attribute("title"), views.bounding_box()
-    changes(
-        lab, picture, lambda: views.click(position={"x": box["width"] - 9, "y": 50})
-    )
-    assert picture.get_attribute("title") != title, "the last view's camera is taken"
-    camera = out.locator(".widget-dropdown:has-text('camera') select")
-    shown = drawn(space)
-    changes(lab, space, lambda: camera.select_option(index=0))
-    assert room != shown, "another camera is the coloured one"
-    turned = changes(lab, space, lambda: drag(lab, space, (0.5, 0.5), (0.8, 0.4)))
-    zoomed = changes(lab, space, lambda: page.mouse.wheel(0, -300))
-    assert turned != zoomed and lab.errors() == []
+
+# Chapter 02
 
 
 @pytest.fixture(scope="module")
-def desk(lab, tiny_root, tiny_run) -> Lab:
-    """Notebook 01, run."""
-    checkpoint = str(tiny_run / "checkpoints/best.ckpt")
-    lab.open("01_own_photo", checkpoint=checkpoint, real=str(tiny_root), n=2)
-    lab.run_all(600)
+def data_browser(lab, tiny_root) -> Lab:
+    """Chapter 02, run, with the data browser in view."""
+    lab.open("02_data_inspection", root=str(tiny_root), real="none", n=4)
+    lab.run_all()
+    lab.page.locator("canvas.digit-space").scroll_into_view_if_needed()
     return lab
 
 
-def box_of(lab: Lab) -> str:
-    return lab.page.locator(".widget-text:has-text('box') input").input_value()
+def test_instants_and_layers_change_the_picture(data_browser):
+    page = data_browser.page
+    output = page.locator(".jp-OutputArea-output")
+    picture = page.locator("canvas.digit-picture").first
+    title = picture.get_attribute("title")
+    next_instant = page.get_by_role("button", name="instant ▶")
+    changed_by(data_browser, picture, next_instant.click)
+    assert picture.get_attribute("title") != title
+    changed_by(data_browser, picture, output.get_by_label("parts").uncheck)
+    changed_by(data_browser, picture, output.get_by_label("joints").uncheck)
+    changed_by(data_browser, picture, output.get_by_label("joints").check)
+    assert data_browser.errors() == []
 
 
-def test_notebook_08_follows_the_box(desk):
-    picture, parts = (desk.page.locator("canvas.digit-picture").nth(k) for k in (0, 1))
-    space = desk.page.locator("canvas.digit-space")
-    before, seen = box_of(desk), drawn(space)
-    changes(desk, parts, lambda: drag(desk, picture, (0.05, 0.05), (0.5, 0.4)))
-    desk.wait_idle()
-    moved = box_of(desk)
-    assert moved != before and drawn(space) != seen, "the network was run anew"
-    x, y, w, h = (float(v) for v in moved.split(","))
-    changes(desk, parts, lambda: picture.press("ArrowRight"))
-    desk.wait_idle()
-    assert float(box_of(desk).split(",")[0]) > x
-    picture.press("Shift+ArrowDown")
-    desk.wait_idle()
-    assert float(box_of(desk).split(",")[3]) > h
-    drag(desk, picture, (0.3, 0.3), (0.3, 0.3))  # a click is no box
-    changes(desk, space, lambda: drag(desk, space, (0.5, 0.5), (0.2, 0.6)))
-    assert desk.errors() == []
+def test_a_view_is_chosen_by_a_click(data_browser):
+    page = data_browser.page
+    picture, views = (page.locator("canvas.digit-picture").nth(k) for k in (0, 1))
+    title = picture.get_attribute("title")
+    last_view = {"x": views.bounding_box()["width"] - 9, "y": 50}
+    changed_by(data_browser, picture, lambda: views.click(position=last_view))
+    assert picture.get_attribute("title") != title
+    assert data_browser.errors() == []
 
 
-def test_notebook_08_takes_photos_and_says_what_is_none(desk, tmp_path):
-    page, picture = desk.page, desk.page.locator("canvas.digit-picture").first
+def test_the_dome_marks_its_camera_and_turns(data_browser):
+    page = data_browser.page
+    space = page.locator("canvas.digit-space")
+    camera = page.locator(".widget-dropdown:has-text('camera') select")
+    changed_by(data_browser, space, lambda: camera.select_option(index=0))
+    turned = changed_by(
+        data_browser, space, lambda: drag(data_browser, space, (0.5, 0.5), (0.8, 0.4))
+    )
+    zoomed = changed_by(data_browser, space, lambda: page.mouse.wheel(0, -300))
+    assert turned != zoomed
+    assert data_browser.errors() == []
+
+
+# Chapter 01
+
+
+@pytest.fixture(scope="module")
+def editor(lab, tiny_root, tiny_run) -> Lab:
+    """Chapter 01, run."""
+    checkpoint = str(tiny_run / "checkpoints/best.ckpt")
+    lab.open("01_own_photo", checkpoint=checkpoint, real=str(tiny_root), n=2)
+    lab.run_all()
+    return lab
+
+
+def box_of(lab: Lab) -> list[float]:
+    field = lab.page.locator(".widget-text:has-text('box') input")
+    return [float(value) for value in field.input_value().split(",")]
+
+
+def test_the_prediction_follows_the_box(editor):
+    picture, parts = (
+        editor.page.locator("canvas.digit-picture").nth(k) for k in (0, 1)
+    )
+    space = editor.page.locator("canvas.digit-space")
+    box = box_of(editor)
+    hands = pixels_of(space)
+    changed_by(editor, parts, lambda: drag(editor, picture, (0.05, 0.05), (0.5, 0.4)))
+    editor.wait_idle()
+    assert box_of(editor) != box
+    assert pixels_of(space) != hands
+    assert editor.errors() == []
+
+
+def test_arrow_keys_move_and_resize_the_box(editor):
+    picture, parts = (
+        editor.page.locator("canvas.digit-picture").nth(k) for k in (0, 1)
+    )
+    x, _, _, h = box_of(editor)
+    changed_by(editor, parts, lambda: picture.press("ArrowRight"))
+    editor.wait_idle()
+    assert box_of(editor)[0] > x
+    changed_by(editor, parts, lambda: picture.press("Shift+ArrowDown"))
+    editor.wait_idle()
+    assert box_of(editor)[3] > h
+
+
+def test_a_click_is_no_box(editor):
+    picture = editor.page.locator("canvas.digit-picture").first
+    box = box_of(editor)
+    drag(editor, picture, (0.9, 0.9), (0.9, 0.9))
+    editor.wait_idle()
+    assert box_of(editor) == box
+
+
+def test_the_hands_are_turned_with_the_mouse(editor):
+    space = editor.page.locator("canvas.digit-space")
+    changed_by(editor, space, lambda: drag(editor, space, (0.5, 0.5), (0.2, 0.6)))
+    assert editor.errors() == []
+
+
+def test_a_focal_length_of_zero_is_named_and_greys_out_the_hands(editor):
+    page = editor.page
+    space = page.locator("canvas.digit-space")
+    field = page.locator(".widget-text:has-text('focal') input")
+    valid = field.input_value()
+
+    def type_camera(text: str) -> None:
+        field.fill(text)
+        page.keyboard.press("Enter")
+
+    changed_by(editor, space, lambda: type_camera("0, 0, 300, 200"))
+    page.get_by_text("focal, centre (px): the focal length is 0").wait_for()
+    assert page.get_by_text("nan mm").count() == 0
+    changed_by(editor, space, lambda: type_camera(valid))
+    assert editor.errors() == []
+
+
+def test_a_photo_is_uploaded_in_pieces_and_turned_upright(editor, tmp_path):
+    page = editor.page
+    picture = page.locator("canvas.digit-picture").first
     pixels = np.random.default_rng(0).integers(0, 255, (1500, 2400, 3), dtype=np.uint8)
     exif = Image.Exif()
-    exif[0x112] = 6  # turned: 1500 wide when upright
-    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif, quality=95)
-    assert (tmp_path / "turned.jpg").stat().st_size > 2**21, "goes in several pieces"
-    (tmp_path / "none.jpg").write_text("no picture")
+    exif[EXIF_ORIENTATION] = 6  # 1500 wide when upright
+    path = tmp_path / "turned.jpg"
+    Image.fromarray(pixels).save(path, exif=exif, quality=95)
+    assert os.path.getsize(path) > 2**21  # more than one piece
+
     choose = page.locator("input[type=file]").set_input_files
-    changes(desk, picture, lambda: choose(tmp_path / "turned.jpg"))
-    desk.wait_idle()
-    at = picture.bounding_box()
-    assert at["height"] / at["width"] == pytest.approx(2400 / 1500, rel=0.01)
+    changed_by(editor, picture, lambda: choose(path))
+    editor.wait_idle()
+    box = picture.bounding_box()
+    assert box["height"] / box["width"] == pytest.approx(2400 / 1500, rel=0.01)
     page.get_by_text("assumed from a field of view of 60°").wait_for()
-    stays = drawn(picture)
-    choose(tmp_path / "none.jpg")
+    page.get_by_text("first guess").wait_for()
+
+
+def test_what_cannot_be_shown_is_explained(editor, tmp_path):
+    page = editor.page
+    picture = page.locator("canvas.digit-picture").first
+    (tmp_path / "none.jpg").write_text("no picture")
+    before = pixels_of(picture)
+    page.locator("input[type=file]").set_input_files(tmp_path / "none.jpg")
     page.get_by_text("cannot be decoded as an image").wait_for()
-    assert drawn(picture) == stays
+    assert pixels_of(picture) == before
+
     page.locator(".widget-text:has-text('box') input").fill("9000, 0, 10, 10")
     page.keyboard.press("Enter")
     page.get_by_text("lies outside the 1500×2400 image").wait_for()
-    page.locator(".widget-dropdown:has-text('example') select").select_option(index=1)
+    example = page.locator(".widget-dropdown:has-text('example') select")
+    example.select_option(index=1)
     page.get_by_text("Focal length: annotated").wait_for()
-    assert desk.errors() == []
+    assert editor.errors() == []

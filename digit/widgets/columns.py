@@ -1,0 +1,244 @@
+"""What the columns of an error table are called in the failure browser, and what they mean.
+
+To add a column to the browser, add it to the error table (digit/evaluation) and, for a
+title and an explanation, to `COLUMNS`; a column that is not listed is shown by its name.
+"""
+
+from typing import Any, NamedTuple
+
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from digit.evaluation.metrics import ERRORS
+from digit.skeleton import JOINTS
+
+NOT_OFFERED = ("note", "file_name")  # too long to choose from
+MOST_WORDS = 300  # of a column of text
+
+
+class Column(NamedTuple):
+    """How a column is presented."""
+
+    title: str
+    help: str
+    unit: str = ""
+    group: str = "other"
+
+
+# The order of the groups in menus
+GROUPS = (
+    "error",
+    "kind of error",
+    "each hand",
+    "parts",
+    "hands in the picture",
+    "second model",
+    "recording",
+    "notes",
+    "joints",
+    "other",
+)
+
+ERROR, KIND, HAND, PARTS, PICTURE, SECOND, RECORDING, NOTES, JOINT, OTHER = GROUPS
+
+COLUMNS = {
+    "mpjpe": Column(
+        "MPJPE", "mean distance of the joints, relative to their wrist", "mm", ERROR
+    ),
+    "mpjpe_predicted_handedness": Column(
+        "MPJPE, predicted handedness",
+        "as MPJPE, but the predicted hand type chooses which depth is used",
+        "mm",
+        ERROR,
+    ),
+    "mpjpe_camera": Column(
+        "MPJPE in camera space",
+        "mean distance of the joints without aligning the wrists",
+        "mm",
+        ERROR,
+    ),
+    "pa_mpjpe": Column(
+        "PA-MPJPE",
+        "mean distance after each hand is shifted, turned and scaled to fit",
+        "mm",
+        ERROR,
+    ),
+    "mrrpe": Column(
+        "MRRPE", "error of the vector from the right wrist to the left", "mm", ERROR
+    ),
+    "error_in_plane": Column(
+        "error in plane", "mean distance parallel to the image", "mm", KIND
+    ),
+    "error_depth": Column(
+        "error in depth", "mean distance along the viewing axis", "mm", KIND
+    ),
+    "heatmap_entropy": Column(
+        "heatmap entropy", "how spread the heatmaps are: the doubt", "nats", KIND
+    ),
+    "handedness_correct": Column(
+        "hand type correct", "1 where the predicted hand type is the true one", "", KIND
+    ),
+    "joints_swapped": Column(
+        "joints swapped",
+        "1 where the joints lie nearer to those of the other hand",
+        "",
+        KIND,
+    ),
+    "part_iou": Column(
+        "part IoU", "mean overlap of the parts that are seen", "", PARTS
+    ),
+    "wrong_hand_share": Column(
+        "wrong hand share",
+        "share of hand pixels that are predicted as the other hand",
+        "",
+        PARTS,
+    ),
+    "right_called_left_px": Column(
+        "right predicted left",
+        "pixels of the right hand that are predicted as the left",
+        "px",
+        PARTS,
+    ),
+    "left_called_right_px": Column(
+        "left predicted right",
+        "pixels of the left hand that are predicted as the right",
+        "px",
+        PARTS,
+    ),
+    "hidden": Column(
+        "hidden share", "mean share of the hands that is hidden", "", PICTURE
+    ),
+    "hands_distance_mm": Column(
+        "gap between the hands", "shortest distance of the two skins", "mm", PICTURE
+    ),
+    "penetration_mm": Column(
+        "penetration", "how deep one hand enters the other", "mm", PICTURE
+    ),
+    "bbox_side_px": Column(
+        "side of the box", "longer side of the annotated box", "px", PICTURE
+    ),
+    "hand_type": Column("hand type", "annotated", "", PICTURE),
+    "predicted_hand_type": Column("predicted hand type", "predicted", "", PICTURE),
+    "family": Column("family", "family of poses of a synthetic frame", "", PICTURE),
+    "mpjpe_b": Column("MPJPE of B", "MPJPE of the second model", "mm", SECOND),
+    "mpjpe_change": Column(
+        "MPJPE, B − A", "negative where the second model is better", "mm", SECOND
+    ),
+    "changed": Column("change of MPJPE", "without its sign", "mm", SECOND),
+    "image_id": Column("image id", "of the annotation", "", RECORDING),
+    "annot_id": Column("annotation id", "of the annotation", "", RECORDING),
+    "capture": Column("capture", "one person's session", "", RECORDING),
+    "subject": Column("subject", "the person", "", RECORDING),
+    "seq_name": Column("sequence", "a gesture of the capture", "", RECORDING),
+    "camera": Column("camera", "its name", "", RECORDING),
+    "frame_idx": Column("instant", "number within the sequence", "", RECORDING),
+    "width": Column("image width", "", "px", RECORDING),
+    "height": Column("image height", "", "px", RECORDING),
+    "tags": Column("tags", "yours", "", NOTES),
+    "note": Column("note", "yours", "", NOTES),
+}
+
+# Columns with the name of a hand in place of the {}
+HAND_COLUMNS = {
+    "mpjpe_{}": Column("MPJPE, {} hand", "as MPJPE, of one hand", "mm", HAND),
+    "error_2d_{}": Column(
+        "2D error, {} hand", "share of the longer side of the box", "", HAND
+    ),
+    "probability_{}": Column(
+        "probability of the {} hand", "that it is in the picture", "", HAND
+    ),
+    "palm_view_{}_deg": Column(
+        "view of the {} palm", "0° faces the camera, 180° is the back", "°", HAND
+    ),
+    "fit_error_{}_mm": Column(
+        "fit error, {} hand", "distance of the fitted hand model", "mm", HAND
+    ),
+    "{}_hidden_by_other": Column(
+        "{} hand hidden by the other", "share of its pixels", "", PICTURE
+    ),
+    "{}_hidden_by_itself": Column(
+        "{} hand hidden by itself", "share of its pixels", "", PICTURE
+    ),
+    "{}_hidden_by_frame": Column(
+        "{} hand outside the picture", "share of its pixels", "", PICTURE
+    ),
+}
+for _side in ("right", "left"):
+    for _name, _column in HAND_COLUMNS.items():
+        COLUMNS[_name.format(_side)] = _column._replace(
+            title=_column.title.format(_side)
+        )
+for _joint, _name in zip(JOINTS, ERRORS, strict=True):
+    COLUMNS[_name] = Column(
+        f"error of {_joint}", "distance, relative to its wrist", "mm", JOINT
+    )
+
+# What is written about a frame: column → short label and number of digits.
+FACTS = {
+    "mpjpe": ("MPJPE", 1),
+    "mpjpe_b": ("B", 1),
+    "pa_mpjpe": ("PA", 1),
+    "error_in_plane": ("in plane", 0),
+    "error_depth": ("depth", 0),
+    "mrrpe": ("MRRPE", 0),
+    "part_iou": ("part IoU", 2),
+    "hidden": ("hidden", 2),
+    "wrong_hand_share": ("wrong hand", 2),
+    "heatmap_entropy": ("entropy", 2),
+    "hands_distance_mm": ("gap", 0),
+}
+
+
+def describe(name: str) -> Column:
+    """How a column is presented; one that is not listed by its own name."""
+    return COLUMNS.get(name, Column(name, ""))
+
+
+def column_records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The columns of a table for the page, group by group.
+
+    Returns:
+        A record for each column: `name`, the fields of `Column`, and either `range` with
+        the lowest and highest value (None without any), or `words` that it holds.
+    """
+    records = []
+    for name, values in table.items():
+        if name in NOT_OFFERED:
+            continue
+        record = {"name": name, **describe(name)._asdict()}
+        if is_numeric_dtype(values.dtype):
+            known = values.dropna().astype(float)
+            record["range"] = [known.min(), known.max()] if len(known) else None
+        else:
+            record["words"] = sorted(map(str, values.unique()))[:MOST_WORDS]
+        records.append(record)
+    # Within a group the order stays: of COLUMNS, so joints go by finger, then the table's
+    order = {name: i for i, name in enumerate(COLUMNS)}
+    records.sort(key=lambda r: (GROUPS.index(r["group"]), order.get(r["name"], 999)))
+    return records
+
+
+def frame_facts(frame: pd.Series) -> list[dict[str, str]]:
+    """What is written about a frame.
+
+    Args:
+        frame: Its row of the table.
+
+    Returns:
+        A record for each fact: `text`, and `help`, which explains it.
+    """
+    types = f"{frame.get('hand_type', '?')}, "
+    types += f"predicted {frame.get('predicted_hand_type', '?')}"
+    facts = [{"text": types, "help": "annotated hand type, predicted hand type"}]
+    if pd.isna(frame["mpjpe"]):
+        why = "none of its joints has a measurable error"
+        facts.append({"text": "not measurable", "help": why})
+    for name, (label, digits) in FACTS.items():
+        value = frame.get(name)
+        if value is None or pd.isna(value):
+            continue
+        column = describe(name)
+        unit = f" {column.unit}" if column.unit else ""
+        explained = f"{column.title}: {column.help}"
+        facts.append({"text": f"{label} {value:.{digits}f}{unit}", "help": explained})
+    return facts

@@ -1,0 +1,70 @@
+"""What data browser and photo editor share: layout, and errors shown in place."""
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import ipywidgets as widgets
+
+# The width of controls with a description, in a column and under a picture.
+NARROW: dict[str, Any] = {
+    "style": {"description_width": "135px"},
+    "layout": {"width": "310px"},
+}
+WIDE: dict[str, Any] = {
+    "style": {"description_width": "135px"},
+    "layout": {"width": "470px"},
+}
+
+
+def row(*children: widgets.Widget) -> widgets.HBox:
+    """Widgets side by side; they wrap where the window is narrow."""
+    layout = {"grid_gap": "4px 8px", "flex": "0 1 auto", "flex_flow": "row wrap"}
+    return widgets.HBox(children, layout=layout)
+
+
+def column(*children: widgets.Widget) -> widgets.VBox:
+    """Widgets one below the other."""
+    layout = {"grid_gap": "4px 8px", "flex": "0 0 auto"}
+    return widgets.VBox(children, layout=layout)
+
+
+class ReportingBox(widgets.VBox):
+    """A box of widgets that shows the errors of its callbacks instead of raising.
+
+    Attributes:
+        note: Warnings and errors of the last action.
+        about: A description of what is shown.
+    """
+
+    def __init__(self) -> None:
+        self.note = widgets.HTML()
+        self.about = widgets.HTML()
+        self._busy = False
+        super().__init__()
+
+    def on_change(
+        self, widget: widgets.Widget, name: str, act: Callable[[], object]
+    ) -> None:
+        """Call `act` when a trait of a widget changes; see `perform`."""
+        widget.observe(lambda _: self.perform(act), name)
+
+    def perform(self, act: Callable[[], object]) -> None:
+        """Run an action; an error of it is shown in `note`.
+
+        Changes that the action itself makes to widgets set off nothing further.
+        """
+        if self._busy:
+            return
+        self._busy = True
+        self.note.value = ""
+        try:
+            act()
+        except Exception as error:  # the widget outlives every file and every input
+            self.warn(str(error) or repr(error))
+        finally:
+            self._busy = False
+
+    def warn(self, text: str) -> None:
+        """Add a line to `note`; the text is not read as HTML."""
+        self.note.value += f"<b>⚠ {escape(text)}</b><br>"

@@ -1,0 +1,86 @@
+"""The data browser and the canvases without a page."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from digit.data.index import open_index
+from digit.plots import hands as hand_plots
+from digit.widgets.canvas import Canvas
+from digit.widgets.data_browser import CAMERA, DataBrowser
+
+SEQUENCE = 1
+
+
+@pytest.fixture
+def browser(tiny_root) -> DataBrowser:
+    return DataBrowser(open_index(tiny_root, "train"))
+
+
+def test_strokes_go_to_the_page_without_nan():
+    joints_px = np.full((42, 2), 1.23456)
+    joints_px[:5] = np.nan
+    canvas = Canvas()
+    image = np.zeros((30, 20, 3), np.uint8)
+    canvas.show(image, hand_plots.hand_strokes(joints_px))
+    assert canvas.strokes[0]["points"][0] == [None, None]
+    assert canvas.strokes[1]["points"][1] == [1.2, 1.2]
+    assert canvas.strokes[6]["left"]
+
+
+def test_the_next_instant_is_another_picture(browser):
+    assert browser.note.value == ""
+    assert "joints annotated" in browser.about.value
+    first = browser.canvas.title
+    browser.next_instant.click()
+    assert browser.canvas.title != first
+    browser.previous_instant.click()
+    assert browser.canvas.title == first
+    assert browser.note.value == ""
+
+
+def test_a_view_or_a_camera_is_chosen_by_a_click(browser):
+    browser.choices[SEQUENCE].value = browser.choices[SEQUENCE].options[-1]
+    camera = browser.choices[CAMERA]
+    assert len(browser.tile_rows) == len(camera.options) > 1
+
+    second_view_px = browser.tile_ends_px[0] + 3.0
+    browser.strip.clicked = [second_view_px, 5.0, 1.0]
+    assert camera.value == camera.options[1]
+    assert camera.value in browser.canvas.title
+
+    browser.space.clicked = camera.options[0]
+    assert camera.value == camera.options[0]
+
+
+def test_a_camera_without_a_picture_is_refused(browser):
+    browser.space.clicked = "none"
+    assert "no picture of this instant" in browser.note.value
+
+
+def test_layers_are_switched(browser):
+    painted = browser.canvas.picture
+    browser.layers["parts"].value = False
+    assert browser.canvas.picture != painted
+    browser.layers["joints"].value = False
+    assert browser.canvas.strokes == []
+    browser.layers["box"].value = True
+    assert len(browser.canvas.strokes) == 1
+
+
+def test_a_missing_picture_is_noted_and_its_annotation_drawn(tiny_root, tmp_path):
+    shutil.copytree(tiny_root / "annotations", tmp_path / "bare/annotations")
+    browser = DataBrowser(open_index(tmp_path / "bare", "test"))
+    assert "not in" in browser.note.value
+    assert browser.canvas.strokes
+    assert browser.space.strokes
+    assert "no part mask" in browser.about.value
+
+
+def test_real_frames_are_browsed(real_frames):
+    browser = DataBrowser(open_index(real_frames, "test"))
+    for capture in browser.choices[0].options:
+        browser.choices[0].value = capture
+        assert browser.note.value == ""
+        assert "no part mask" in browser.about.value
