@@ -26,14 +26,15 @@ import numpy as np
 import torch
 
 from digit import geometry
-from digit.data import store
+from digit.data import packing, store
+from digit.data.build_index import prepare_index
 from digit.data.dataset import (
     Augmentation,
     InterHandDataset,
     evaluation_targets,
     loader,
 )
-from digit.data.index import FRAMES_OF_V1, open_index
+from digit.data.layout import FRAMES_OF_V1
 from digit.evaluation.error_table import error_table
 from digit.evaluation.predictions import Predictions
 from digit.evaluation.protocol import protocol
@@ -111,7 +112,7 @@ def repeat_captures(root: Path, captures: int) -> None:
 def measure_packing(
     root: Path, images: list[bytes], scratch: Path, few: int = 48
 ) -> None:
-    index, number = open_index(root), itertools.count()
+    index, number = prepare_index(root), itertools.count()
     keys = index.keys()
     files = [root / "images" / key for key in keys]
     for file, camera in zip(files, index["camera_row"], strict=True):
@@ -120,7 +121,7 @@ def measure_packing(
     items = [(key, file.read_bytes) for key, file in zip(keys, files, strict=True)]
 
     def ours() -> None:
-        store.pack(scratch / f"jpeg{next(number)}", items)
+        packing.pack(scratch / f"jpeg{next(number)}", items)
 
     def other() -> None:
         recode(scratch / f"png{next(number)}", files[:few], keys[:few])
@@ -137,7 +138,7 @@ def measure_packing(
 
 
 def measure_masks(root: Path, scenes: int = 40) -> None:
-    hands, index = (load_hand("right"), load_hand("left")), open_index(root)
+    hands, index = (load_hand("right"), load_hand("left")), prepare_index(root)
     two = index.take((index["hand_type"] == 2) & (index["camera_row"] == 0)).take(
         slice(scenes)
     )
@@ -180,8 +181,8 @@ def measure_masks(root: Path, scenes: int = 40) -> None:
 
 
 def measure_samples(root: Path, scratch: Path) -> None:
-    store.pack_images(root)
-    index = open_index(root).usable()
+    packing.pack_images(root)
+    index = prepare_index(root).usable()
     index = index.take(np.flatnonzero(index["parts_valid"])[:96])
     keys, masks, n = index.keys(), store.mask_store(root), len(index)
     recode(scratch / "images", [root / "images" / key for key in keys], keys)
@@ -189,7 +190,7 @@ def measure_samples(root: Path, scratch: Path) -> None:
         cv2.imencode(".png", cv2.merge([store.read_mask(masks, key)] * 3))[1]
         for key in keys
     )
-    store.pack(
+    packing.pack(
         scratch / "masks",
         ((f"{k[:-4]}.png", c.tobytes()) for k, c in zip(keys, coded, strict=True)),
     )
@@ -230,13 +231,12 @@ def child(root: Path, before: str, work: str) -> list[float]:
 
 
 def worker_memory(root: Path, image: bytes, step: int) -> float:
-    """MB that the greediest of four loader workers has to itself after 2,048
-    samples."""
-    index = open_index(root)
+    """MB that the greediest of four loader workers has to itself after 2,048 samples."""
+    index = prepare_index(root)
     rows = np.flatnonzero(index["camera_row"] % step == 0)
     rows = np.random.default_rng(0).choice(rows, 2048, replace=False)
     items = [(f"train/{name}", image) for name in index.take(rows)["file_name"]]
-    store.pack(prepared_dir(root) / "images.lmdb", items)
+    packing.pack(prepared_dir(root) / "images.lmdb", items)
     samples = loader(
         InterHandDataset(index, 256, Augmentation()), 32, 4, sampler=rows.tolist()
     )
@@ -255,7 +255,10 @@ def measure_index(root: Path, images: list[bytes], rounds: int) -> None:
     load = (
         "x = [json.loads(p.read_text()) for p in root.glob('annotations/train/*.json')]"
     )
-    build, imports = "open_index(root)", "from digit.data.index import open_index"
+    build, imports = (
+        "prepare_index(root)",
+        "from digit.data.build_index import prepare_index",
+    )
     turns = []
     for _ in range(rounds):
         shutil.rmtree(root / "prepared", ignore_errors=True)
@@ -265,7 +268,7 @@ def measure_index(root: Path, images: list[bytes], rounds: int) -> None:
         sum(path.stat().st_size for path in (root / "annotations/train").iterdir())
         / 1e9
     )
-    n = len(open_index(root))
+    n = len(prepare_index(root))
     bar = 300 * min(n / FRAMES_OF_V1["train"], 1)
     what = f"index of {n:,} frames, {gb:.2f} GB of JSON; json.load of it"
     report(what, cpu, slow, "s", f"≤ {bar:.0f} s", cpu <= bar, wall)
@@ -284,7 +287,7 @@ def measure_index(root: Path, images: list[bytes], rounds: int) -> None:
 
 
 def measure_evaluation(root: Path, few: int = 1000) -> None:
-    index = open_index(root).take(slice(0, 100_000))
+    index = prepare_index(root).take(slice(0, 100_000))
     rng, n, targets = np.random.default_rng(0), len(index), evaluation_targets(index)
     joints = targets.joints_25d.numpy() + rng.normal(0, 1, (n, 42, 3)).astype(
         np.float32

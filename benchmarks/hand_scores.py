@@ -17,7 +17,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import Bool, Float
 
-from digit.data.index import Index, open_index
+from digit.data.build_index import prepare_index
+from digit.data.index import Index
 from digit.data.layout import splits_of
 from digit.inference.assembly import HANDS, PredictOptions
 from digit.inference.confidence import Clues, score
@@ -46,7 +47,7 @@ def judged_hands(
     dataset_dir: Path, split: str, every: int, network
 ) -> Iterator[Judged]:
     """The predicted hands of a split's frames, one frame in `every`."""
-    index = open_index(dataset_dir, split)
+    index = prepare_index(dataset_dir, split)
     rows = np.arange(0, len(index), every)
     keys = index.take(rows).keys()
     paths = [dataset_dir / "images" / key for key in keys]

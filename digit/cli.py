@@ -114,12 +114,9 @@ def add_check(commands: "Commands") -> None:
 
 def check(args: argparse.Namespace) -> None:
     """Look for faults in a data set, its images included."""
-    from functools import partial
-
-    from digit.data import store
     from digit.data.health import check as check_data_set
 
-    found = check_data_set(args.root, examine=partial(store.verify, reduce=8))
+    found = check_data_set(args.root, examine_pixels=True)
     print(found.to_string(index=False))
 
 

@@ -1,7 +1,7 @@
 """Files that appear whole or not at all, and locks that keep two processes apart.
 
-Every module that writes a file calls `atomic` (or `write_text`, `write_json`), and every
-module that must be the only one at work on something calls `exclusive`.
+Every module that writes a file calls `atomic` (or `write_text`, `write_json`), and
+every module that must be the only one at work on something calls `exclusive`.
 """
 
 import contextlib
@@ -31,9 +31,9 @@ def atomic(path: Path | str, mode: str = "w") -> Iterator[IO[Any]]:
 
     The block writes to a temporary file in the same folder, whose name no other writer
     has; `file.name` is its path. If the block raises, the temporary file is removed and
-    whatever stood at `path` stays as it was. A symbolic link is followed, the permissions
-    of a file that is replaced are kept, and missing folders are made. What is no regular
-    file (a pipe, a terminal) is written to directly.
+    whatever stood at `path` stays as it was. A symbolic link is followed, the
+    permissions of a file that is replaced are kept, and missing folders are made. What
+    is no regular file (a pipe, a terminal) is written to directly.
 
     Args:
         path: Where the file shall appear.
@@ -89,8 +89,8 @@ def write_json(path: Path | str, value: Any, indent: int | None = 1) -> None:
 
     Args:
         path: Where the file shall appear.
-        value: Dictionaries, lists, strings, numbers; NaN and infinity become null, which
-            is all that JSON has for them.
+        value: Dictionaries, lists, strings, numbers; NaN and infinity become null,
+            which is all that JSON has for them.
         indent: Spaces a level; None for one line.
 
     Raises:

@@ -1,8 +1,8 @@
 """Where the package finds the files it ships with, and where it writes.
 
-A checkout keeps the shipped files in `data/` and `notebooks/`; an installed wheel carries
-copies of them in `digit/assets/`. Every module that reads or writes a file of the project
-asks here for its place.
+A checkout keeps the shipped files in `data/` and `notebooks/`; an installed wheel
+carries copies of them in `digit/assets/`. Every module that reads or writes a file of
+the project asks here for its place.
 """
 
 import functools
@@ -10,7 +10,6 @@ import getpass
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 PACKAGE_DIR = Path(__file__).resolve().parent
@@ -42,7 +41,8 @@ def workspace_dir() -> Path:
 
 
 def workspace_path(path: str | Path) -> Path:
-    """Resolve a path as notebooks give it: by the working folder, else by the workspace."""
+    """Resolve a path as notebooks give it: by the working folder, else by the
+    workspace."""
     path = Path(path)
     if path.is_absolute() or path.exists():
         return path
@@ -58,8 +58,9 @@ def prepared_dir(dataset_dir: Path | str) -> Path:
     """The folder that derived files of a data set are written to.
 
     Returns:
-        `<dataset_dir>/prepared` where it can be written; else a folder of `$DIGIT_CACHE`
-        (by default `~/.cache/digit`), or a temporary one where that cannot be written either.
+        `<dataset_dir>/prepared` where it can be written; else a folder of
+        `$DIGIT_CACHE` (by default `~/.cache/digit`), or a temporary one where that
+        cannot be written either.
     """
     dataset_dir = Path(dataset_dir).resolve()
     beside_the_data = dataset_dir / "prepared"
@@ -68,25 +69,27 @@ def prepared_dir(dataset_dir: Path | str) -> Path:
     return _cache_dir(dataset_dir)
 
 
-def find_prepared(
-    dataset_dir: Path | str, name: str, good: Callable[[Path], bool] = Path.exists
-) -> Path | None:
-    """Find a derived file or folder, in the data set's folder or in the cache.
+def prepared_places(dataset_dir: Path | str, name: str) -> list[Path]:
+    """Where a derived file or folder lies: beside the data, in the user's cache, or
+    both.
+
+    Both happens where another user, who may write there, has prepared the data set.
 
     Args:
         dataset_dir: The data set's folder.
         name: Path of the derived file, relative to `prepared/`.
-        good: Which candidates count.
 
     Returns:
-        The first candidate that is good; None where there is none.
+        The places that exist, the one beside the data first.
     """
     dataset_dir = Path(dataset_dir).resolve()
     candidates = (dataset_dir / "prepared" / name, _cache_dir(dataset_dir) / name)
-    for candidate in candidates:
-        if good(candidate):
-            return candidate
-    return None
+    return [path for path in candidates if path.exists()]
+
+
+def find_prepared(dataset_dir: Path | str, name: str) -> Path | None:
+    """The first of `prepared_places`; None where there is none."""
+    return next(iter(prepared_places(dataset_dir, name)), None)
 
 
 def digest(text: str) -> str:
@@ -95,10 +98,14 @@ def digest(text: str) -> str:
 
 
 def _is_writable(path: Path) -> bool:
-    """Whether a path can be made, judged by the nearest folder that exists."""
+    """Whether a folder can be made, judged by the nearest one that exists."""
+    if os.path.lexists(path) and not path.is_dir():
+        # A file, or a link to nothing, stands in its place.
+        return False
     existing = next(place for place in (path, *path.parents) if place.exists())
     # The mode is asked as well, since os.access grants everything to the superuser.
-    return bool(existing.stat().st_mode & 0o222) and os.access(existing, os.W_OK)
+    is_writable = bool(existing.stat().st_mode & 0o222)
+    return existing.is_dir() and is_writable and os.access(existing, os.W_OK)
 
 
 @functools.cache
@@ -108,7 +115,8 @@ def _cache_dir(dataset_dir: Path) -> Path:
 
 
 def _cache_root() -> Path:
-    """The user's cache, or a folder of the system's temporary one if that is not writable.
+    """The user's cache, or a folder of the system's temporary one if that is not
+    writable.
 
     The name depends on the user alone, so that worker processes find the same folder.
     """

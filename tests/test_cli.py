@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from digit.cli import main
-from digit.data.index import open_index
+from digit.data.build_index import prepare_index
 from digit.model.checkpoints import save_checkpoint
 from digit.model.network import build_network
 from digit.training.settings import Settings
@@ -201,7 +201,7 @@ def remove_camera(root):
 
     def change(content):
         for cameras in content[str(image["capture"])].values():
-            del cameras[image["camera"]]
+            cameras.clear()
 
     edit(root, "camera", change)
 
@@ -218,9 +218,11 @@ FAULTS = {
         ["InterHand2.6M_val_data.json"],
     ),
     "frame without its camera": (remove_camera, ["InterHand2.6M_val_camera.json"]),
-    "unknown hand type": (
+    "unknown hand types": (
         lambda root: edit(
-            root, "data", lambda c: c["annotations"][0].update(hand_type="three")
+            root,
+            "data",
+            lambda c: [a.update(hand_type="three") for a in c["annotations"]],
         ),
         ["InterHand2.6M_val_data.json", "three"],
     ),
@@ -370,7 +372,7 @@ def test_frames_left_out_are_part_of_the_protocol(broken, tiny_run, tmp_path, ca
     ]
     assert main(words) == 0
     whole = json.loads(out.read_text())["protocol"]
-    key = open_index(broken, "val").keys()[0]
+    key = prepare_index(broken, "val").keys()[0]
     exclude.mkdir(parents=True, exist_ok=True)
     (exclude / "val_mine.tsv").write_text(f"{key}\tblurred\n")
     assert main(words) == 0

@@ -1,25 +1,37 @@
 """Small InterHand2.6M trees that the tests read: made from columns, with or without
 pictures."""
 
+import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import lmdb
 import numpy as np
 
-from digit.data.dataset import Augmentation
+from digit.data.augmentation import NO_AUGMENTATION, Augmentation
 from digit.data.tree import write_tree
 from digit.skeleton import BONES, HAND_TYPE_FLAGS, N_JOINTS
 
 FOCAL, PRINCPT = np.array([1000.0, 1100.0]), np.array([167.0, 256.0])
 WIDTH, HEIGHT = 334, 512
-STILL = Augmentation(*[0.0] * 7)
-FLIPPED = Augmentation(*[0.0] * 5, flip=1.0, colour=0.0)
+STILL = NO_AUGMENTATION
+FLIPPED = Augmentation(
+    translate=0.0,
+    scale=0.0,
+    rotation_deg=0.0,
+    rotation_probability=0.0,
+    rotation_clip=0.0,
+    flip=1.0,
+    colour=0.0,
+)
+
+# ------------------------------------------------------------- one camera, plain images
 
 
 def make_tree(
-    root: Path, n: int = 6, seed: int = 0, pictures: bool = True, **changes
+    dataset_dir: Path, n: int = 6, seed: int = 0, pictures: bool = True, **changes
 ) -> Path:
     """A val split of n frames as the original leaves it: plain images, segm_32.lmdb,
     meta_dict.
@@ -31,14 +43,15 @@ def make_tree(
     joints = rng.normal(0, 40, (n, 42, 3)) + [0, 0, 900]
     pixels = joints[..., :2] / joints[..., 2:] * FOCAL + PRINCPT
     low, high = pixels.min(1), pixels.max(1)
-    valid = np.repeat(HAND_TYPE_FLAGS[hand_type] > 0, 21, axis=1)
     common = {
         "capture": np.zeros(n, int),
         "frame_idx": np.arange(n),
         "hand_type": hand_type,
+        "joint_valid": np.repeat(HAND_TYPE_FLAGS[hand_type] > 0, 21, axis=1),
+        "hand_type_valid": np.ones(n, bool),
     }
-    common |= {"joint_valid": valid, "hand_type_valid": np.ones(n, bool)}
-    frames = common | {
+    frames = {
+        **common,
         "image_id": np.arange(n) + 100,
         "file_name": [f"Capture0/seq/cam400/image{i}.jpg" for i in range(n)],
         "width": np.full(n, WIDTH),
@@ -48,7 +61,7 @@ def make_tree(
         "camera": ["400"] * n,
         "bbox_xywh": np.concatenate([low, high - low], -1),
     }
-    instants = common | {"joints_world_mm": changes.pop("joints_world_mm", joints)}
+    instants = {**common, "joints_world_mm": changes.pop("joints_world_mm", joints)}
     cameras = {
         "capture": [0],
         "camera": ["400"],
@@ -57,42 +70,43 @@ def make_tree(
         "focal": FOCAL[None],
         "princpt": PRINCPT[None],
     }
-    write_tree(root, "val", frames | changes, instants, cameras)
+    write_tree(dataset_dir, "val", frames | changes, instants, cameras)
     if pictures:
-        write_pictures(
-            root, [f"val/{name}" for name in frames["file_name"]], hand_type, rng
-        )
-    return root
+        keys = [f"val/{name}" for name in frames["file_name"]]
+        write_pictures(dataset_dir, keys, hand_type, rng)
+    return dataset_dir
 
 
 def write_pictures(
-    root: Path, keys: list[str], hand_type, rng: np.random.Generator
+    dataset_dir: Path, keys: list[str], hand_type, rng: np.random.Generator
 ) -> None:
+    """Plain images, the original's masks, and its fitting errors."""
     masks, meta = {}, {}
-    for key, kind in zip(keys, hand_type):
+    for key, kind in zip(keys, hand_type, strict=True):
         noise = rng.integers(0, 256, (HEIGHT // 8, WIDTH // 8 + 1, 3), np.uint8)
         smooth = cv2.resize(noise, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-        path = root / "images" / key
+        path = dataset_dir / "images" / key
         path.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(path), smooth)
         labels = rng.integers(0, 33, (HEIGHT // 4, WIDTH // 4 + 1), np.uint8)
         labels = cv2.resize(labels, (WIDTH, HEIGHT), interpolation=cv2.INTER_NEAREST)
-        masks[key.replace(".jpg", ".png")] = cv2.imencode(".png", labels)[1].tobytes()
-        errors = [1.0 if flag else None for flag in HAND_TYPE_FLAGS[kind]]
-        meta[key] = dict(
-            zip(("right_fit_err", "left_fit_err"), errors), imsize=(HEIGHT, WIDTH)
-        )
-    with (
-        lmdb.open(str(root / "segm_32.lmdb"), map_size=2**28) as env,
-        env.begin(write=True) as txn,
-    ):
-        for key, value in masks.items():
-            txn.put(key.encode(), value)
-    (root / "cache").mkdir()
-    (root / "cache/meta_dict_val.pkl").write_bytes(pickle.dumps(meta))
+        masks[key.replace(".jpg", ".png")] = png(labels)
+        right, left = (1.0 if flag else None for flag in HAND_TYPE_FLAGS[kind])
+        meta[key] = {
+            "right_fit_err": right,
+            "left_fit_err": left,
+            "imsize": (HEIGHT, WIDTH),
+        }
+    write_lmdb(dataset_dir / "segm_32.lmdb", masks)
+    (dataset_dir / "cache").mkdir()
+    (dataset_dir / "cache/meta_dict_val.pkl").write_bytes(pickle.dumps(meta))
 
+
+# ------------------------------------------------- two captures, three cameras, MANO fits
 
 CAMERAS, MOMENTS = 3, 5
+CAPTURES = 2
+N_FRAMES = CAPTURES * MOMENTS * CAMERAS
 
 
 def hands(rng) -> np.ndarray:
@@ -101,21 +115,33 @@ def hands(rng) -> np.ndarray:
     joints[20], joints[41] = rng.normal(0, 20, (2, 3))
     for child, parent in BONES[::-1]:
         step = rng.normal(size=3)
-        joints[child] = joints[parent] + step / np.linalg.norm(step) * rng.uniform(
-            20, 45
-        )
+        length_mm = rng.uniform(20, 45)
+        joints[child] = joints[parent] + step / np.linalg.norm(step) * length_mm
     return joints
 
 
-def columns(seed=0, captures=2):
-    """The columns of a small data set, as `write_tree` takes them; what is odd in the
-    real one too: image ids that are not the annotations', frames of every hand type,
-    one hand without a fit."""
+def rotations(rng, n: int) -> np.ndarray:
+    """Random rotation matrices, (n, 3, 3)."""
+    found = []
+    for _ in range(n):
+        matrix, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+        found.append(matrix * np.linalg.det(matrix))
+    return np.stack(found)
+
+
+def columns(seed=0, captures=CAPTURES):
+    """The columns of a small data set as `write_tree` takes them, and its true joints.
+
+    What is odd in the real one is odd here: image ids are not the annotations', there are
+    frames of every hand type, one hand has no fit.
+    """
     rng = np.random.default_rng(seed)
     moments = [(capture, 10 * i) for capture in range(captures) for i in range(MOMENTS)]
     m, k = len(moments), captures * CAMERAS
     hand_type = np.arange(m) % 3
     right_left = np.repeat([[1, 0], [0, 1], [1, 1]], 21, axis=1)
+
+    # 1. Moments
     instants = {
         "capture": [c for c, _ in moments],
         "frame_idx": [f for _, f in moments],
@@ -129,22 +155,23 @@ def columns(seed=0, captures=2):
     }
     for name in ("mano_pose", "mano_shape", "mano_trans"):
         instants[name][1, 0] = np.nan
+
+    # 2. Cameras; each looks at the origin from 0.9 m away
     cameras = {
         "capture": np.repeat(np.arange(captures), CAMERAS),
         "camera": [f"4000{i}" for i in range(CAMERAS)] * captures,
-        "camrot": np.stack(
-            [np.linalg.qr(rng.normal(size=(3, 3)))[0] for _ in range(k)]
-        ),
+        "camrot": rotations(rng, k),
         "focal": rng.uniform(1200, 1300, (k, 2)),
         "princpt": rng.uniform(150, 180, (k, 2)),
     }
-    back = -900 * cameras["camrot"][:, 2]  # each looks at the origin from 0.9 m away
-    cameras["campos_mm"] = back
+    cameras["campos_mm"] = -900 * cameras["camrot"][:, 2]
+
+    # 3. Frames: each camera sees each moment of its capture
     rows = [(i, c) for i in range(m) for c in range(CAMERAS)]
     of = np.array([i for i, _ in rows])
     camera_row = np.array([moments[i][0] * CAMERAS + c for i, c in rows])
-    world = instants["joints_world_mm"][of] - back[camera_row][:, None]
-    cam = np.einsum("nij,nkj->nki", cameras["camrot"][camera_row], world)
+    offset = instants["joints_world_mm"][of] - cameras["campos_mm"][camera_row][:, None]
+    cam = np.einsum("nij,nkj->nki", cameras["camrot"][camera_row], offset)
     px = cam[..., :2] / cam[..., 2:] * cameras["focal"][camera_row][:, None]
     px += cameras["princpt"][camera_row][:, None]
     valid = instants["joint_valid"][of]
@@ -157,10 +184,10 @@ def columns(seed=0, captures=2):
         "annot_id": 5000 + np.arange(n),
         "file_name": [
             f"Capture{moments[i][0]}/0001_seq/cam{c}/image{moments[i][1]}.jpg"
-            for i, c in zip(of, names)
+            for i, c in zip(of, names, strict=True)
         ],
-        "width": np.full(n, 334),
-        "height": np.full(n, 512),
+        "width": np.full(n, WIDTH),
+        "height": np.full(n, HEIGHT),
         "camera": names,
         "capture": [moments[i][0] for i in of],
         "frame_idx": [moments[i][1] for i in of],
@@ -173,9 +200,57 @@ def columns(seed=0, captures=2):
         "rootnet_bbox_xywh": rng.uniform(50, 90, (n, 4)).astype(np.float32),
         "rootnet_depth_mm": rng.uniform(700, 900, (n, 2)).astype(np.float32),
     }
-    return (
-        frames,
-        instants,
-        cameras,
-        {"cam": cam, "px": px, "of": of, "camera_row": camera_row},
-    )
+    true = {"cam": cam, "px": px, "of": of, "camera_row": camera_row}
+    return frames, instants, cameras, true
+
+
+def write_columns_tree(dataset_dir: Path, split: str = "train") -> Path:
+    """The tree of `columns`, without pictures; its fits are of the generic hand."""
+    frames, instants, cameras, _ = columns()
+    write_tree(dataset_dir, split, frames, instants, cameras, hand_model="generic")
+    return dataset_dir
+
+
+def annotation_paths(dataset_dir: Path, split: str = "train") -> dict[str, Path]:
+    """The annotation files of such a tree, by the end of their names."""
+    folder = dataset_dir / "annotations" / split
+    paths = {
+        name: folder / f"InterHand2.6M_{split}_{name}.json"
+        for name in ("data", "camera", "joint_3d", "MANO_NeuralAnnot")
+    }
+    name = f"rootnet_interhand2.6m_output_{split}.json"
+    paths["rootnet"] = dataset_dir / "rootnet_output" / name
+    return paths
+
+
+def edit_json(path: Path, change: Callable) -> None:
+    """Rewrite a JSON file after a change of its content in place."""
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+# ------------------------------------------------------------------ pictures and LMDBs
+
+
+def jpeg(seed: int, width: int = WIDTH, height: int = HEIGHT) -> bytes:
+    """A smooth picture of random colours."""
+    small = np.random.default_rng(seed).integers(0, 256, (8, 6, 3), np.uint8)
+    image = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    return cv2.imencode(".jpg", image)[1].tobytes()
+
+
+def png(picture: np.ndarray) -> bytes:
+    """A picture as a PNG file; of three channels, blue is the first."""
+    return cv2.imencode(".png", picture)[1].tobytes()
+
+
+def write_lmdb(path: Path, values: dict[str, bytes]) -> None:
+    """An LMDB with these values, and no more, as the original's scripts write it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        lmdb.open(str(path), map_size=1 << 30) as env,
+        env.begin(write=True) as transaction,
+    ):
+        for key, value in values.items():
+            transaction.put(key.encode(), value)

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from digit import geometry
 from digit.chapters.common import expected_and_measured, spread
-from digit.data.index import Index, open_index
+from digit.data.build_index import prepare_index
+from digit.data.index import Index
 from digit.data.store import image_store, read_image
 from digit.hands.part_masks import prepare
 from digit.inference.photo import read_photo
@@ -60,11 +61,11 @@ def example_frames(real: str, split: str, n: int) -> Index:
     """
     for folder in (workspace_path(real), workspace_path("data/demo")):
         if (folder / "annotations").is_dir():
-            return spread(open_index(folder, split), n)
+            return spread(prepare_index(folder, split), n)
     folder = workspace_path("data/examples")
     synthesize(folder, frames=60, seed=8)
     prepare(folder)
-    return spread(open_index(folder, split), n)
+    return spread(prepare_index(folder, split), n)
 
 
 def picture(index: Index, row: int) -> UInt8[np.ndarray, "h w 3"]:

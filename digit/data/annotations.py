@@ -1,170 +1,331 @@
-"""Reading InterHand2.6M's annotation files as columns."""
+"""Reading InterHand2.6M's annotation files as tables of columns.
+
+`build_index` calls one function a file. Each returns a table and a list of the records
+that it had to leave out, and stops only where too many are broken
+(`fields.check_share`).
+"""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Integer
 
+from digit.data.fields import (
+    Broken,
+    Place,
+    Table,
+    broken,
+    check_share,
+    read_table,
+)
 from digit.data.json_stream import walk_json
-from digit.data.layout import ANNOTATION, CAMERA, FIT, IMAGE, MOMENT
+from digit.data.layout import (
+    ANNOTATION,
+    CAMERA,
+    FIT,
+    IMAGE,
+    INSTANT,
+    MOMENT,
+    ROOTNET,
+)
 from digit.data.safe_pickle import NUMPY_ALLOWED, load_pickle
-from digit.skeleton import HAND_TYPES, N_JOINTS, SIDES
+from digit.skeleton import SIDES
 
-CHUNK = 4096  # records converted at a time
-
-
-def gather(
-    path: Path, fields: Mapping[str, Any], records: Iterable, dtype: type = np.float32
-) -> dict[str, np.ndarray]:
-    """JSON records as columns; ValueError naming the record and key that do not fit."""
-
-    def column(key: str, kind: Any, batch: Sequence) -> np.ndarray:
-        try:
-            values = [record[key] for record in batch]
-            if isinstance(
-                kind, tuple
-            ):  # the shape of one; a flag may be a one-element list
-                return np.array(values, dtype).reshape(len(values), *kind)
-            if kind is int:
-                return np.array(values, np.int64)  # of strings too
-            return np.array(
-                [kind(v) for v in values], object if kind is str else np.int8
-            )
-        except (KeyError, TypeError, ValueError, OverflowError) as error:
-            if len(batch) > 1:  # one of them, or flags spelled in both ways
-                return np.concatenate([column(key, kind, [record]) for record in batch])
-            reason = (
-                f"it is none of {', '.join(HAND_TYPES)}"
-                if key == "hand_type"
-                else repr(error)
-            )
-            value = batch[0].get(key) if isinstance(batch[0], dict) else None
-            what = f"{key} = {value!r:.60} of {batch[0]!r:.90}…"
-            raise ValueError(
-                f"{path}: {what}: {reason}; mend or drop the record"
-            ) from None
-
-    records = iter(records)
-    batches = itertools.chain(
-        [[]], iter(lambda: list(itertools.islice(records, CHUNK)), [])
-    )
-    chunks = [[column(*field, batch) for field in fields.items()] for batch in batches]
-    return dict(zip(fields, map(np.concatenate, zip(*chunks))))
+DOWNLOAD_HINT = "download the file again"
 
 
-def _keyed(path: Path, *names: str) -> Iterator[dict]:
-    """The records of nested JSON dictionaries, with the keys that lead to them."""
-    for keys, record in walk_json(path, len(names)):
-        if len(keys) < len(names) or not isinstance(record, dict):
-            where = f"{' → '.join(names)} {'/'.join(map(str, keys))}"
-            raise ValueError(f"{path}: no record under {where}; fetch the file again")
-        yield record | dict(zip(names, keys))
+class Frames(NamedTuple):
+    """Images and their annotations, row by row, in the order of the images."""
+
+    images: Table
+    labels: Table
+    left_out: dict[str, int]  # reason → number of records
+    faults: list[Broken]
 
 
-def read_frames(path: Path) -> tuple[dict, dict, dict[str, int]]:
-    """Images and annotations, aligned, in the images' order; how many were left out, and why."""
+def read_frames(path: Path) -> Frames:
+    """Read a split's data.json, or the original's data.pkl, and match both its tables.
+
+    Raises:
+        ValueError: If the file cannot be read, holds no annotated image, or too many of
+            its records are broken.
+    """
+    # 1. Both tables, whichever comes first in the file
     fields = {"images": IMAGE, "annotations": ANNOTATION}
-    if path.suffix == ".pkl":
-        records = list(load_pickle(path, NUMPY_ALLOWED).values())
-        parts = [
-            ("images", records),
-            ("annotations", (image["anno"] for image in records)),
-        ]
-    else:
-        groups = itertools.groupby(walk_json(path, 2), lambda item: item[0][0])
-        parts = ((name, (record for _, record in group)) for name, group in groups)
-    tables = {
-        name: gather(path, fields[name], part) for name, part in parts if name in fields
-    }
-    if any(name not in tables or not len(tables[name]["id"]) for name in fields):
-        raise ValueError(
-            f"{path}: an empty split, no images or no annotations; fetch it again"
-        )
-    images, annotations = tables["images"], tables["annotations"]
-    ids = images["id"], annotations["image_id"]
-    both, image, annotation = np.intersect1d(*ids, return_indices=True)
-    n_images, n_annotated = (len(np.unique(some)) for some in ids)
+    tables: dict[str, Table] = {}
+    faults: list[Broken] = []
+    groups = _pickled_groups(path) if path.suffix == ".pkl" else _json_groups(path)
+    for name, records in groups:
+        if name in fields and name not in tables:
+            tables[name], broken_ones = read_table(path, fields[name], records)
+            faults += broken_ones
+    for name in fields:
+        if name not in tables or not len(tables[name]["id"]):
+            hint = faults[0] if faults else DOWNLOAD_HINT
+            raise ValueError(f"{path}: an empty split, no {name}; {hint}")
+
+    # 2. The images that have an annotation, each with its first one
+    images, labels = tables["images"], tables["annotations"]
+    both, image_row, label_row = np.intersect1d(
+        images["id"], labels["image_id"], return_indices=True
+    )
+    n_images = len(np.unique(images["id"]))
+    n_labelled = len(np.unique(labels["image_id"]))
+    if not len(both):
+        raise ValueError(f"{path}: no annotation is of any image; {DOWNLOAD_HINT}")
+
+    # 3. In the order of the images
+    order = np.argsort(image_row)
     left_out = {
-        "image of an id seen before": len(ids[0]) - n_images,
+        "image of an id seen before": len(images["id"]) - n_images,
         "image without annotation": n_images - len(both),
-        "second annotation of an image": len(ids[1]) - n_annotated,
-        "annotation without image": n_annotated - len(both),
+        "second annotation of an image": len(labels["id"]) - n_labelled,
+        "annotation without image": n_labelled - len(both),
+        "broken record": len(faults),
     }
-    order = np.argsort(image)
-    images = {key: column[image[order]] for key, column in images.items()}
-    return (
-        images,
-        {key: c[annotation[order]] for key, c in annotations.items()},
-        left_out,
+    return Frames(
+        images=take_rows(images, image_row[order]),
+        labels=take_rows(labels, label_row[order]),
+        left_out=left_out,
+        faults=faults,
     )
 
 
-def _find(table: Mapping, wanted: Mapping, *keys: str) -> Integer[np.ndarray, "n"]:
-    """The table's row with the wanted pairs of keys, −1 for none."""
-    rows, of = (
-        pd.MultiIndex.from_arrays([t[key] for key in keys]) for t in (table, wanted)
-    )
-    return rows.get_indexer(of).astype(np.int32)
+def read_instants(
+    joints_path: Path, mano_path: Path | None
+) -> tuple[Table, list[Broken]]:
+    """Read joint_3d.json and NeuralAnnot.json: a row for each capture and moment.
 
+    Returns:
+        The table, with `joints_world_mm` (m, 42, 3), and `mano_pose` (m, 2, 48),
+        `mano_shape` (m, 2, 10), `mano_trans` (m, 2, 3; metres) of right and left, NaN
+        for no fit; and what was left out.
 
-def read_instants(joints: Path, mano: Path | None) -> dict[str, np.ndarray]:
-    """Joints and fits, a row per capture and moment."""
-    instants = gather(
-        joints, MOMENT | {"world_coord": (N_JOINTS, 3)}, _keyed(joints, *MOMENT)
-    )
+    Raises:
+        ValueError: If a file cannot be read, or too many of its records are broken.
+    """
+    # 1. Joints
+    faults: list[Broken] = []
+    records = _moments(joints_path, faults)
+    instants, broken_ones = read_table(joints_path, MOMENT | INSTANT, records)
+    faults += broken_ones
+    instants = _without_repeats(joints_path, instants, tuple(MOMENT), faults)
+    check_share(faults, len(instants["capture"]) + len(faults))
     instants["joints_world_mm"] = instants.pop("world_coord")
-    for key, shape in FIT.items():
-        instants[f"mano_{key}"] = np.full(
-            (len(instants["capture"]), 2, *shape), np.nan, np.float32
-        )
-    for side, name in enumerate(SIDES) if mano else ():
-        records = (
-            moment | moment[name]
-            for moment in _keyed(mano, *MOMENT)
-            if moment.get(name)
-        )
-        found = gather(mano, MOMENT | FIT, records)
-        rows = _find(instants, found, *MOMENT)
-        for key in FIT:
-            instants[f"mano_{key}"][rows[rows >= 0], side] = found[key][rows >= 0]
-    return instants
+
+    # 2. Fits, each side on its own: a moment may have one hand's only
+    for name, kind in FIT.items():
+        shape = (len(instants["capture"]), 2, *kind.shape)
+        instants[f"mano_{name}"] = np.full(shape, np.nan, np.float32)
+    if mano_path is None:
+        return instants, faults
+    for side, side_name in enumerate(SIDES):
+        fit_faults: list[Broken] = []
+        records = _fits(mano_path, side_name, fit_faults)
+        fits, broken_ones = read_table(mano_path, MOMENT | FIT, records)
+        fit_faults += broken_ones
+        check_share(fit_faults, len(fits["capture"]) + len(fit_faults))
+        faults += fit_faults
+        rows = find_rows(instants, fits, tuple(MOMENT))
+        for name in FIT:
+            instants[f"mano_{name}"][rows[rows >= 0], side] = fits[name][rows >= 0]
+    return instants, faults
 
 
-def read_cameras(path: Path) -> dict[str, np.ndarray]:
-    """Cameras, a row per capture and camera, float64."""
-    records = (
-        {"camera": camera, **of, **{key: of.get(key, {}).get(camera) for key in CAMERA}}
-        for of in _keyed(path, "capture")
-        for camera in of.get("campos", ())
-    )
-    cameras = gather(
-        path, {"capture": int, "camera": str, **CAMERA}, records, np.float64
-    )
-    return {"campos_mm": cameras.pop("campos"), **cameras}
+def read_cameras(path: Path) -> tuple[Table, list[Broken]]:
+    """Read camera.json: a row for each capture and camera, float64.
+
+    Raises:
+        ValueError: If the file cannot be read, or too many of its records are broken.
+    """
+    faults: list[Broken] = []
+    fields = {"capture": MOMENT["capture"], "camera": IMAGE["camera"], **CAMERA}
+    cameras, broken_ones = read_table(path, fields, _cameras(path, faults))
+    faults += broken_ones
+    cameras = _without_repeats(path, cameras, ("capture", "camera"), faults)
+    check_share(faults, len(cameras["capture"]) + len(faults))
+    cameras["campos_mm"] = cameras.pop("campos")
+    return cameras, faults
 
 
-def read_fit_errors(path: Path, keys: Iterable[str]) -> Float[np.ndarray, "n 2"]:
-    """The fitting errors (mm) that the original's meta_dict has for the images' keys."""
-    errors = load_pickle(path, NUMPY_ALLOWED)
-    found = [
-        [errors.get(key, {}).get(f"{side}_fit_err") for side in SIDES] for key in keys
-    ]
-    return np.array(found, np.float32).reshape(-1, 2)
+def read_rootnet(path: Path) -> tuple[Table, list[Broken]]:
+    """Read RootNet's boxes and absolute root depths, a row for each annotation.
+
+    Raises:
+        ValueError: If the file cannot be read, or too many of its records are broken.
+    """
+    records = _listed(path, walk_json(path, 1))
+    return read_table(path, ROOTNET, records)
 
 
-def rows_of(
-    path: Path, table: Mapping, images: Mapping, *keys: str
+def read_fit_errors(
+    path: Path, keys: Sequence[str]
+) -> tuple[Float[np.ndarray, "n 2"], list[Broken]]:
+    """Read the fitting errors that the original's meta_dict has for the images' keys.
+
+    Returns:
+        Errors of right and left, mm, NaN where there is none; and what was left out.
+
+    Raises:
+        ValueError: If the file cannot be read, or too many of its entries are broken.
+    """
+    entries = load_pickle(path, NUMPY_ALLOWED)
+    if not isinstance(entries, dict):
+        raise ValueError(str(broken(path, (), "a dictionary by image", entries)))
+    errors = np.full((len(keys), 2), np.nan, np.float32)
+    faults: list[Broken] = []
+    for row, key in enumerate(keys):
+        entry = entries.get(key)
+        if entry is None:
+            continue
+        if not isinstance(entry, dict):
+            faults.append(broken(path, (key,), "a dictionary", entry))
+            continue
+        for side, side_name in enumerate(SIDES):
+            error = entry.get(f"{side_name}_fit_err")
+            if error is None:
+                continue
+            if isinstance(error, int | float | np.number):
+                errors[row, side] = error
+            else:
+                place = (key, f"{side_name}_fit_err")
+                faults.append(broken(path, place, "a number or null", error))
+    check_share(faults, len(keys))
+    return errors, faults
+
+
+def find_rows(
+    table: Mapping[str, np.ndarray],
+    wanted: Mapping[str, np.ndarray],
+    keys: Sequence[str],
 ) -> Integer[np.ndarray, "n"]:
-    """The table's row that each image refers to by the keys; ValueError naming what is missing."""
-    rows = _find(table, images, *keys)
-    if len(lost := np.flatnonzero(rows < 0)):
-        what = ", ".join(f"{key} {images[key][lost[0]]}" for key in keys)
-        raise ValueError(
-            f"{path}: {what} missing; {images['file_name'][lost[0]]} and {len(lost) - 1:,} other "
-            "frames need it: fetch the file again or drop the frames"
-        )
-    return rows
+    """Find the table's row with the wanted combination of keys; −1 where it has
+    none."""
+    rows = pd.MultiIndex.from_arrays([table[key] for key in keys])
+    wanted_rows = pd.MultiIndex.from_arrays([wanted[key] for key in keys])
+    return rows.get_indexer(wanted_rows).astype(np.int32)
+
+
+def take_rows(table: Table, rows: np.ndarray) -> Table:
+    """The rows of a table at some positions, or where a mask is true."""
+    return {name: column[rows] for name, column in table.items()}
+
+
+def _without_repeats(
+    path: Path, table: Table, keys: tuple[str, ...], faults: list[Broken]
+) -> Table:
+    """Keep the first row of each combination of keys: 2 and 02 are one capture."""
+    rows = pd.MultiIndex.from_arrays([table[key] for key in keys])
+    repeated = rows.duplicated()
+    for row in np.flatnonzero(repeated):
+        place = tuple(str(table[key][row]) for key in keys)
+        faults.append(broken(path, place, "each of them once", "a second one"))
+    return take_rows(table, ~repeated) if repeated.any() else table
+
+
+# Each function below yields (place, record) pairs for `read_table`, and adds what has
+# not even the shape of a record to a list of faults, or raises ValueError.
+
+
+def _json_groups(path: Path) -> Iterator[tuple[str, Iterator[tuple[Place, Any]]]]:
+    """The lists of data.json by name."""
+    groups = itertools.groupby(walk_json(path, 2), lambda item: item[0][:1])
+    for keys, items in groups:
+        if not keys or not isinstance(keys[0], str):
+            _, value = next(items)
+            found = value if not keys else "a list"
+            expected = "an object with images and annotations"
+            raise ValueError(f"{broken(path, (), expected, found)}; {DOWNLOAD_HINT}")
+        if keys[0] in ("images", "annotations"):
+            yield keys[0], _listed(path, items, keys)
+
+
+def _listed(
+    path: Path, items: Iterable[tuple[Place, Any]], prefix: Place = ()
+) -> Iterator[tuple[Place, Any]]:
+    """Records of a list; ValueError where an object or a plain value stands instead."""
+    for keys, record in items:
+        if len(keys) != len(prefix) + 1 or not isinstance(keys[-1], int):
+            found = record if len(keys) <= len(prefix) else "an object"
+            fault = broken(path, prefix, "a list of records", found)
+            raise ValueError(f"{fault}; {DOWNLOAD_HINT}")
+        yield keys, record
+
+
+def _pickled_groups(path: Path) -> Iterator[tuple[str, list[tuple[Place, Any]]]]:
+    """The tables of the original's data.pkl: image id → image with its annotation."""
+    entries = load_pickle(path, NUMPY_ALLOWED)
+    if not isinstance(entries, dict):
+        fault = broken(path, (), "a dictionary of images by their id", entries)
+        raise ValueError(f"{fault}; {DOWNLOAD_HINT}")
+    records = list(entries.items())
+    yield "images", [((str(key),), image) for key, image in records]
+    labels = [
+        ((str(key), "anno"), image.get("anno") if isinstance(image, dict) else None)
+        for key, image in records
+    ]
+    yield "annotations", labels
+
+
+def _objects(
+    path: Path, depth: int, faults: list[Broken], optional: bool = False
+) -> Iterator[tuple[Place, dict]]:
+    """The objects `depth` levels down; null stands for none where they are optional."""
+    for keys, record in walk_json(path, depth):
+        is_null = record is None and optional
+        if len(keys) < depth and not (is_null and keys):
+            fault = broken(path, keys, "an object", record)
+            if not keys:
+                raise ValueError(f"{fault}; {DOWNLOAD_HINT}")
+            faults.append(fault)
+        elif isinstance(record, dict):
+            yield keys, record
+        elif not is_null:
+            faults.append(broken(path, keys, "an object", record))
+
+
+def _moments(path: Path, faults: list[Broken]) -> Iterator[tuple[Place, dict]]:
+    """Records of joint_3d.json: capture → frame → record."""
+    for keys, record in _objects(path, 2, faults):
+        yield keys, {**record, "capture": keys[0], "frame_idx": keys[1]}
+
+
+def _fits(
+    path: Path, side_name: str, faults: list[Broken]
+) -> Iterator[tuple[Place, Any]]:
+    """Fits of one side: capture → frame → side → fit, or null."""
+    for keys, moment in _objects(path, 2, faults, optional=True):
+        fit = moment.get(side_name)
+        if fit is None:
+            continue
+        place = (*keys, side_name)
+        if isinstance(fit, dict):
+            yield place, {**fit, "capture": keys[0], "frame_idx": keys[1]}
+        else:
+            faults.append(broken(path, place, "a fit or null", fit))
+
+
+def _cameras(path: Path, faults: list[Broken]) -> Iterator[tuple[Place, dict]]:
+    """Records of camera.json: capture → quantity → camera → value, a record a
+    camera."""
+    for keys, capture in _objects(path, 1, faults):
+        quantities: dict[str, dict] = {}
+        for name in CAMERA:
+            by_camera = capture.get(name)
+            if isinstance(by_camera, dict):
+                quantities[name] = by_camera
+            else:
+                fault = broken(path, (*keys, name), "an object by camera", by_camera)
+                faults.append(fault)
+        names = dict.fromkeys(itertools.chain.from_iterable(quantities.values()))
+        if len(quantities) < len(CAMERA):
+            continue
+        for camera in names:
+            record = {"capture": keys[0], "camera": camera}
+            for name, by_camera in quantities.items():
+                record[name] = by_camera.get(camera)
+            yield (*keys, camera), record

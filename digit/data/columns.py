@@ -1,37 +1,149 @@
-"""Tables stored as one .npy file a column."""
+"""Tables stored as a folder with one .npy file a column, and how a reader knows them
+whole.
+
+`build_index` and the mask renderer write tables; `Index` maps them into memory. Beside
+the columns lies `columns.json`, which says what each must look like.
+"""
 
 import hashlib
+import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from digit.files import atomic
+from digit.files import atomic, write_json
+
+MANIFEST = "columns.json"
+PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # of a column: never a path
+BLOCK = 1 << 22  # bytes hashed at a time
 
 
-def _hash(path: Path) -> str:
+class DamagedTable(ValueError):
+    """A table on disk is not what was written."""
+
+
+def write_columns(folder: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Write a table that `read_columns` finds whole or not at all.
+
+    Args:
+        folder: Where to; it may hold an older table, which is replaced.
+        columns: Arrays with as many rows each; texts become arrays of fixed width.
+
+    Raises:
+        ValueError: If a column's name is no plain word.
+        OSError: If a file cannot be written.
+    """
+    for name in columns:
+        if not PLAIN_NAME.fullmatch(name):
+            message = f"{folder}: a column cannot be called {name!r}"
+            raise ValueError(f"{message}; use letters, digits and underscores")
+
+    # The manifest vouches for the columns: it goes first and comes last.
+    (folder / MANIFEST).unlink(missing_ok=True)
+    manifest: dict[str, Any] = {}
+    for name, column in columns.items():
+        path = folder / f"{name}.npy"
+        array = column.astype(str) if column.dtype == object else column
+        with atomic(path, "wb") as file:
+            np.save(file, array, allow_pickle=False)
+        manifest[name] = {"stamp": stamp(path), "hash": file_hash(path)}
+    write_json(folder / MANIFEST, manifest)
+
+
+def read_columns(folder: Path, rows: int | None = None) -> dict[str, np.ndarray]:
+    """Map a table into memory, read-only.
+
+    A column whose size or time of change is not the manifest's is hashed: it may have
+    been copied. A table without a manifest, as older versions wrote it, is taken as it
+    is.
+
+    Args:
+        folder: The table's folder.
+        rows: How many rows there must be; None if any number will do.
+
+    Raises:
+        DamagedTable: If a column is missing, cut, changed, or of another length.
+    """
+    manifest = _read_manifest(folder)
+    names = [path.stem for path in sorted(folder.glob("*.npy"))]
+    if manifest is not None:
+        missing = sorted(set(manifest) - set(names))
+        if missing:
+            raise DamagedTable(f"{folder}: the column {missing[0]} is missing")
+        names = list(manifest)
+    if not names:
+        raise DamagedTable(f"{folder}: no columns")
+
+    table: dict[str, np.ndarray] = {}
+    for name in names:
+        path = folder / f"{name}.npy"
+        if manifest is not None:
+            _verify(path, manifest[name])
+        table[name] = _map_column(path)
+        expected = len(next(iter(table.values()))) if rows is None else rows
+        if len(table[name]) != expected:
+            what = f"{len(table[name])} rows instead of {expected}"
+            raise DamagedTable(f"{path}: {what}")
+    return table
+
+
+def stamp(path: Path) -> list[int]:
+    """Size and time of change of a file: equal stamps stand for equal content."""
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns]
+
+
+def file_hash(path: Path) -> str:
+    """A checksum of a file's content."""
     digest = hashlib.blake2b(digest_size=12)
     with open(path, "rb") as file:
-        for block in iter(lambda: file.read(1 << 22), b""):
+        while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
 
 
-def write_columns(folder: Path, columns: Mapping[str, np.ndarray]) -> None:
-    """A table, as `_read_columns` maps it into memory."""
-    for name, column in columns.items():
-        with atomic(folder / f"{name}.npy", "wb") as file:
-            np.save(file, column.astype(str) if column.dtype == object else column)
+def file_hashes_agree(folder: Path) -> bool:
+    """Whether every byte of a table is as written; reads all of it."""
+    manifest = _read_manifest(folder)
+    return manifest is not None and all(
+        file_hash(folder / f"{name}.npy") == entry["hash"]
+        for name, entry in manifest.items()
+    )
 
 
-def _read_columns(folder: Path) -> dict[str, np.ndarray]:
-    """A table's columns as read-only views of the files; ValueError or EOFError for a cut one."""
-    return {
-        p.stem: np.load(p, mmap_mode="r").view(np.ndarray) for p in folder.glob("*.npy")
-    }
+def _read_manifest(folder: Path) -> dict[str, Any] | None:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DamagedTable(f"{folder / MANIFEST}: {error}") from None
+    is_whole = isinstance(manifest, dict) and all(
+        isinstance(entry, dict) and {"stamp", "hash"} <= set(entry)
+        for entry in manifest.values()
+    )
+    if not is_whole or not all(PLAIN_NAME.fullmatch(name) for name in manifest):
+        raise DamagedTable(f"{folder / MANIFEST}: not what was written")
+    return manifest
 
 
-def _stamps(sources: Mapping[str, Path]) -> dict[str, list]:
-    return {
-        r: [p.name, p.stat().st_size, p.stat().st_mtime_ns] for r, p in sources.items()
-    }
+def _verify(path: Path, entry: dict[str, Any]) -> None:
+    """Make sure that a column is what was written; DamagedTable if not."""
+    try:
+        is_as_written = (
+            stamp(path) == entry["stamp"] or file_hash(path) == entry["hash"]
+        )
+    except OSError as error:
+        raise DamagedTable(f"{path}: {error}") from None
+    if not is_as_written:
+        raise DamagedTable(f"{path}: not what was written")
+
+
+def _map_column(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise DamagedTable(f"{path}: {error}") from None

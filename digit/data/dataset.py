@@ -5,6 +5,7 @@ decoded and warped straight into its place. Training and evaluation read their f
 through `loader` or a DataLoader of their own.
 """
 
+import logging
 import os
 import signal
 from collections.abc import Sequence
@@ -19,8 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from digit import geometry
 from digit.data.augmentation import NO_AUGMENTATION, Augmentation, View
+from digit.data.images import decode_image, size_fault
 from digit.data.index import Index
-from digit.data.store import image_store, mask_store, read_image, read_mask
+from digit.data.store import image_store, mask_store, read_mask
 from digit.skeleton import (
     HAND_TYPE_FLAGS,
     HEATMAP_CELLS,
@@ -30,7 +32,10 @@ from digit.skeleton import (
     WRISTS,
 )
 
+logger = logging.getLogger(__name__)
+
 BboxSource = Literal["truth", "rootnet"]
+MASK_WARNINGS = 3  # unusable masks that a process logs before it is silent about them
 LOOK_STREAM = 1  # tells the generator of a sample's look from that of its geometry
 
 
@@ -130,7 +135,7 @@ def crop_boxes(index: Index, bbox: BboxSource = "truth") -> Float64[Tensor, "b 4
         first = index["image_id"][bad][0]
         frames = f"{bad.sum()} of {len(boxes)} frames (image_id {first}, …)"
         raise ValueError(
-            f"{index.root} ({index.split}): {frames} have no box in rootnet_output; "
+            f"{index.dataset_dir} ({index.split}): {frames} have no box in rootnet_output; "
             "add RootNet's file of this split or take the true boxes and depths"
         )
     boxes = torch.tensor(np.where(bad[:, None], np.nan, boxes))
@@ -240,8 +245,9 @@ class InterHandDataset(Dataset):
         self.depth_weight = depth_weight
         if bbox == "rootnet":
             crop_boxes(index, bbox)  # raises here, not in a loader worker later on
-        self._images = image_store(index.root)
-        self._masks = mask_store(index.root)
+        self._images = image_store(index.dataset_dir)
+        self._masks = mask_store(index.dataset_dir)
+        self._mask_faults = 0
 
     def __len__(self) -> int:
         return len(self.index)
@@ -252,7 +258,9 @@ class InterHandDataset(Dataset):
     def batch(self, positions: Sequence[int]) -> Batch:
         """The frames at these positions of the stream, epoch · len(self) + row.
 
-        A sample's augmentation is a function of (seed, epoch, row) alone.
+        A sample's augmentation is a function of (seed, epoch, row) alone. A part mask that
+        cannot be used (missing, broken, of another size, with values that are no labels)
+        is left out with a line in the log: its frame counts without part supervision.
 
         Raises:
             ValueError: If a box is empty, or a picture broken or not of its annotated size.
@@ -294,7 +302,7 @@ class InterHandDataset(Dataset):
         corner, sides = base_xywh.split(2, -1)
         if not sides.isfinite().all():
             raise ValueError(
-                f"{self.index.root} ({self.index.split}): empty box; "
+                f"{self.index.dataset_dir} ({self.index.split}): empty box; "
                 "take index.usable()"
             )
         centre = corner + (0.5 + draw.shift) * sides
@@ -357,20 +365,40 @@ class InterHandDataset(Dataset):
             KeyError: If it is missing.
         """
         key = f"{index.split}/{index['file_name'][i]}"
-        picture = read_image(self._images, key)
-        annotated = (int(index["width"][i]), int(index["height"][i]))
-        if picture.shape[1::-1] != annotated:
-            sizes = f"{picture.shape[1::-1]} pixels, annotated as {annotated}"
-            raise ValueError(
-                f"{index.root}: {key} has {sizes}: exclude it (digit check)"
-            )
+        width, height = int(index["width"][i]), int(index["height"][i])
+        data = self._images.read(key)
+        try:
+            fault = size_fault(data, width, height)
+            picture = None if fault else decode_image(data)
+        except ValueError as error:
+            fault = str(error)
+        if not fault and picture.shape[:2] != (height, width):
+            fault = f"{picture.shape[1]} × {picture.shape[0]} pixels"
+        if fault:
+            hint = "run digit prepare, which excludes such frames"
+            raise ValueError(f"{index.dataset_dir}: {key}: {fault}; {hint}")
         return picture
 
     def _read_mask(self, index: Index, i: int) -> UInt8[np.ndarray, "h w"] | None:
-        """The part mask of a frame; None where it has none that is valid."""
+        """The part mask of a frame; None where it has none that can be used."""
         if self._masks is None or not index["parts_valid"][i]:
             return None
-        return read_mask(self._masks, f"{index.split}/{index['file_name'][i]}")
+        key = f"{index.split}/{index['file_name'][i]}"
+        width, height = int(index["width"][i]), int(index["height"][i])
+        try:
+            mask = read_mask(self._masks, key)
+            if mask.shape == (height, width):
+                return mask
+            found = f"{mask.shape[1]} × {mask.shape[0]} pixels"
+            fault = f"{key[:-4]}.png: {found}, its image has {width} × {height}"
+        except (ValueError, KeyError) as error:
+            fault = str(error.args[0])
+        self._mask_faults += 1
+        if self._mask_faults <= MASK_WARNINGS:
+            is_last = self._mask_faults == MASK_WARNINGS
+            rest = " (no more such lines)" if is_last else ""
+            logger.warning("part mask left out: %s%s", fault, rest)
+        return None
 
 
 def single_threaded(worker: int) -> None:

@@ -1,127 +1,438 @@
-"""The health report of a data set."""
+"""The health report of a data set: what is wrong with it, how often, and what to do.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+`check` is what `digit doctor` (and `digit check`) prints for a data set. There is one
+function a finding; frames that cannot be used go onto an exclude list.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Shaped
+from jaxtyping import Bool, Float
 
-from digit.data.index import FAULTS, FRAMES_OF_V1, Index, open_index
-from digit.data.layout import splits_of
-from digit.files import atomic
-from digit.paths import prepared_dir
-from digit.skeleton import BONES, WRISTS
+from digit.data.build_index import prepare_index
+from digit.data.columns import file_hashes_agree
+from digit.data.exclude import read_exclude_lists, write_exclude_list
+from digit.data.index import FAULTS, TABLES, Index
+from digit.data.layout import (
+    annotation_files,
+    find_similar,
+    misplaced_images,
+    splits_of,
+)
+from digit.data.pixels import examine_images, examine_masks
+from digit.data.store import ORIGINAL_MASKS
+from digit.skeleton import BONES, HAND_TYPES, JOINTS_PER_HAND, WRISTS
 
-MIN_BONE_MM, MAX_BONE_MM, MAX_PALM_MM = 3, 80, 130  # beyond human; palm: wrist to base
-MAX_FIT_ERROR_MM = 10  # of a fit that speaks for wrong 3D joints
+Severity = Literal["error", "warning", "note"]
+
+# Beyond human hands; the palm's bones lead to the wrist. Chosen by eye.
+MIN_BONE_MM = 3
+MAX_BONE_MM = 80
+MAX_PALM_MM = 130
+# A fit farther from its joints speaks for wrong 3D joints. Chosen by eye.
+MAX_FIT_ERROR_MM = 10
+# A camera fits if half of the joints lie in the box, widened by this share of its
+# sides.
+BOX_MARGIN = 0.2
+
+COLUMNS = (
+    "split",
+    "severity",
+    "finding",
+    "frames",
+    "share",
+    "excluded",
+    "example",
+    "worst_camera",
+    "hint",
+    "known_issue",
+)
+EXCLUDED_HINT = "nothing: these frames are on the exclude list, and left out"
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong with some frames."""
+
+    what: str
+    wrong: Bool[np.ndarray, "n"]  # which frames
+    severity: Severity = "warning"
+    excludes: bool = False  # whether they cannot be used
+    hint: str = ""
+    known_issue: str = ""  # a public report of the same
+
+
+class Remark(NamedTuple):
+    """One thing that is wrong with a split's files, or worth knowing about them."""
+
+    what: str
+    severity: Severity
+    count: int  # of records, lines or frames
+    example: str = ""
+    hint: str = ""
+    known_issue: str = ""
+
+
+class Columns:
+    """What several findings need of the frames of a split."""
+
+    def __init__(self, index: Index):
+        self.index = index
+        self.sound = index["fault"] == 0
+        self.joint_valid = index["joint_valid"]
+        self.size_px = np.stack([index["width"], index["height"]], axis=1)
+        self.box_low, self.box_extent = np.split(index["bbox_xywh"], 2, axis=1)
+        self.box_high = self.box_low + self.box_extent
+
+    @cached_property
+    def joints_px(self) -> Float[np.ndarray, "n 42 2"]:
+        return self.index["joints_px"]
 
 
 def check(
-    root: Path | str,
+    dataset_dir: Path | str,
     splits: Sequence[str] | None = None,
-    examine: Callable[[Index], Shaped[np.ndarray, "n"]] | None = None,
+    examine_pixels: bool = False,
 ) -> pd.DataFrame:
-    """The health of a data set, a row a finding: number and share of its frames, whether they go on
-    the exclude list `prepared/exclude/<split>_check.tsv`, an example, and the camera that has most
-    of it with the share of its frames. `examine` looks at the images: `store.verify`.
+    """Report the health of a data set, and put unusable frames onto an exclude list.
 
-    Raises as `open_index` does.
+    The list is `prepared/exclude/<split>_check.tsv`. Other lists are left as they are.
+
+    Args:
+        dataset_dir: The data set's folder.
+        splits: Which splits; all there are by default.
+        examine_pixels: Whether to decode every picture and part mask as well.
+
+    Returns:
+        A row a finding, with `COLUMNS`: its severity ("error", "warning", "note"),
+        number and share of frames, whether they are excluded, an example, the camera
+        that has most of it with the share of its frames, what to do, and a public
+        report of it.
+
+    Raises:
+        ValueError, FileNotFoundError, OSError: As `prepare_index` does.
     """
-    report = []
-    for split in splits or splits_of(root):
-        index = open_index(root, split)
-        n, keys, camera = len(index), np.array(index.keys(), object), index["camera"]
-        known = (
-            "v1.0, by its" if n == FRAMES_OF_V1[split] else "unknown: v1.0 has another"
-        )
-        counts = {f"label version {known} number of frames": n}
-        counts |= index.made["left_out"]
-        report += [
-            (split, what, k, k / n, False, "", "") for what, k in counts.items() if k
-        ]
-        reasons = np.full(n, "", object)
-        for what, wrong, exclude in _findings(index, examine):
-            if wrong.any():
-                where = pd.Series(wrong).groupby(camera).agg(["sum", "mean"])
-                worst = where.sort_values("sum").iloc[-1]
-                most, example = (
-                    f"{worst.name}: {worst['mean']:.0%}",
-                    keys[wrong.argmax()],
-                )
-                report += [
-                    (split, what, wrong.sum(), wrong.mean(), exclude, example, most)
-                ]
-                reasons[wrong & (reasons == "") & exclude] = what
+    rows: list[tuple] = []
+    for split in splits or splits_of(dataset_dir):
+        index = _sound_index(dataset_dir, split)
+        for remark in remarks(index):
+            rows.append(_remark_row(index, remark))
+        columns = Columns(index)
+        reasons = np.full(len(index), "", object)
+        for finding in findings(columns, examine_pixels):
+            if finding.wrong.any():
+                rows.append(_finding_row(index, finding))
+                if finding.excludes:
+                    reasons[finding.wrong & (reasons == "")] = finding.what
+        keys = np.array(index.keys(), object)
         bad = np.flatnonzero(reasons != "")
-        write_exclude_list(root, split, "check", dict(zip(keys[bad], reasons[bad])))
-    names = [
-        "split",
-        "finding",
-        "frames",
-        "share",
-        "excluded",
-        "example",
-        "worst_camera",
-    ]
-    return pd.DataFrame(report, columns=names)
+        listed = dict(zip(keys[bad], reasons[bad], strict=True))
+        write_exclude_list(dataset_dir, split, "check", listed)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _findings(
-    index: Index, examine: Callable | None
-) -> Iterator[tuple[str, np.ndarray, bool]]:
-    """What may be wrong, which frames have it, and whether that makes them unusable."""
+def findings(columns: Columns, examine_pixels: bool) -> Iterator[Finding]:
+    """Everything that may be wrong with frames."""
+    yield from annotation_faults(columns)
+    if examine_pixels:
+        yield from picture_faults(columns)
+        yield from mask_faults(columns)
+    for find in FINDERS:
+        yield find(columns)
+
+
+def remarks(index: Index) -> Iterator[Remark]:
+    """Everything there is to say of a split's files."""
+    for remark_on in REMARKS:
+        yield from remark_on(index)
+
+
+# ------------------------------------------------------------------ files of a split
+
+
+def label_version(index: Index) -> Iterator[Remark]:
+    """Which version of InterHand2.6M the labels are, by their number of frames."""
+    known = "v1.0, by its" if index.is_v1 else "unknown: v1.0 has another"
+    what = f"label version {known} number of frames"
+    yield Remark(what, "note", len(index))
+
+
+def records_left_out(index: Index) -> Iterator[Remark]:
+    """Records of the annotation files that make no frame."""
+    listed = index.folder / "left_out.txt"
+    for reason, count in index.left_out.items():
+        if count:
+            is_broken = reason == "broken record"
+            example = _first_line(listed) if is_broken else ""
+            hint = f"all are listed in {listed}" if is_broken else ""
+            yield Remark(reason, "warning", count, example, hint)
+
+
+def names_not_as_published(index: Index) -> Iterator[Remark]:
+    """Files that are there under another name or in another place."""
+    found = annotation_files(index.dataset_dir, index.split)
+    if "mano" not in found:
+        similar = find_similar(index.dataset_dir, index.split, "mano")
+        if similar is not None:
+            name = f"InterHand2.6M_{index.split}_MANO_NeuralAnnot.json"
+            hint = f"if these are MANO fits, call it {name}"
+            yield Remark("no MANO fits by their name", "warning", 1, str(similar), hint)
+    folder = misplaced_images(index.dataset_dir, index.split)
+    if folder is not None:
+        hint = f"move it to {index.dataset_dir / 'images' / index.split}"
+        yield Remark("images in another folder", "error", 1, str(folder), hint)
+
+
+def masks_without_fit_errors(index: Index) -> Iterator[Remark]:
+    """The original's masks count only with the file that tells which of them are
+    valid."""
+    masks = index.dataset_dir / ORIGINAL_MASKS
+    if masks.exists() and not index["parts_valid"].any():
+        what = "part masks of which none counts"
+        place = f"cache/meta_dict_{index.split}.pkl"
+        hint = f"put {place} beside {ORIGINAL_MASKS}, or remove that to render masks"
+        yield Remark(what, "warning", len(index), str(masks), hint)
+
+
+def exclude_lines_ignored(index: Index) -> Iterator[Remark]:
+    """Lines of exclude lists that name no frame."""
+    lists = read_exclude_lists(index.dataset_dir, index.split, set(index.keys()))
+    if lists.ignored:
+        what = "line of an exclude list that names no frame"
+        hint = "correct or remove it: <key of a frame>, a tab, the reason"
+        yield Remark(what, "warning", len(lists.ignored), lists.ignored[0], hint)
+
+
+REMARKS: tuple[Callable[[Index], Iterator[Remark]], ...] = (
+    label_version,
+    records_left_out,
+    names_not_as_published,
+    masks_without_fit_errors,
+    exclude_lines_ignored,
+)
+
+
+# ------------------------------------------------------------------ frames
+
+
+def annotation_faults(columns: Columns) -> Iterator[Finding]:
+    """What building the index has found: numbers that make no picture or no joints."""
     for number, fault in enumerate(FAULTS[1:], 1):
-        yield fault, index["fault"] == number, True
-    sound = index["fault"] == 0
-    if examine:
-        images = examine(index)
-        for reason in sorted(set(images) - {""}):
-            wrong = images == reason
-            yield (
-                f"image: {reason}",
-                wrong,
-                not wrong.all(),
-            )  # of all, the tree has no images
-    names = index.to_pandas(["capture", "camera", "frame_idx"])
-    yield (
-        "capture, camera and moment seen twice",
-        names.duplicated(keep=False).to_numpy(),
-        True,
+        wrong = columns.index["fault"] == number
+        yield Finding(fault, wrong, "error", excludes=True, hint=EXCLUDED_HINT)
+
+
+def picture_faults(columns: Columns) -> Iterator[Finding]:
+    """Pictures that are missing, broken, black, or of another size than annotated."""
+    faults = examine_images(columns.index)
+    for fault in sorted(set(faults) - {""}):
+        wrong = faults == fault
+        # If it is true of all, the data set has no images: labels alone can be used.
+        excludes = not wrong.all()
+        known = KNOWN_PICTURE_ISSUES.get(fault, "")
+        hint = EXCLUDED_HINT if excludes else "put the images there, see the README"
+        yield Finding(f"image: {fault}", wrong, "error", excludes, hint, known)
+
+
+KNOWN_PICTURE_ISSUES = {
+    "its size is not the annotated one": "InterHand2.6M #157 (camera 400412 of v1.0)",
+    "black": "black frames of InterHand2.6M v1.0",
+}
+
+
+def mask_faults(columns: Columns) -> Iterator[Finding]:
+    """Part masks that count and cannot be used; their frames go without one."""
+    faults = examine_masks(columns.index)
+    for fault in sorted(set(faults) - {""}):
+        hint = "render the masks again; until then these frames have none"
+        known = KNOWN_MASK_ISSUES.get(fault, "")
+        yield Finding(
+            f"part mask: {fault}", faults == fault, "warning", False, hint, known
+        )
+
+
+KNOWN_MASK_ISSUES = {
+    "values above 32": "digit-interacting #5",
+    "shows no hand": "render_mano_ih #2",
+}
+
+
+def seen_twice(columns: Columns) -> Finding:
+    """Two frames of one camera at one moment: one of them has another's labels."""
+    names = columns.index.to_pandas(["capture", "camera", "frame_idx"])
+    return Finding(
+        what="capture, camera and moment seen twice",
+        wrong=names.duplicated(keep=False).to_numpy(),
+        severity="error",
+        excludes=True,
+        hint=EXCLUDED_HINT,
     )
-    size = np.stack([index["width"], index["height"]], 1)
-    low, extent = np.split(index["bbox_xywh"], 2, axis=1)
-    high = low + extent
-    yield "box wholly outside the image", ((high <= 0) | (low >= size)).any(1), True
-    yield "box partly outside the image", ((low < -1) | (high > size + 1)).any(1), False
-    valid, px = index["joint_valid"], index["joints_px"].transpose(1, 0, 2)
-    outside = ((px < 0) | (px > size - 1)).any(2).T & valid
-    yield "a valid joint outside the image", outside.any(1), False
-    inside = ((px > low - 0.2 * extent) & (px < high + 0.2 * extent)).all(2).T & valid
-    misfit = sound & (inside.sum(1) < valid.sum(1) / 2)
-    yield "camera does not fit: most joints project outside the box", misfit, True
-    world = index._tables["instants"]["joints_world_mm"]
-    bones = np.linalg.norm(world[:, BONES[:, 0]] - world[:, BONES[:, 1]], axis=2)
-    limit = np.where(np.isin(BONES[:, 1], WRISTS), MAX_PALM_MM, MAX_BONE_MM)
-    wrong = ((bones > limit) | (bones < MIN_BONE_MM))[index["instant_row"]]
-    wrong &= valid[:, BONES[:, 0]] & valid[:, BONES[:, 1]]
-    yield "bone length beyond human", sound & wrong.any(1), True
-    error, fits = index["fit_error_mm"], index["parts_valid"]
-    yield (
-        f"fit error over {MAX_FIT_ERROR_MM} mm",
-        (error > MAX_FIT_ERROR_MM).any(1),
-        True,
+
+
+def box_outside(columns: Columns) -> Finding:
+    """Boxes that show nothing of the image."""
+    outside = (columns.box_high <= 0) | (columns.box_low >= columns.size_px)
+    return Finding(
+        what="box wholly outside the image",
+        wrong=outside.any(1),
+        severity="error",
+        excludes=True,
+        hint=EXCLUDED_HINT,
     )
-    yield (
-        "fits do not match the hand type: no part mask",
-        ~fits & np.isfinite(error).any(),
+
+
+def box_partly_outside(columns: Columns) -> Finding:
+    """Boxes that reach beyond the image by more than a pixel."""
+    beyond = (columns.box_low < -1) | (columns.box_high > columns.size_px + 1)
+    what = "box partly outside the image"
+    return Finding(what, beyond.any(1), "note", hint="nothing: crops are black there")
+
+
+def joint_outside(columns: Columns) -> Finding:
+    """Valid joints that project beyond the image."""
+    joints_px = columns.joints_px
+    limit = columns.size_px[:, None] - 1
+    outside = ((joints_px < 0) | (joints_px > limit)).any(2) & columns.joint_valid
+    what = "a valid joint outside the image"
+    return Finding(what, outside.any(1), "note", hint="nothing: it does not count")
+
+
+def camera_misfit(columns: Columns) -> Finding:
+    """Cameras that do not fit: fewer than half of the valid joints lie near the box."""
+    margin = BOX_MARGIN * columns.box_extent
+    low = (columns.box_low - margin)[:, None]
+    high = (columns.box_high + margin)[:, None]
+    joints_px, valid = columns.joints_px, columns.joint_valid
+    inside = ((joints_px > low) & (joints_px < high)).all(2) & valid
+    misfit = columns.sound & (inside.sum(1) < valid.sum(1) / 2)
+    return Finding(
+        what="camera does not fit: most joints project outside the box",
+        wrong=misfit,
+        severity="error",
+        excludes=True,
+        hint=EXCLUDED_HINT,
+        known_issue="InterHand2.6M #157 (camera 400412 of v1.0)",
+    )
+
+
+def bone_lengths(columns: Columns) -> Finding:
+    """Bones that no human hand has, between valid joints."""
+    index = columns.index
+    child, parent = BONES[:, 0], BONES[:, 1]
+    limit_mm = np.where(np.isin(parent, WRISTS), MAX_PALM_MM, MAX_BONE_MM)
+    joints_mm = index["joints_world_mm"]
+    length_mm = np.linalg.norm(joints_mm[:, child] - joints_mm[:, parent], axis=2)
+    wrong = (length_mm > limit_mm) | (length_mm < MIN_BONE_MM)
+    wrong &= columns.joint_valid[:, child] & columns.joint_valid[:, parent]
+    return Finding(
+        what="bone length beyond human",
+        wrong=columns.sound & wrong.any(1),
+        severity="error",
+        excludes=True,
+        hint=EXCLUDED_HINT,
+    )
+
+
+def empty_hand(columns: Columns) -> Finding:
+    """Interacting hands of which one has no valid joint."""
+    index = columns.index
+    interacting = index["hand_type"] == HAND_TYPES.index("interacting")
+    by_hand = columns.joint_valid.reshape(len(index), 2, JOINTS_PER_HAND)
+    is_empty = ~by_hand.any(2)
+    return Finding(
+        what="interacting, but a hand has no valid joint",
+        wrong=interacting & is_empty.any(1),
+        severity="warning",
+        hint="nothing: the hand's joints do not count, its hand type does",
+        known_issue="InterHand2.6M #99, #113",
+    )
+
+
+def large_fit_error(columns: Columns) -> Finding:
+    """Fits that are far from the joints: one of the two is wrong."""
+    error_mm = columns.index["fit_error_mm"]
+    return Finding(
+        what=f"fit error over {MAX_FIT_ERROR_MM} mm",
+        wrong=(error_mm > MAX_FIT_ERROR_MM).any(1),
+        severity="error",
+        excludes=True,
+        hint=EXCLUDED_HINT,
+    )
+
+
+def fits_of_other_hands(columns: Columns) -> Finding:
+    """Frames without a part mask, as their fits are not those of their hand type."""
+    index = columns.index
+    has_fits = np.isfinite(index["fit_error_mm"]).any()
+    return Finding(
+        what="fits do not match the hand type: no part mask",
+        wrong=~index["parts_valid"] & has_fits,
+        severity="note",
+        hint="nothing: these frames go without part supervision",
+    )
+
+
+FINDERS: tuple[Callable[[Columns], Finding], ...] = (
+    seen_twice,
+    box_outside,
+    box_partly_outside,
+    joint_outside,
+    camera_misfit,
+    bone_lengths,
+    empty_hand,
+    large_fit_error,
+    fits_of_other_hands,
+)
+
+
+# ------------------------------------------------------------------ rows of the report
+
+
+def _sound_index(dataset_dir: Path | str, split: str) -> Index:
+    """The split's index, built anew if a byte of its columns has changed."""
+    index = prepare_index(dataset_dir, split)
+    if not all(file_hashes_agree(index.folder / name) for name in TABLES):
+        (index.folder / "frames/columns.json").write_text("damaged")
+        index = prepare_index(dataset_dir, split)
+    return index
+
+
+def _remark_row(index: Index, remark: Remark) -> tuple:
+    return (
+        index.split,
+        remark.severity,
+        remark.what,
+        remark.count,
+        remark.count / len(index),
         False,
+        remark.example,
+        "",
+        remark.hint,
+        remark.known_issue,
     )
 
 
-def write_exclude_list(
-    root: Path | str, split: str, name: str, reasons: Mapping[str, str]
-) -> None:
-    """Write the list `prepared/exclude/<split>_<name>.tsv`: key, tab, reason."""
-    with atomic(prepared_dir(root) / f"exclude/{split}_{name}.tsv") as file:
-        file.writelines(f"{key}\t{reason}\n" for key, reason in reasons.items())
+def _finding_row(index: Index, finding: Finding) -> tuple:
+    wrong = finding.wrong
+    by_camera = pd.Series(wrong).groupby(index["camera"]).agg(["sum", "mean"])
+    worst = by_camera.sort_values("sum").iloc[-1]
+    return (
+        index.split,
+        finding.severity,
+        finding.what,
+        int(wrong.sum()),
+        float(wrong.mean()),
+        finding.excludes,
+        index.keys()[wrong.argmax()],
+        f"{worst.name}: {worst['mean']:.0%}",
+        finding.hint,
+        finding.known_issue,
+    )
+
+
+def _first_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    return lines[0] if lines else ""

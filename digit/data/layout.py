@@ -1,10 +1,24 @@
-"""InterHand2.6M's folders, file names and record fields."""
+"""InterHand2.6M on disk: its splits, folders, file names and record fields.
 
+Reader (`annotations`) and writer (`tree`) both take every name from here.
+"""
+
+from collections.abc import Iterator
 from pathlib import Path
 
-from digit.skeleton import HAND_TYPES, N_JOINTS
+from digit.data.fields import (
+    LONGEST_SIDE,
+    FileName,
+    HandType,
+    Integer,
+    Kind,
+    Numbers,
+    Text,
+)
+from digit.skeleton import N_JOINTS
 
-# name → (split of the tree, what part of it: everything, a fraction, or a number of frames)
+# name → (split of the tree, what part of it: everything, a fraction, or a number of
+# frames)
 SPLITS: dict[str, tuple[str, float | int | None]] = {
     "train": ("train", None),
     "val": ("val", None),
@@ -17,67 +31,188 @@ SPLITS: dict[str, tuple[str, float | int | None]] = {
     "smalltest": ("test", 0.25),
     "tinytrain": ("train", 0.05),
 }
-CURE = "put InterHand2.6M's annotations there"
+WHOLE_SPLITS = ("train", "val", "test")
+FRAMES_OF_V1 = {"train": 1_361_062, "val": 380_125, "test": 849_160}  # 5 fps
+
+# Fields of the records, by file.
+MOMENT: dict[str, Kind] = {"capture": Integer(), "frame_idx": Integer()}
+IMAGE: dict[str, Kind] = {
+    "id": Integer(),
+    "file_name": FileName(),
+    "width": Integer(low=1, high=LONGEST_SIDE),
+    "height": Integer(low=1, high=LONGEST_SIDE),
+    "capture": Integer(),
+    "frame_idx": Integer(),
+    "subject": Integer(),
+    "seq_name": Text(),
+    "camera": Text(),
+}
+ANNOTATION: dict[str, Kind] = {
+    "id": Integer(),
+    "image_id": Integer(),
+    "bbox": Numbers((4,)),
+    "joint_valid": Numbers((N_JOINTS,)),
+    "hand_type": HandType(),
+    "hand_type_valid": Numbers(()),
+}
+INSTANT: dict[str, Kind] = {"world_coord": Numbers((N_JOINTS, 3))}
+ROOTNET: dict[str, Kind] = {
+    "annot_id": Integer(),
+    "bbox": Numbers((4,)),
+    "abs_depth": Numbers((2,)),
+}
+CAMERA: dict[str, Kind] = {
+    "campos": Numbers((3,), float),
+    "camrot": Numbers((3, 3), float),
+    "focal": Numbers((2,), float),
+    "princpt": Numbers((2,), float),
+}
+FIT: dict[str, Kind] = {
+    "pose": Numbers((48,)),
+    "shape": Numbers((10,)),
+    "trans": Numbers((3,)),
+}
+
 LABEL_KINDS = ("2d", "3d")
-MOMENT = {"capture": int, "frame_idx": int}
-IMAGE = {
-    "id": int,
-    "file_name": str,
-    "width": int,
-    "height": int,
-    **MOMENT,
-    "subject": int,
-    "seq_name": str,
-    "camera": str,
+ANNOTATIONS_HINT = "put InterHand2.6M's annotations there"
+# What each role's file is called by those who keep the data otherwise: a part of the
+# name, in lower case.
+SIMILAR_NAMES = {
+    "data": ("data",),
+    "camera": ("camera",),
+    "joint_3d": ("joint_3d", "joint3d"),
+    "mano": ("mano", "neuralannot"),
 }
-ANNOTATION = {
-    "id": int,
-    "image_id": int,
-    "bbox": (4,),
-    "joint_valid": (N_JOINTS,),
-    "hand_type": HAND_TYPES.index,
-    "hand_type_valid": (),
-}
-ROOTNET = {"annot_id": int, "bbox": (4,), "abs_depth": (2,)}
-CAMERA = {"campos": (3,), "camrot": (3, 3), "focal": (2,), "princpt": (2,)}
-FIT = {"pose": (48,), "shape": (10,), "trans": (3,)}
 
 
-def splits_of(root: Path | str) -> list[str]:
-    """The splits whose annotations the tree holds, of train, val, test.
+def annotation_stem(split: str) -> str:
+    """How the annotation files of a split begin, relative to the data set's folder."""
+    return f"annotations/{split}/InterHand2.6M_{split}"
 
-    Raises FileNotFoundError where there is no such tree, or none of them in it.
+
+def annotation_names(split: str) -> dict[str, list[str]]:
+    """The names a split's files may have, by role, relative to the data set's folder.
+
+    Where several are there, the first counts.
     """
-    found = _splits_there(Path(root))
-    if not found:
-        place = "annotations/<split>/InterHand2.6M_<split>_data.json"
-        raise FileNotFoundError(f"{root}: no {place}; {CURE}")
+    stem = annotation_stem(split)
+    rootnet = "rootnet_output/rootnet_interhand2.6m_output"
+    return {
+        "data": [f"{stem}_data.json", f"{stem}_data.pkl"],
+        "camera": [f"{stem}_camera.json"],
+        "joint_3d": [f"{stem}_joint_3d.json"],
+        "mano": [f"{stem}_MANO_NeuralAnnot.json"],
+        "rootnet": [
+            f"{rootnet}_{split}.json",
+            f"{rootnet}_all_{split}.json",
+            f"{rootnet}_machine_annot_{split}.json",
+        ],
+        "meta_dict": [f"cache/meta_dict_{split}.pkl"],
+        "truth": [f"truth/{split}.parquet"],
+    }
+
+
+REQUIRED_ROLES = ("data", "camera", "joint_3d")
+
+
+def annotation_files(dataset_dir: Path, split: str) -> dict[str, Path]:
+    """Find the files that an index of a split is made from.
+
+    Args:
+        dataset_dir: The data set's folder.
+        split: "train", "val" or "test".
+
+    Returns:
+        The path of each file that is there, by role.
+
+    Raises:
+        FileNotFoundError: If the folder, or a file that an index needs, is missing.
+    """
+    found: dict[str, Path] = {}
+    for role, names in annotation_names(split).items():
+        paths = [dataset_dir / name for name in names]
+        there = [path for path in paths if path.is_file()]
+        if there:
+            found[role] = there[0]
+        elif role in REQUIRED_ROLES:
+            splits = ", ".join(_splits_there(dataset_dir)) or "none"
+            hint = f"{ANNOTATIONS_HINT} (splits here: {splits})"
+            similar = find_similar(dataset_dir, split, role)
+            if similar is not None:
+                hint = f"there is {similar}: did you mean it? rename or move it"
+            raise FileNotFoundError(f"{paths[0]}: missing; {hint}")
     return found
 
 
-def _splits_there(root: Path) -> list[str]:
-    if not root.is_dir():
-        raise FileNotFoundError(
-            f"{root}: no such data set folder; say where it lies by --root"
-        )
-    folders = {
-        split: root / "annotations" / split for split in ("train", "val", "test")
-    }
-    return [
-        s
-        for s, folder in folders.items()
-        if any(folder.glob(f"InterHand2.6M_{s}_data.*"))
-    ]
+def find_similar(dataset_dir: Path, split: str, role: str) -> Path | None:
+    """Find a file that may be meant for a role that has none, by an older name or
+    place.
+
+    InterHand2.6M has been published as `annotations/all/…`, `…_30fps.json`, and with
+    `…_MANO.json` for the fits.
+    """
+    known = [name for names in annotation_names(split).values() for name in names]
+    taken = {dataset_dir / name for name in known}
+    for path in _json_files(dataset_dir / "annotations"):
+        name = path.name.lower()
+        is_of_split = split in name or path.parent.name == split
+        is_of_role = any(part in name for part in SIMILAR_NAMES.get(role, ()))
+        if is_of_split and is_of_role and path not in taken:
+            return path
+    return None
 
 
-def hand_model_name(root: Path | str) -> str:
-    """Which hand the fits are for: "generic" if `annotations/hand_model.txt` says so, or "mano"."""
-    path = Path(root) / "annotations/hand_model.txt"
-    return (
-        "generic"
-        if path.is_file() and path.read_text().strip() == "generic"
-        else "mano"
+def misplaced_images(dataset_dir: Path, split: str) -> Path | None:
+    """Find a split's image folder that lies too deep, as it comes out of the archives.
+
+    Returns:
+        The folder that should be `images/<split>`; None if there is none, or if
+        `images/<split>` is there with its captures.
+    """
+    images = dataset_dir / "images"
+    if any((images / split).glob("Capture*")):
+        return None
+    patterns = (
+        f"{split}/*/Capture*",
+        f"{split}/*/*/Capture*",
+        f"*/{split}/Capture*",
+        f"*/*/{split}/Capture*",
     )
+    for pattern in patterns:
+        for found in images.glob(pattern):
+            return found.parent
+    return None
+
+
+def splits_of(dataset_dir: Path | str) -> list[str]:
+    """The splits whose annotations a data set holds, of train, val, test.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or no split in it.
+    """
+    found = _splits_there(Path(dataset_dir))
+    if not found:
+        place = "annotations/<split>/InterHand2.6M_<split>_data.json"
+        hint = ANNOTATIONS_HINT
+        for split in WHOLE_SPLITS:
+            similar = find_similar(Path(dataset_dir), split, "data")
+            if similar is not None:
+                hint = f"there is {similar}: did you mean it? rename or move it"
+                break
+        raise FileNotFoundError(f"{dataset_dir}: no {place}; {hint}")
+    return found
+
+
+def hand_model_name(dataset_dir: Path | str) -> str:
+    """Which hand model the fits are for.
+
+    Returns:
+        "generic" if `annotations/hand_model.txt` says so, else "mano".
+    """
+    path = Path(dataset_dir) / "annotations/hand_model.txt"
+    if path.is_file() and path.read_bytes().strip() == b"generic":
+        return "generic"
+    return "mano"
 
 
 def label_kind(dataset_dir: Path | str) -> str:
@@ -87,8 +222,9 @@ def label_kind(dataset_dir: Path | str) -> str:
         dataset_dir: The data set's folder.
 
     Returns:
-        "2d" if `annotations/labels.txt` holds this word: the joints are good in the image,
-        their depths are not to be trusted (labels made by a detector, say). Else "3d".
+        "2d" if `annotations/labels.txt` holds this word: the joints are good in the
+        image, their depths are not to be trusted (labels made by a detector, say). Else
+        "3d".
 
     Raises:
         ValueError: If the file holds anything else.
@@ -96,33 +232,26 @@ def label_kind(dataset_dir: Path | str) -> str:
     path = Path(dataset_dir) / "annotations/labels.txt"
     if not path.is_file():
         return "3d"
-    kind = path.read_text().strip()
+    kind = path.read_bytes().decode(errors="replace").strip()
     if kind not in LABEL_KINDS:
         raise ValueError(f"{path}: holds {kind!r:.40}; write 2d or 3d")
     return kind
 
 
-def annotation_files(root: Path, split: str) -> dict[str, Path]:
-    """The files that tell of a split, by role; FileNotFoundError for one that must be there."""
-    stem = f"annotations/{split}/InterHand2.6M_{split}"
-    rootnet = "rootnet_output/rootnet_interhand2.6m_output"
-    names = {
-        "data": [f"{stem}_data.json", f"{stem}_data.pkl"],
-        "camera": [f"{stem}_camera.json"],
-        "joint_3d": [f"{stem}_joint_3d.json"],
-        "mano": [f"{stem}_MANO_NeuralAnnot.json"],
-        "rootnet": [
-            f"{rootnet}_{part}{split}.json" for part in ("", "all_", "machine_annot_")
-        ],
-        "meta_dict": [f"cache/meta_dict_{split}.pkl"],
-        "truth": [f"truth/{split}.parquet"],
-    }
-    found = {
-        r: root / n for r in names for n in reversed(names[r]) if (root / n).is_file()
-    }
-    for role in ("data", "camera", "joint_3d"):
-        if role not in found:
-            there = ", ".join(_splits_there(root)) or "none"
-            cure = f"{CURE} (splits here: {there})"
-            raise FileNotFoundError(f"{root / names[role][0]}: missing; {cure}")
-    return found
+def _splits_there(dataset_dir: Path) -> list[str]:
+    if not dataset_dir.is_dir():
+        message = f"{dataset_dir}: no such data set folder; check the path"
+        raise FileNotFoundError(message)
+    return [
+        split
+        for split in WHOLE_SPLITS
+        if any(
+            (dataset_dir / name).is_file() for name in annotation_names(split)["data"]
+        )
+    ]
+
+
+def _json_files(folder: Path) -> Iterator[Path]:
+    """The JSON files of a folder and of those right below it."""
+    yield from sorted(folder.glob("*.json"))
+    yield from sorted(folder.glob("*/*.json"))

@@ -1,8 +1,8 @@
 """Other people's pickles, read without running anything of theirs.
 
-A pickle is a program for a small stack machine. This is the standard library's reader in Python,
-cut down: names come from the caller's allow-list, only what stands there is called or filled in,
-and claimed sizes cost nothing before their bytes are there.
+A pickle is a program for a small stack machine. This is the standard library's reader
+in Python, cut down: names come from the caller's allow-list, only what stands there is
+called or filled in, and claimed sizes cost nothing before their bytes are there.
 """
 
 import io
@@ -53,9 +53,10 @@ def load_pickle(
 ) -> Any:
     """The object in a pickle file of containers, numbers, and what `allowed` names.
 
-    `allowed` maps "module.name" (with numpy 1's name of its core) to what takes its place;
-    `NUMPY_ALLOWED` serves arrays. `encoding` is for Python 2's strings: "latin1" for its arrays.
-    Raises ValueError with file and reason for all else, broken files included.
+    `allowed` maps "module.name" (with numpy 1's name of its core) to what takes its
+    place; `NUMPY_ALLOWED` serves arrays. `encoding` is for Python 2's strings: "latin1"
+    for its arrays. Raises ValueError with file and reason for all else, broken files
+    included.
     """
     try:
         reader = _Reader(io.BytesIO(Path(path).read_bytes()), encoding=encoding)

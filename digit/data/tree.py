@@ -1,6 +1,7 @@
-"""The annotation files of an InterHand2.6M tree, written from columns.
+"""Writing the annotation files of an InterHand2.6M tree, from columns.
 
-The inverse of what `digit_data.annotations` reads; lengths mm, boxes (x, y, width, height) in px.
+The inverse of `annotations`: the generator and the importers call `write_tree`. Lengths
+are in mm, boxes are (x, y, width, height) in px.
 """
 
 import json
@@ -10,83 +11,154 @@ from typing import Any
 
 import numpy as np
 
-from digit.data.layout import ANNOTATION, CAMERA, FIT, IMAGE, MOMENT, ROOTNET
-from digit.files import atomic
+from digit.data.layout import ANNOTATION, CAMERA, FIT, IMAGE, ROOTNET, annotation_names
+from digit.files import write_text
 from digit.skeleton import HAND_TYPES, JOINTS, PARENTS, SIDES
+
+Columns = Mapping[str, Any]  # name → array or list, of one length
+Lists = dict[str, list]  # the same as Python's lists, as JSON takes them
 
 
 def write_tree(
-    root: Path | str,
+    dataset_dir: Path | str,
     split: str,
-    frames: Mapping[str, Any],
-    instants: Mapping[str, Any],
-    cameras: Mapping[str, Any],
+    frames: Columns,
+    instants: Columns,
+    cameras: Columns,
     hand_model: str = "mano",
 ) -> None:
-    """Write a split's annotation files as InterHand2.6M has them, from columns as `Index` has them.
+    """Write a split's annotation files as InterHand2.6M has them.
 
-    frames (N): image_id, file_name (from "Capture…" on), width, height, capture, subject, seq_name,
-      camera (str), frame_idx, bbox_xywh (N, 4) px, joint_valid (N, 42), hand_type (in HAND_TYPES),
-      hand_type_valid; optional annot_id (else image_id), and rootnet_bbox_xywh (N, 4) px with
-      rootnet_depth_mm (N, 2), which make the RootNet file.
-    instants (M): capture, frame_idx, joints_world_mm (M, 42, 3), joint_valid (M, 42), hand_type,
-      hand_type_valid; optional mano_pose (M, 2, 48), mano_shape (M, 2, 10), mano_trans (M, 2, 3)
-      in m, NaN for no fit, which make the NeuralAnnot file.
-    cameras (K): capture, camera (str), camrot (K, 3, 3), campos_mm (K, 3), focal, princpt (K, 2).
+    Values are written as given. Each file appears whole, the split's data.json last.
+    Beside them goes hand_model.txt, which says whose fits these are.
 
-    Values are written as given, with skeleton.txt and hand_model.txt (whose fits these are: "mano"
-    or "generic"); each file appears whole, the split's data.json last.
+    Args:
+        dataset_dir: The data set's folder.
+        split: "train", "val" or "test".
+        frames: Columns of N frames: image_id, file_name (from "Capture…" on), width,
+            height, capture, subject, seq_name, camera (text), frame_idx, bbox_xywh (N,
+            4; px), joint_valid (N, 42), hand_type (position in HAND_TYPES),
+            hand_type_valid; optional annot_id (else image_id), and rootnet_bbox_xywh
+            (N, 4; px) with rootnet_depth_mm (N, 2), which make the RootNet file.
+        instants: Columns of M moments of a capture: capture, frame_idx, joints_world_mm
+            (M, 42, 3), joint_valid (M, 42), hand_type, hand_type_valid; optional
+            mano_pose (M, 2, 48), mano_shape (M, 2, 10), mano_trans (M, 2, 3; metres),
+            NaN for no fit, which make the NeuralAnnot file.
+        cameras: Columns of K cameras: capture, camera (text), camrot (K, 3, 3),
+            campos_mm (K, 3), focal, princpt (K, 2).
+        hand_model: "mano" or "generic".
+
+    Raises:
+        OSError: If a file cannot be written.
     """
-    stem = f"annotations/{split}/InterHand2.6M_{split}"
-    frames, instants, cameras = (
-        {key: np.asarray(column).tolist() for key, column in table.items()}
-        for table in (frames, instants, cameras)
-    )
+    dataset_dir = Path(dataset_dir)
+    names = {role: paths[0] for role, paths in annotation_names(split).items()}
+    frames = _as_lists(frames)
+    instants = _as_lists(instants)
+    cameras = _as_lists(cameras)
 
-    def write(name: str, value: Any) -> None:
-        with atomic(Path(root) / name) as file:
-            file.write(value if isinstance(value, str) else json.dumps(value))
-
-    def labels(table: Mapping, i: int) -> dict:
-        valid, sure = (
-            [[int(v)] for v in table["joint_valid"][i]],
-            bool(table["hand_type_valid"][i]),
-        )
-        kind = HAND_TYPES[table["hand_type"][i]]
-        return {"joint_valid": valid, "hand_type": kind, "hand_type_valid": sure}
-
-    bones = "".join(f"{name} {j} {PARENTS[j]}\n" for j, name in enumerate(JOINTS))
-    write("annotations/skeleton.txt", f"# joint name, joint id, parent id\n{bones}")
-    write("annotations/hand_model.txt", f"{hand_model}\n")
-    cameras["campos"] = cameras["campos_mm"]
-    views: dict = {
-        capture: {key: {} for key in CAMERA} for capture in cameras["capture"]
-    }
-    for i, (capture, camera) in enumerate(zip(cameras["capture"], cameras["camera"])):
-        for key in CAMERA:
-            views[capture][key][camera] = cameras[key][i]
-    write(f"{stem}_camera.json", views)
-    joints, fits = ({capture: {} for capture in instants["capture"]} for _ in range(2))
-    for i, (capture, moment) in enumerate(zip(*(instants[key] for key in MOMENT))):
-        joints[capture][moment] = {"world_coord": instants["joints_world_mm"][i]}
-        joints[capture][moment] |= labels(instants, i)
-        if "mano_pose" in instants:
-            both = [
-                {key: instants[f"mano_{key}"][i][side] for key in FIT}
-                for side in (0, 1)
-            ]
-            both = [None if np.isnan(fit["trans"][0]) else fit for fit in both]
-            fits[capture][moment] = dict(zip(SIDES, both))
-    write(f"{stem}_joint_3d.json", joints)
+    _write_conventions(dataset_dir, hand_model)
+    _write(dataset_dir / names["camera"], _camera_document(cameras))
+    _write(dataset_dir / names["joint_3d"], _joint_document(instants))
     if "mano_pose" in instants:
-        write(f"{stem}_MANO_NeuralAnnot.json", fits)
-    frames["id"] = frames["image_id"]
-    annot_id = frames.get("annot_id", frames["id"])
+        _write(dataset_dir / names["mano"], _fit_document(instants))
     if "rootnet_bbox_xywh" in frames:
-        rows = zip(annot_id, frames["rootnet_bbox_xywh"], frames["rootnet_depth_mm"])
-        found = [dict(zip(ROOTNET, row)) for row in rows]
-        write(f"rootnet_output/rootnet_interhand2.6m_output_{split}.json", found)
-    images = [dict(zip(IMAGE, row)) for row in zip(*(frames[key] for key in IMAGE))]
-    rows = enumerate(zip(annot_id, frames["id"], frames["bbox_xywh"]))
-    labelled = [dict(zip(ANNOTATION, row)) | labels(frames, i) for i, row in rows]
-    write(f"{stem}_data.json", {"images": images, "annotations": labelled})
+        _write(dataset_dir / names["rootnet"], _rootnet_document(frames))
+    _write(dataset_dir / names["data"], _data_document(frames))
+
+
+def _write(path: Path, document: dict | list) -> None:
+    """Write a JSON file; NaN and infinity are spelled so, as InterHand2.6M's readers
+    do."""
+    write_text(path, json.dumps(document))
+
+
+def _write_conventions(dataset_dir: Path, hand_model: str) -> None:
+    """Write skeleton.txt and hand_model.txt."""
+    lines = ["# joint name, joint id, parent id"]
+    for joint, (name, parent) in enumerate(zip(JOINTS, PARENTS, strict=True)):
+        lines.append(f"{name} {joint} {parent}")
+    folder = dataset_dir / "annotations"
+    write_text(folder / "skeleton.txt", "\n".join(lines) + "\n")
+    write_text(folder / "hand_model.txt", f"{hand_model}\n")
+
+
+def _camera_document(cameras: Lists) -> dict:
+    """Capture → quantity → camera → value."""
+    columns = {name: cameras[name] for name in CAMERA if name in cameras}
+    columns["campos"] = cameras["campos_mm"]
+    document: dict = {}
+    for row, capture in enumerate(cameras["capture"]):
+        of_capture = document.setdefault(capture, {name: {} for name in CAMERA})
+        for name in CAMERA:
+            of_capture[name][cameras["camera"][row]] = columns[name][row]
+    return document
+
+
+def _joint_document(instants: Lists) -> dict:
+    """Capture → frame → joints in the world, validity, hand type."""
+    document: dict = {}
+    for row, capture in enumerate(instants["capture"]):
+        record = {"world_coord": instants["joints_world_mm"][row]}
+        record.update(_labels(instants, row))
+        document.setdefault(capture, {})[instants["frame_idx"][row]] = record
+    return document
+
+
+def _fit_document(instants: Lists) -> dict:
+    """Capture → frame → side → fit of the hand model, or null."""
+    document: dict = {}
+    for row, capture in enumerate(instants["capture"]):
+        fits: dict = {}
+        for side, side_name in enumerate(SIDES):
+            fit = {name: instants[f"mano_{name}"][row][side] for name in FIT}
+            has_fit = not np.isnan(fit["trans"][0])
+            fits[side_name] = fit if has_fit else None
+        document.setdefault(capture, {})[instants["frame_idx"][row]] = fits
+    return document
+
+
+def _rootnet_document(frames: Lists) -> list[dict]:
+    """RootNet's box and absolute depths for each annotation."""
+    columns = (
+        _annotation_ids(frames),
+        frames["rootnet_bbox_xywh"],
+        frames["rootnet_depth_mm"],
+    )
+    return [
+        dict(zip(ROOTNET, values, strict=True)) for values in zip(*columns, strict=True)
+    ]
+
+
+def _data_document(frames: Lists) -> dict:
+    """Images and annotations."""
+    columns = {**frames, "id": frames["image_id"]}
+    images = []
+    annotations = []
+    for row, annotation_id in enumerate(_annotation_ids(frames)):
+        images.append({name: columns[name][row] for name in IMAGE})
+        record = {
+            "id": annotation_id,
+            "image_id": frames["image_id"][row],
+            "bbox": frames["bbox_xywh"][row],
+            **_labels(frames, row),
+        }
+        annotations.append({name: record[name] for name in ANNOTATION})
+    return {"images": images, "annotations": annotations}
+
+
+def _labels(table: Lists, row: int) -> dict:
+    """Validity and hand type, spelled as InterHand2.6M does."""
+    return {
+        "joint_valid": [[int(valid)] for valid in table["joint_valid"][row]],
+        "hand_type": HAND_TYPES[table["hand_type"][row]],
+        "hand_type_valid": bool(table["hand_type_valid"][row]),
+    }
+
+
+def _annotation_ids(frames: Lists) -> list:
+    return frames.get("annot_id", frames["image_id"])
+
+
+def _as_lists(columns: Columns) -> Lists:
+    return {name: np.asarray(column).tolist() for name, column in columns.items()}

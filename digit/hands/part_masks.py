@@ -22,7 +22,8 @@ from jaxtyping import Float, Float32, UInt8
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from digit.data import store
+from digit.data import packing, store
+from digit.data.build_index import prepare_index
 from digit.data.columns import write_columns
 from digit.data.index import Index, fits_match_type, open_index
 from digit.data.layout import hand_model_name, splits_of
@@ -31,7 +32,7 @@ from digit.geometry import world_to_camera
 from digit.hands.mano_files import find_mano
 from digit.hands.model import HandModel, load_hand
 from digit.hands.rasterizer import draw
-from digit.paths import prepared_dir
+from digit.paths import prepared_dir, prepared_places
 from digit.skeleton import PARTS_PER_HAND, SIDES
 
 DOUBTFUL_FIT_MM = 20.0
@@ -199,9 +200,11 @@ def prepare_masks(
     Raises FileNotFoundError without the files of the hand model, ValueError while another
     preparation of this data set is at work.
     """
-    prepared, index = prepared_dir(root), open_index(root, split)
+    prepared, index = prepared_dir(root), prepare_index(root, split)
     folder, target = prepared / "index" / split, prepared / "masks.lmdb"
-    packed = store.Store(target)
+    packing.discard_damaged(target)
+    # Another user may have prepared a data set that is read-only for this one.
+    packed = store.Store(target, *prepared_places(root, "masks.lmdb"))
     keys = [f"{split}/{name[:-4]}.png" for name in index["file_name"]]
     note = f"__{split}/{_digest(index.fingerprint, load_hands(root))}/"
     shards = dict.fromkeys(range(0, len(index), SHARD))
@@ -210,7 +213,7 @@ def prepare_masks(
             shards[start] = np.frombuffer(packed.read(f"{note}{start}"), ROW)
     missing = [start for start, rows in shards.items() if rows is None]
     if len(missing) == len(shards):
-        store.forget(target, f"{split}/", f"__{split}/")
+        packing.forget(target, f"{split}/", f"__{split}/")
         for old in folder.glob("masks-*"):
             shutil.rmtree(old)
     task = functools.partial(_render_shard, index.root, split, index.fingerprint)
@@ -234,7 +237,7 @@ def prepare_masks(
                 ThreadPoolExecutor(os.cpu_count(), **one)
             )
             total = SHARD * len(missing)
-            store.pack(
+            packing.pack(
                 target, tqdm(rendered(pool), f"masks of {split}", total, unit="frame")
             )
     rows = np.concatenate(list(shards.values()))
@@ -267,7 +270,7 @@ def _render_shard(
 def _open_in_worker(root: Path, split: str, fingerprint: str) -> tuple[Index, Hands]:
     if multiprocessing.parent_process() is not None:
         torch.set_num_threads(1)  # the processes share the cores already
-    return open_index(root, split, build=False), load_hands(root)
+    return open_index(root, split), load_hands(root)
 
 
 def _digest(fingerprint: str, hands: Hands) -> str:
@@ -293,8 +296,8 @@ def prepare(
     """
     without = "training goes without the part loss, evaluation without part metrics"
     for split in splits or splits_of(root):
-        index = open_index(root, split)
-        images = store.pack_images(root, [split], executor=executor).get(split)
+        index = prepare_index(root, split)
+        images = packing.pack_images(root, [split], executor=executor).get(split)
         state = "no image folder"
         if images is not None:
             state = f"{images.added:,} images packed, {images.kept:,} were in already"
@@ -304,6 +307,10 @@ def prepare(
         original = index.root / "segm_32.lmdb"
         if original.exists():
             masks = f"the masks are the original's, {original}"
+            if not index["parts_valid"].any():
+                masks += (
+                    f", but none counts without cache/meta_dict_{split}.pkl: {without}"
+                )
         elif not np.isfinite(index["mano_trans"]).any():
             masks = f"no masks, as it has no MANO fits: {without}"
         else:

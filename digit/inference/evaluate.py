@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Int
 from tqdm.auto import tqdm
 
+from digit.data.build_index import prepare_index
 from digit.data.dataset import InterHandDataset, loader
-from digit.data.index import open_index
 from digit.evaluation.error_table import error_table
 from digit.evaluation.ground_truth import BBOX_OF, LabelKind, RootDepth
 from digit.evaluation.metrics import heatmap_entropy, part_statistics
@@ -138,7 +138,7 @@ def evaluate(
 
     # 2. Data and predictions. What fails at once comes first.
     network = None if checkpoint is None else load_network(checkpoint)
-    whole = open_index(dataset_dir, split)
+    whole = prepare_index(dataset_dir, split)
     index = whole.usable()
     n_left_out = len(whole) - len(index)
     if len(index) == 0:

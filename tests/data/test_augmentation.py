@@ -8,8 +8,8 @@ from trees import make_tree
 
 from digit import geometry
 from digit.data.augmentation import Augmentation, View
+from digit.data.build_index import prepare_index
 from digit.data.dataset import InterHandDataset, frame_labels, tight_boxes
-from digit.data.index import open_index
 
 KEYS = [(0, 0, row) for row in range(4000)]
 WIDE = Augmentation(
@@ -19,7 +19,7 @@ WIDE = Augmentation(
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
-    return open_index(
+    return prepare_index(
         make_tree(tmp_path_factory.mktemp("augmentation") / "tree"), "val"
     )
 

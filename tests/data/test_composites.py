@@ -6,9 +6,9 @@ import torch
 
 from digit.data import composites, cut_outs
 from digit.data.augmentation import Augmentation
+from digit.data.build_index import prepare_index
 from digit.data.composites import CompositeFrames, lay_over, mirrored, read_picture
 from digit.data.dataset import InterHandDataset
-from digit.data.index import open_index
 from digit.data.store import mask_store, read_mask
 from digit.skeleton import SWAP_JOINTS
 
@@ -17,7 +17,7 @@ WIDE = Augmentation(narrowest_crop=1.0, widest_crop=2.2, turned=0.3, appearance=
 
 @pytest.fixture(scope="module")
 def index(tiny_root):
-    return open_index(tiny_root, "train")
+    return prepare_index(tiny_root, "train")
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_batches_of_composites(photos, index):
 
 
 def test_a_data_set_without_cut_outs_is_refused(index):
-    val = open_index(index.root, "val")
+    val = prepare_index(index.root, "val")
     with pytest.raises(ValueError, match="no hand has been cut out"):
         CompositeFrames(InterHandDataset(val, 64), InterHandDataset(index, 64))
 

@@ -1,4 +1,5 @@
-"""Batches against the original's numbers, against a slower path, and against their own laws."""
+"""Batches against the original's numbers, against a slower path, and against their own
+laws."""
 
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from trees import FLIPPED, HEIGHT, STILL, WIDTH, make_tree
 
 from digit import geometry
+from digit.data.build_index import prepare_index
 from digit.data.dataset import (
     Augmentation,
     InterHandDataset,
@@ -21,7 +23,6 @@ from digit.data.dataset import (
     evaluation_targets,
     loader,
 )
-from digit.data.index import open_index
 from digit.skeleton import SWAP_JOINTS, SWAP_LABELS
 
 
@@ -32,7 +33,7 @@ def root(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def index(root):
-    return open_index(root, "val")
+    return prepare_index(root, "val")
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def original(reference, tmp_path_factory):
     """The reference tree with the pictures its README describes."""
     root = tmp_path_factory.mktemp("reference") / "tree"
     shutil.copytree(reference / "protocol_seed11", root)
-    index = open_index(root, "val")
+    index = prepare_index(root, "val")
     y, x = np.mgrid[:512, :334]
     picture = np.stack([3 * x + y, x + 2 * y, x * y // 97], -1).astype(
         np.uint8
@@ -236,7 +237,7 @@ def test_what_does_not_count_as_valid(tmp_path):
         bbox_xywh=boxes,
         hand_type=both,
     )
-    targets = evaluation_targets(open_index(root, "val"))
+    targets = evaluation_targets(prepare_index(root, "val"))
     expected = np.ones((4, 42))
     expected[0, 3] = expected[0, 4] = expected[1, :21] = expected[2, 25] = 0
     np.testing.assert_array_equal(targets.joint_valid, expected)
@@ -257,7 +258,7 @@ def test_a_joint_behind_the_camera_does_not_count(tmp_path):
         joints_world_mm=joints,
         bbox_xywh=np.array([[0.0, 90.0, 334.0, 334.0]]),
     )
-    targets = evaluation_targets(open_index(root, "val"))
+    targets = evaluation_targets(prepare_index(root, "val"))
     assert targets.joint_valid[0, 7] == 0
 
 
@@ -275,8 +276,8 @@ def test_a_script_ends_though_a_loader_is_still_open(tiny_root):
     """Workers that ignored SIGTERM for good would keep the interpreter from leaving."""
     lines = (
         "from digit.data.dataset import InterHandDataset, loader",
-        "from digit.data.index import open_index",
-        f"index = open_index({str(tiny_root)!r}, 'train')",
+        "from digit.data.build_index import prepare_index",
+        f"index = prepare_index({str(tiny_root)!r}, 'train')",
         "kept = iter(loader(InterHandDataset(index, 64), 4, 1))",
         "next(kept)",
     )
@@ -292,21 +293,21 @@ def test_loader_workers_give_the_same_batches(index):
         [4, 5, 0, 1],
         [2, 3, 4, 5],
     ]
-    for one, other in zip(alone, helped):
-        for a, b in zip(one, other):
+    for one, other in zip(alone, helped, strict=True):
+        for a, b in zip(one, other, strict=True):
             np.testing.assert_array_equal(a, b)
 
 
 def test_unusable_pictures_and_boxes_are_named(tmp_path):
     root = make_tree(tmp_path / "tree", 3)
-    index = open_index(root, "val")
+    index = prepare_index(root, "val")
     bad = root / "images" / index.keys()[1]
     bad.write_bytes(bad.read_bytes()[:500])
     with pytest.raises(ValueError, match=r"image1\.jpg"):
         InterHandDataset(index).batch([0, 1])
     cv2.imwrite(str(bad), np.zeros((100, 90, 3), np.uint8))
     with pytest.raises(
-        ValueError, match=r"image1.jpg has \(90, 100\) pixels.*\(334, 512\)"
+        ValueError, match=r"image1.jpg: its size is 90 × 100, not 334 × 512"
     ):
         InterHandDataset(index).batch([1])
     with pytest.raises(ValueError, match=r"3 of 3 frames .*no box in rootnet_output"):
@@ -315,7 +316,7 @@ def test_unusable_pictures_and_boxes_are_named(tmp_path):
 
 def test_an_empty_box_has_no_targets_and_no_sample(tmp_path):
     boxes = np.array([[0.0, 0, 300, 300], [0, 0, -5, 10], [0, 0, 300, 300]])
-    index = open_index(make_tree(tmp_path / "tree", 3, bbox_xywh=boxes), "val")
+    index = prepare_index(make_tree(tmp_path / "tree", 3, bbox_xywh=boxes), "val")
     targets = evaluation_targets(index)
     assert targets.joint_valid.any(1).tolist() == [True, False, True]
     assert targets.joints_25d.isfinite().all()
@@ -327,7 +328,7 @@ def test_an_empty_box_has_no_targets_and_no_sample(tmp_path):
 @pytest.mark.parametrize("corner", [(-90, -70), (200, 400), (-150, 100)])
 def test_a_crop_beyond_the_edge_is_black_there(tmp_path, corner):
     box = np.array([[*corner, 240.0, 240.0]])
-    index = open_index(make_tree(tmp_path / "tree", 1, bbox_xywh=box), "val")
+    index = prepare_index(make_tree(tmp_path / "tree", 1, bbox_xywh=box), "val")
     batch = InterHandDataset(index, 256).batch([0])
     y, x = torch.meshgrid(torch.arange(256.0), torch.arange(256.0), indexing="ij")
     points = torch.stack([x, y], -1).reshape(1, -1, 2).double()
@@ -347,5 +348,5 @@ def test_a_crop_beyond_the_edge_is_black_there(tmp_path, corner):
 def test_frames_without_masks_say_so(tmp_path):
     root = make_tree(tmp_path / "tree", 2)
     shutil.rmtree(root / "segm_32.lmdb")
-    batch = InterHandDataset(open_index(root, "val"), 64).batch([0, 1])
+    batch = InterHandDataset(prepare_index(root, "val"), 64).batch([0, 1])
     assert not batch.parts_valid.any() and not batch.parts.any()

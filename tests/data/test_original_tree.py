@@ -1,82 +1,84 @@
-"""A tree as the original scripts leave it gives the samples that our own preparation gives."""
+"""A tree as the original scripts leave it gives the samples that our own preparation
+gives."""
 
 import json
 import pickle
 import shutil
 
-import cv2
-import lmdb
 import numpy as np
+import pytest
 import torch
+from trees import png, write_lmdb
 
-from digit.data.dataset import Augmentation, InterHandDataset
-from digit.data.index import open_index
+from digit.data.augmentation import Augmentation
+from digit.data.build_index import prepare_index
+from digit.data.dataset import InterHandDataset
 from digit.data.store import image_store, mask_store, read_image, read_mask
 
 
-def write_lmdb(path, values):
+def write_packed(path, values):
     """The values, and the two entries that the original's packer adds."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     extra = {
         "__keys__": pickle.dumps(list(values)),
         "__len__": pickle.dumps(len(values)),
     }
-    with lmdb.open(str(path), map_size=1 << 30) as env, env.begin(write=True) as txn:
-        for key, value in (values | extra).items():
-            txn.put(key.encode(), value)
-
-
-def png(picture):
-    return cv2.imencode(".png", picture)[1].tobytes()
+    write_lmdb(path, values | extra)
 
 
 def originals_tree(root, ours, split):
-    """PNG-coded images, 3-channel masks, pickles instead of data.json, no fits: nothing of ours."""
-    index = open_index(ours, split)
-    images, masks = image_store(ours), mask_store(ours)
+    """The same data as the original's scripts leave them: PNG-coded images, 3-channel
+    masks, pickles instead of data.json, no fits."""
+    index = prepare_index(ours, split)
     keys = index.keys()
-    write_lmdb(
-        root / "images/interhand.lmdb",
-        {k: png(read_image(images, k)[..., ::-1]) for k in keys},
-    )
-    labels = {k: read_mask(masks, k) for k, ok in zip(keys, index["parts_valid"]) if ok}
-    coded = {
-        k.replace(".jpg", ".png"): png(np.dstack([v] * 3)) for k, v in labels.items()
-    }
-    write_lmdb(root / "segm_32.lmdb", coded)
+
+    # 1. Images and masks, re-coded
+    images, masks = image_store(ours), mask_store(ours)
+    pictures = {key: png(read_image(images, key)[..., ::-1]) for key in keys}
+    write_packed(root / "images/interhand.lmdb", pictures)
+    coded = {}
+    for key, is_valid in zip(keys, index["parts_valid"], strict=True):
+        if is_valid:
+            labels = read_mask(masks, key)
+            coded[key.replace(".jpg", ".png")] = png(np.dstack([labels] * 3))
+    write_packed(root / "segm_32.lmdb", coded)
+
+    # 2. Annotations, with a pickle in the place of data.json
     source, place = ours / "annotations" / split, root / "annotations" / split
     place.mkdir(parents=True)
     for kind in ("camera", "joint_3d"):
         shutil.copy(source / f"InterHand2.6M_{split}_{kind}.json", place)
     shutil.copy(ours / "annotations/skeleton.txt", root / "annotations")
     data = json.loads((source / f"InterHand2.6M_{split}_data.json").read_text())
-    by_id = {annotation["image_id"]: annotation for annotation in data["annotations"]}
+    by_id = {label["image_id"]: label for label in data["annotations"]}
     records = {
         image["id"]: {**image, "anno": by_id[image["id"]]} for image in data["images"]
     }
     (place / f"InterHand2.6M_{split}_data.pkl").write_bytes(pickle.dumps(records))
-    sizes = zip(index["width"].tolist(), index["height"].tolist())
-    names = ("right_fit_err", "left_fit_err")
-    meta = {
-        key: {n: None if np.isnan(e) else float(e) for n, e in zip(names, error)}
-        | {"imsize": size}
-        for key, error, size in zip(keys, index["fit_error_mm"], sizes)
-    }
+
+    # 3. Fitting errors
+    meta = {}
+    for row, key in enumerate(keys):
+        right, left = index["fit_error_mm"][row]
+        meta[key] = {
+            "right_fit_err": None if np.isnan(right) else float(right),
+            "left_fit_err": None if np.isnan(left) else float(left),
+            "imsize": (int(index["width"][row]), int(index["height"][row])),
+        }
     (root / "cache").mkdir()
     (root / f"cache/meta_dict_{split}.pkl").write_bytes(pickle.dumps(meta))
     return root
 
 
-def test_samples_are_the_same(tiny_root, tmp_path):
+@pytest.mark.parametrize("augmentation", [None, Augmentation()])
+def test_samples_are_the_same(tiny_root, tmp_path, augmentation):
     theirs = originals_tree(tmp_path / "original", tiny_root, "train")
-    for augmentation in (None, Augmentation()):
-        batches = []
-        for root in (tiny_root, theirs):
-            frames = InterHandDataset(
-                open_index(root, "train"), 256, augmentation, seed=3
-            )
-            batches.append(frames.batch(range(len(frames))))
-        ours, original = batches
-        assert ours.parts_valid.sum() > 10 and ours.parts.any()
-        for name, a, b in zip(ours._fields, ours, original):
-            assert torch.equal(a, b), name
+    ours_dataset, their_dataset = (
+        InterHandDataset(prepare_index(root, "train"), 256, augmentation, seed=3)
+        for root in (tiny_root, theirs)
+    )
+    ours = ours_dataset.batch(range(len(ours_dataset)))
+    original = their_dataset.batch(range(len(their_dataset)))
+    assert ours.parts_valid.sum() > 10
+    assert ours.parts.any()
+    for name in ours._fields:
+        assert torch.equal(getattr(ours, name), getattr(original, name)), name

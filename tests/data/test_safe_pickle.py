@@ -1,4 +1,5 @@
-"""Pickles: plain data comes back as it was; everything else is refused, and nothing runs."""
+"""Pickles: plain data comes back as it was; everything else is refused, and nothing
+runs."""
 
 import os
 import pickle

@@ -5,14 +5,15 @@ import shutil
 import pytest
 from trees import make_tree
 
-from digit.data.index import Index, open_index
+from digit.data.build_index import prepare_index
+from digit.data.index import Index
 
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory) -> Index:
     """Six frames: right, left, interacting, twice."""
     dataset_dir = tmp_path_factory.mktemp("metrics") / "tree"
-    return open_index(make_tree(dataset_dir, pictures=False), "val")
+    return prepare_index(make_tree(dataset_dir, pictures=False), "val")
 
 
 @pytest.fixture(scope="module")
@@ -20,4 +21,4 @@ def original(reference, tmp_path_factory) -> Index:
     """The thirty frames that the original implementation was run on."""
     dataset_dir = tmp_path_factory.mktemp("reference") / "tree"
     shutil.copytree(reference / "protocol_seed11", dataset_dir)
-    return open_index(dataset_dir, "val")
+    return prepare_index(dataset_dir, "val")

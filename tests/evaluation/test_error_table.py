@@ -10,7 +10,7 @@ from scoring import perfect_predictions
 from trees import FOCAL, PRINCPT, make_tree
 
 from digit import geometry
-from digit.data.index import open_index
+from digit.data.build_index import prepare_index
 from digit.evaluation import error_table as module
 from digit.evaluation.error_table import error_table
 from digit.evaluation.protocol import protocol
@@ -75,7 +75,7 @@ def test_errors_by_hand(index):
 def test_handedness_counts_frames_of_a_valid_type(tmp_path):
     valid = np.array([True, True, True, True, True, False])
     tree = make_tree(tmp_path / "tree", pictures=False, hand_type_valid=valid)
-    index = open_index(tree, "val")
+    index = prepare_index(tree, "val")
     predictions = perfect_predictions(index)
     predictions.hand_type[:] = [
         (0.9, 0.1),
@@ -144,7 +144,7 @@ def test_unusable_annotations_have_no_errors(tmp_path):
     boxes[1, 2] = 0
     changes = {"joints_world_mm": joints, "bbox_xywh": boxes}
     tree = make_tree(tmp_path / "tree", pictures=False, **changes)
-    index = open_index(tree, "val")
+    index = prepare_index(tree, "val")
     table = error_table(index, perfect_predictions(index))
     assert table["mpjpe"].isna().tolist() == [False, True, False, False, False, False]
     assert np.isnan(table["error_r_thumb1"][1])

@@ -5,8 +5,8 @@ import pytest
 import torch
 from trees import make_tree
 
+from digit.data.build_index import prepare_index
 from digit.data.dataset import evaluation_targets
-from digit.data.index import open_index
 from digit.evaluation.error_table import LENGTHS, error_table
 from digit.evaluation.found import hand_errors, image_metrics, share_below
 from digit.evaluation.predictions import Predictions
@@ -28,7 +28,7 @@ def perfect(index) -> Predictions:
 @pytest.fixture(scope="module")
 def index(tmp_path_factory):
     """Six frames: right, left, interacting, twice."""
-    return open_index(make_tree(tmp_path_factory.mktemp("found") / "tree"), "val")
+    return prepare_index(make_tree(tmp_path_factory.mktemp("found") / "tree"), "val")
 
 
 def shifted(index, frame: int, joints: slice, percent: float) -> Predictions:
@@ -104,15 +104,15 @@ def test_labels_without_depth_give_no_lengths(index):
 
 def test_a_data_set_says_of_itself_that_depths_are_doubtful(tmp_path):
     dataset_dir = make_tree(tmp_path / "tree")
-    assert open_index(dataset_dir, "val").label_kind == "3d"
+    assert prepare_index(dataset_dir, "val").label_kind == "3d"
     labels = dataset_dir / "annotations/labels.txt"
     labels.write_text("2d\n")
-    index = open_index(dataset_dir, "val")
+    index = prepare_index(dataset_dir, "val")
     assert index.label_kind == "2d"
     assert protocol(error_table(index, perfect(index)))["mpjpe_all"] is None
     labels.write_text("4d\n")
     with pytest.raises(ValueError, match=r"labels\.txt: holds '4d'; write 2d or 3d"):
-        open_index(dataset_dir, "val")
+        prepare_index(dataset_dir, "val")
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -145,6 +145,6 @@ def test_every_view_is_measured(index):
 def test_a_frame_without_joints_does_not_count(tmp_path):
     valid = torch.ones(6, 42, dtype=torch.bool).numpy()
     valid[2] = False
-    index = open_index(make_tree(tmp_path / "tree", joint_valid=valid), "val")
+    index = prepare_index(make_tree(tmp_path / "tree", joint_valid=valid), "val")
     metrics = image_metrics(error_table(index, perfect(index)))
     assert metrics["n_hands"] == 10

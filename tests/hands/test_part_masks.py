@@ -16,8 +16,8 @@ import pytest
 import torch
 from fake_mano import write_mano
 
-from digit.data import store
-from digit.data.index import open_index
+from digit.data import packing, store
+from digit.data.build_index import prepare_index
 from digit.data.tree import write_tree
 from digit.files import exclusive
 from digit.hands import part_masks
@@ -165,7 +165,7 @@ def add_pictures(root: Path) -> Path:
     """A plain file for each frame, the second of them without bytes, the third not there."""
     small = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
     image = cv2.imencode(".jpg", cv2.resize(small, (WIDTH, HEIGHT)))[1].tobytes()
-    for i, key in enumerate(open_index(root).keys()):
+    for i, key in enumerate(prepare_index(root).keys()):
         path = root / "images" / key
         path.parent.mkdir(parents=True, exist_ok=True)
         if i != 2:
@@ -181,7 +181,7 @@ def test_a_tree_gets_its_masks_and_errors(tmp_path, generic):
 
     root = make_tree(tmp_path, generic, joints_world_mm=move_left_joints)
     counts = prepare_masks(root, "train")
-    index = open_index(root, "train")
+    index = prepare_index(root, "train")
     assert sum(counts.values()) == len(index) == 40
     assert index["parts_valid"].all() and counts.get("rendered", 0) > 30
     present = HAND_TYPE_FLAGS[index["hand_type"]] > 0
@@ -222,7 +222,7 @@ def test_validity_follows_the_fits_and_everything_odd_is_listed(tmp_path, generi
         tmp_path, generic, mano_trans=spoil, mano_pose=fill, mano_shape=fill
     )
     prepare_masks(root, "train")
-    index = open_index(root, "train")
+    index = prepare_index(root, "train")
     reasons = [MASK_STATUS[s] for s in index["mask_status"][:20]]
     unusable = ["its fits are not those of its hand type", "no fit"]
     unusable += [unusable[0]] + ["nothing of its hands is in the image"] * 2
@@ -257,11 +257,11 @@ def test_mano_fits_through_to_masks(tmp_path, generic, monkeypatch, capsys):
     prepare(root)  # goes on without, and says so
     said = capsys.readouterr().out
     assert "no masks" in said and "mano.is.tue.mpg.de" in said and "part loss" in said
-    assert not open_index(root, "train")["parts_valid"].any()
+    assert not prepare_index(root, "train")["parts_valid"].any()
     shutil.copytree(folder, root / "mano")
     prepare(root)
     assert "rendered" in capsys.readouterr().out
-    index = open_index(root, "train")
+    index = prepare_index(root, "train")
     assert index["parts_valid"].all()
     assert np.nanmax(index["fit_error_mm"]) < 1e-3
     made = store.mask_store(root)
@@ -289,7 +289,7 @@ def test_a_second_run_renders_nothing_and_lost_masks_come_back(
     assert prepare_masks(root, "train") == counts
     monkeypatch.undo()
     shutil.rmtree(prepared_dir(root) / "masks.lmdb")
-    store._open.clear()
+    store._open_handles.clear()
     assert prepare_masks(root, "train") == counts
     assert contents(root) == before
 
@@ -331,7 +331,7 @@ def test_any_executor_makes_the_same(tmp_path, generic, small_shards):
 def _set_shard(size: int, batch_bytes: int = 1 << 26) -> None:
     torch.set_num_threads(1)
     part_masks.SHARD, part_masks.WINDOW = size, 2
-    store.BATCH_BYTES, store.READ_AHEAD = batch_bytes, 8
+    packing.BATCH_BYTES, packing.READ_AHEAD = batch_bytes, 8
 
 
 def _prepare_in_pieces(root: Path, begun) -> None:
@@ -362,10 +362,10 @@ def test_killed_at_any_moment_it_resumes_to_the_same(tmp_path, generic, monkeypa
             assert contents(root) == contents(whole)
             shutil.rmtree(folder / "masks.lmdb")
             shutil.rmtree(next(folder.glob("index/train/masks-*")))
-            store._open.clear()
+            store._open_handles.clear()
         else:
             killed += 1
-            store._open.clear()
+            store._open_handles.clear()
             left_over.append(len(store.Store(folder / "masks.lmdb")))
     assert any(0 < n < 200 for n in left_over)  # some were killed in the middle
     prepare_masks(root, "train")
@@ -421,23 +421,23 @@ def test_a_data_set_that_cannot_be_written_is_prepared_elsewhere(tmp_path, gener
     shutil.rmtree(root / "prepared")
     root.chmod(0o555)
     prepare(root)
-    index = open_index(root)
+    index = prepare_index(root)
     assert not (root / "prepared").exists() and index["parts_valid"].all()
     assert len(store.mask_store(root)) == 40 and len(index.usable()) == 38
     shutil.rmtree(prepared_dir(root))
     root.chmod(0o755)
 
 
-def test_an_lmdb_of_masks_cut_short_is_refused(tmp_path, generic):
+def test_an_lmdb_of_masks_cut_short_is_rendered_again(tmp_path, generic, caplog):
     root = make_tree(tmp_path, generic)
-    prepare_masks(root, "train")
-    store._open.clear()
+    counts = prepare_masks(root, "train")
+    whole = contents(root)
+    store.close_handle(prepared_dir(root) / "masks.lmdb")
     file = prepared_dir(root) / "masks.lmdb/data.mdb"
     file.write_bytes(file.read_bytes()[:-5000])
-    with pytest.raises(
-        ValueError, match=r"masks.lmdb: cut short, .*; delete it and prepare again"
-    ):
-        prepare_masks(root, "train")
+    assert prepare_masks(root, "train") == counts
+    assert "masks.lmdb: cut short" in caplog.text
+    assert contents(root) == whole
 
 
 def test_numbers_that_are_none_make_no_mask(tmp_path, generic):
@@ -451,7 +451,7 @@ def test_numbers_that_are_none_make_no_mask(tmp_path, generic):
     cameras = json.loads(file.read_text())
     cameras["0"]["focal"]["400002"] = [float("nan"), 600.0]
     file.write_text(json.dumps(cameras))
-    counts, index = prepare_masks(root, "train"), open_index(root, "train")
+    counts, index = prepare_masks(root, "train"), prepare_index(root, "train")
     assert counts["nothing of its hands is in the image"] == 20
     assert not index["parts_valid"][20:].any() and index["parts_valid"][:20].all()
     error = index["fit_error_mm"]
