@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from inline import InlineExecutor
 
-from digit.data.index import Index, open_index
+from digit.data.build_index import prepare_index
+from digit.data.index import Index
 from digit.synth import scene
 from digit.synth.dataset import synthesize
 
@@ -42,5 +43,5 @@ def small_tree(tmp_path_factory) -> SmallTree:
         counts = synthesize(
             dataset_dir, FRAMES, SEED, executor=InlineExecutor(), progress=False
         )
-    indices = {split: open_index(dataset_dir, split) for split in SPLITS}
+    indices = {split: prepare_index(dataset_dir, split) for split in SPLITS}
     return SmallTree(dataset_dir, counts, indices, owners)
