@@ -120,7 +120,7 @@ class _Reader(pickle._Unpickler):
     def fill(self, items: list) -> None:
         if not {type(key) for key in items[::2]} <= KEYS:
             raise ValueError("it has a dictionary whose keys are not plain")
-        self.stack[-1].update(zip(items[::2], items[1::2]))
+        self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
     dispatch: ClassVar = {
         **{
