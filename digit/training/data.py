@@ -12,8 +12,9 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from digit.data.build_index import prepare_index
 from digit.data.dataset import Augmentation, Batch, InterHandDataset, single_threaded
-from digit.data.index import Index, open_index
+from digit.data.index import Index
 from digit.evaluation.ground_truth import BBOX_OF
 from digit.model.network import NETWORKS, check_image_size
 from digit.training.sampler import StreamSampler
@@ -139,7 +140,7 @@ def check_shared_memory(settings: Settings) -> None:
 
 def _usable_frames(dataset_dir: Path, split: str) -> Index:
     """The frames of a split that are not excluded; ValueError where there is none."""
-    index = open_index(dataset_dir, split).usable()
+    index = prepare_index(dataset_dir, split).usable()
     if not len(index):
         raise ValueError(
             f"{dataset_dir}: no frame of {index.name} is usable: see digit check"

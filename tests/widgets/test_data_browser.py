@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from digit.data.index import open_index
+from digit.data.build_index import prepare_index
 from digit.plots import hands as hand_plots
 from digit.widgets.canvas import Canvas
 from digit.widgets.data_browser import CAMERA, DataBrowser
@@ -15,7 +15,7 @@ SEQUENCE = 1
 
 @pytest.fixture
 def browser(tiny_root) -> DataBrowser:
-    return DataBrowser(open_index(tiny_root, "train"))
+    return DataBrowser(prepare_index(tiny_root, "train"))
 
 
 def test_strokes_go_to_the_page_without_nan():
@@ -71,7 +71,7 @@ def test_layers_are_switched(browser):
 
 def test_a_missing_picture_is_noted_and_its_annotation_drawn(tiny_root, tmp_path):
     shutil.copytree(tiny_root / "annotations", tmp_path / "bare/annotations")
-    browser = DataBrowser(open_index(tmp_path / "bare", "test"))
+    browser = DataBrowser(prepare_index(tmp_path / "bare", "test"))
     assert "not in" in browser.note.value
     assert browser.canvas.strokes
     assert browser.space.strokes
@@ -79,7 +79,7 @@ def test_a_missing_picture_is_noted_and_its_annotation_drawn(tiny_root, tmp_path
 
 
 def test_real_frames_are_browsed(real_frames):
-    browser = DataBrowser(open_index(real_frames, "test"))
+    browser = DataBrowser(prepare_index(real_frames, "test"))
     for capture in browser.choices[0].options:
         browser.choices[0].value = capture
         assert browser.note.value == ""

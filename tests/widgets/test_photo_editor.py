@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from digit import geometry
-from digit.data.index import open_index
+from digit.data.build_index import prepare_index
 from digit.inference.photo import read_photo
 from digit.inference.predict import Estimate, predict
 from digit.model.network import NETWORKS, Digit
@@ -25,7 +25,7 @@ def network() -> Digit:
 
 @pytest.fixture(scope="module")
 def index(tiny_root):
-    return open_index(tiny_root, "test")
+    return prepare_index(tiny_root, "test")
 
 
 @pytest.fixture
@@ -284,7 +284,7 @@ def test_without_examples_it_waits_for_a_photo(network, photo):
 
 
 def test_real_frames_are_predicted(real_frames, network):
-    index = open_index(real_frames, "test")
+    index = prepare_index(real_frames, "test")
     editor = OwnPhoto(network, index)
     for i in range(len(index)):
         editor.example.value = i

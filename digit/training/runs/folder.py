@@ -239,10 +239,10 @@ def recorded_labels(run: Path) -> dict[str, str] | None:
 
 def fingerprints(dataset_dir: Path, settings: Settings) -> dict[str, str]:
     """Fingerprints of labels and fits of the splits that a run learns from and is judged by."""
-    from digit.data.index import open_index
+    from digit.data.build_index import prepare_index
 
     splits = (settings.train_split, settings.val_split)
-    return {split: open_index(dataset_dir, split).fingerprint for split in splits}
+    return {split: prepare_index(dataset_dir, split).fingerprint for split in splits}
 
 
 def environment(dataset_dir: Path, settings: Settings) -> dict[str, Any]:
