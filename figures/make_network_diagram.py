@@ -1,4 +1,4 @@
-"""Draws the diagram of the network as vector graphics: `python figures/make_network_diagram.py`.
+"""Draw the network's diagram as vector graphics (`make_network_diagram.py`, no options).
 
 The boxes are the modules of `digit.model.network.Digit`; the shapes on the arrows are those of
 the paper's network for one 256 × 256 image, channels first.
@@ -86,7 +86,8 @@ def main() -> None:
         f'font-family="DejaVu Sans, Verdana, sans-serif" fill="{INK}">',
         "<title>DIGIT: image features and part features, fused, locate the joints</title>",
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
-        f'markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" fill="{INK}"/></marker></defs>',
+        'markerHeight="7" orient="auto">'
+        f'<path d="M0 0L8 4L0 8z" fill="{INK}"/></marker></defs>',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
     ]
     parts += [draw_box(box) for box in BOXES]
