@@ -15,6 +15,7 @@ from torch import Tensor
 from digit import geometry
 from digit.data.index import Index
 from digit.evaluation import metrics
+from digit.evaluation.contradiction import COLUMNS
 from digit.evaluation.ground_truth import (
     GroundTruth,
     LabelKind,
@@ -81,6 +82,9 @@ def error_table(
       annotated box and of the tight box of the annotated joints);
     - where predictions carry part statistics: `part_iou`, `wrong_hand_share`,
       `right_called_left_px`, `left_called_right_px`;
+    - where predictions carry them, numbers that need no annotation: `contradiction`,
+      `mesh_iou_<side>`, `mesh_other_hand_share`, `mesh_other_part_share` and
+      `mesh_residual_mm`, see `digit.evaluation.contradiction`;
     - an array a frame: `errors_predicted_handedness` (42), `errors_2d` (42, shares of
       the tight box's longer side), `part_pixels` (99), `hand_confusion` (9).
 
@@ -112,6 +116,8 @@ def error_table(
         name: torch.cat([piece[name] for piece in pieces]).numpy() for name in pieces[0]
     }
     columns.update(_part_columns(predictions))
+    if predictions.contradiction is not None:
+        columns.update(zip(COLUMNS, predictions.contradiction.T, strict=True))
     label_kind = label_kind or index.label_kind
     if label_kind == "2d":
         for name in LENGTHS:

@@ -13,6 +13,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from digit.data.index import Index
+from digit.evaluation.contradiction import COLUMNS as CONTRADICTION_COLUMNS
 from digit.files import atomic
 from digit.skeleton import N_JOINTS, N_LABELS
 
@@ -26,7 +27,10 @@ FRAME_SHAPES = {
     "heatmap_entropy": (N_JOINTS,),
     "part_pixels": (3, N_LABELS),
     "hand_confusion": (3, 3),
+    "contradiction": (len(CONTRADICTION_COLUMNS),),
 }
+# Arrays in which NaN means that something does not apply.
+MAY_BE_NAN = ("contradiction",)
 WHOLE_NUMBERS = ("image_id", "part_pixels", "hand_confusion")
 # Far beyond any unit mix-up, and small enough for errors in float32; chosen by eye.
 LARGEST_NUMBER = 1e6
@@ -44,6 +48,8 @@ class Predictions(NamedTuple):
         heatmap_entropy: Entropy of each joint's heatmap, nats.
         part_pixels: See `digit.evaluation.metrics.part_statistics`.
         hand_confusion: See there.
+        contradiction: How joints and parts contradict each other, in the order of
+            `digit.evaluation.contradiction.COLUMNS`.
     """
 
     image_id: Int[np.ndarray, "n"]
@@ -53,6 +59,7 @@ class Predictions(NamedTuple):
     heatmap_entropy: Float[np.ndarray, "n 42"] | None = None
     part_pixels: Int[np.ndarray, "n 3 33"] | None = None
     hand_confusion: Int[np.ndarray, "n 3 3"] | None = None
+    contradiction: Float[np.ndarray, "n 6"] | None = None
 
     @classmethod
     def load(cls, path: Path | str) -> "Predictions":
@@ -139,6 +146,8 @@ class Predictions(NamedTuple):
         # 2. Values.
         for name, array in self.arrays().items():
             rows = array.reshape(len(array), -1)
+            if name in MAY_BE_NAN:
+                rows = np.nan_to_num(rows, nan=0.0, posinf=np.inf, neginf=-np.inf)
             self._refuse(
                 ~np.isfinite(rows).all(1),
                 problem=f"{source}: {name} is NaN or infinite",

@@ -18,7 +18,7 @@ Lengths are metres. The right hand's rest pose is flat: fingers along −x, thum
 """
 
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -238,6 +238,12 @@ def load_hand(
     arrays["hands_mean"] = np.zeros(45)
     right = _from_arrays("right", name, arrays)
     return right if side == "right" else right.mirrored()
+
+
+@lru_cache(maxsize=1)
+def generic_hands() -> tuple[HandModel, HandModel]:
+    """The right and the left hand that ship, loaded once."""
+    return load_hand(SIDES[0]), load_hand(SIDES[1])
 
 
 def _from_arrays(side: str, name: str, arrays: dict[str, np.ndarray]) -> HandModel:

@@ -9,8 +9,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
 
+from digit.evaluation.contradiction import Views, find_contradictions
+from digit.geometry import depth_to_cells
+from digit.hands.model import generic_hands
 from digit.inference.confidence import Clues, box_warnings, clues_of, score
 from digit.inference.crops import (
     Crop,
@@ -34,7 +38,7 @@ from digit.inference.placement import (
 from digit.inference.records import CropRecord, HandRecord, PictureRecord
 from digit.inference.sources import Picture
 from digit.inference.tracking import BETA, MIN_CUTOFF_HZ, OneEuro
-from digit.skeleton import JOINTS_PER_HAND, SIDES, WRISTS
+from digit.skeleton import HEATMAP_CELLS, JOINTS_PER_HAND, SIDES, WRISTS
 
 Method = Literal["small", "mediapipe"]
 
@@ -222,6 +226,10 @@ def _crop_record(
         warnings += [
             f"{SIDES[side]} hand: {text}" for text in implausible(hand_mm, lens)
         ]
+    # 4. A photo's joints against its parts; a video has no time for that
+    contradiction = None
+    if options.method == "small" and smoother is None:
+        contradiction = _contradiction(guess, crop, lens)
     return CropRecord(
         bbox_xywh=crop.bbox_xywh,
         hand_type=guess.hand_type,
@@ -230,10 +238,32 @@ def _crop_record(
         relative_root_depth_mm=joints.relative_root_depth_mm,
         hands=hands,
         joints_cam_mm=joints_mm,
+        contradiction=contradiction,
         warnings=warnings,
         image=crop.pixels,
         parts=guess.parts,
     )
+
+
+def _contradiction(guess: NetworkEstimate, crop: Crop, lens: Lens) -> float | None:
+    """How much the joints of a crop contradict its parts; None where no hand is."""
+    to_picture = crop.to_picture.copy()
+    to_picture[:, :2] *= len(crop.pixels) / HEATMAP_CELLS
+    relative_mm = torch.tensor([guess.relative_root_depth_mm], dtype=torch.float64)
+    found = find_contradictions(
+        generic_hands(),
+        joints_25d=torch.from_numpy(guess.joints_25d)[None],
+        relative_root_depth=depth_to_cells(relative_mm),
+        hand_type=torch.from_numpy(guess.hand_type)[None],
+        labels=guess.parts[None],
+        views=Views(
+            cells_to_image=torch.from_numpy(to_picture)[None],
+            focal=torch.tensor([lens.focal_px], dtype=torch.float64),
+            princpt=torch.tensor([lens.princpt_px], dtype=torch.float64),
+        ),
+    )
+    score = float(found.score[0])
+    return None if np.isnan(score) else score
 
 
 def _tracks(

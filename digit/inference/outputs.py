@@ -23,7 +23,7 @@ from digit.inference.crops import depth_to_cells
 from digit.inference.records import CSV_COLUMNS, PictureRecord, csv_rows
 from digit.outputs import is_standard_output
 from digit.plots.painting import paint_box, paint_hand, write_text
-from digit.skeleton import HAND_WRIST, SIDES
+from digit.skeleton import HAND_WRIST
 
 Image = UInt8[np.ndarray, "height width 3"]
 
@@ -189,13 +189,12 @@ class MeshWriter:
 
     def add(self, record: PictureRecord) -> None:
         from digit.hands.meshes import fit_meshes, mesh_warnings, write_meshes
-        from digit.hands.model import load_hand
+        from digit.hands.model import generic_hands
 
         if not record.crops:
             raise ValueError(f"{self._path}: no hand is found, so there is no mesh")
         crop = record.crops[0]
-        hands = [load_hand(side) for side in SIDES]
-        meshes = fit_meshes(hands, crop.joints_cam_mm, crop.hand_type > 0.5)
+        meshes = fit_meshes(generic_hands(), crop.joints_cam_mm, crop.hand_type > 0.5)
         crop.warnings += mesh_warnings(meshes)
         write_meshes(self._path, meshes)
 

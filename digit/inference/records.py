@@ -62,6 +62,9 @@ class CropRecord:
     relative_root_depth_mm: float  # left wrist minus right wrist
     hands: list[HandRecord]
     joints_cam_mm: Float[np.ndarray, "42 3"] | None = None
+    # 1 − mean IoU of the hands' meshes, fitted to the joints, and the predicted parts:
+    # 0 where the two agree; None in videos and without parts.
+    contradiction: float | None = None
     warnings: list[str] = field(default_factory=list)
     image: UInt8[np.ndarray, "s s 3"] | None = None  # the crop itself
     parts: UInt8[np.ndarray, "s s"] | None = None  # labels on it
@@ -99,6 +102,7 @@ class CropRecord:
             "relative_root_depth_mm": _rounded(self.relative_root_depth_mm),
             "joints_cam_mm": _rounded(self.joints_cam_mm),
             "seen": [hand.to_dict() for hand in self.hands],
+            "contradiction": _rounded(self.contradiction),
             "warnings": self.warnings,
         }
 
