@@ -97,13 +97,24 @@ def add_prepare(commands: "Commands") -> None:
         "prepare", prepare, "index, image LMDB, mask LMDB; continues where it stopped"
     )
     add_root(command)
+    command.add_argument(
+        "--cut-outs",
+        action="store_true",
+        help="also cut the hands out of the training split's photographs of single "
+        "hands, for composites (a tenth of a second each)",
+    )
 
 
 def prepare(args: argparse.Namespace) -> None:
     """Prepare a data set for training."""
+    from digit.data.cut_outs import write_cut_outs
+    from digit.data.index import open_index
     from digit.hands.part_masks import prepare as prepare_data_set
 
     prepare_data_set(args.root)
+    if args.cut_outs:
+        count = write_cut_outs(open_index(args.root, "train").usable())
+        print(f"train: {count:,} hands cut out")
 
 
 def add_check(commands: "Commands") -> None:
@@ -128,6 +139,14 @@ def add_train(commands: "Commands") -> None:
     command = commands.add("train", train, "train through notebook 05 into runs/<id>/")
     add_root(command, required=False)
     add_settings(command)
+    command.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="ROOT:SHARE",
+        help="train on this data set too, for this share of every batch; ROOT:SHARE:2d "
+        "if its depths are not to be trusted; may be given several times",
+    )
     command.add_argument("--name", default="", help="part of the run's folder name")
     command.add_argument(
         "--resume", metavar="RUN", help="continue this run from its last checkpoint"
@@ -137,9 +156,11 @@ def add_train(commands: "Commands") -> None:
 def train(args: argparse.Namespace) -> None:
     """Train a new run, or continue one."""
     from digit.training import runs
-    from digit.training.settings import make_settings
+    from digit.training.settings import OTHER_ROOTS_SEPARATOR, make_settings
 
     overrides = parse_settings(args.set)
+    if args.also:
+        overrides["also"] = OTHER_ROOTS_SEPARATOR.join(args.also)
     if args.resume:
         if args.preset or args.name:
             raise ValueError(

@@ -14,17 +14,17 @@ from jaxtyping import UInt8
 Crop = UInt8[np.ndarray, "s s 3"]
 
 # How often each change is made, given that a crop is changed at all.
-TONE_PROBABILITY = 0.9
+TONE_PROBABILITY = 0.8
 GREY_PROBABILITY = 0.2
 SATURATION_PROBABILITY = 0.35
 HUE_PROBABILITY = 0.1
 GRADIENT_PROBABILITY = 0.2
-BLUR_PROBABILITY = 0.2
-MOTION_BLUR_PROBABILITY = 0.1
-LOW_RESOLUTION_PROBABILITY = 0.3
-NOISE_PROBABILITY = 0.3
-JPEG_PROBABILITY = 0.3
-PATCHES_PROBABILITY = 0.25
+BLUR_PROBABILITY = 0.12
+MOTION_BLUR_PROBABILITY = 0.05
+LOW_RESOLUTION_PROBABILITY = 0.15
+NOISE_PROBABILITY = 0.15
+JPEG_PROBABILITY = 0.2
+PATCHES_PROBABILITY = 0.12
 
 GREY_WEIGHTS = (0.299, 0.587, 0.114)  # ITU-R BT.601 luma
 
@@ -64,10 +64,10 @@ def change_appearance(crop: Crop, rng: np.random.Generator) -> Crop:
 
 def change_tone(crop: Crop, rng: np.random.Generator) -> Crop:
     """Change gamma, contrast, brightness and the balance of the channels, in one table."""
-    gamma = np.exp(rng.normal(0, 0.35))
-    contrast = np.exp(rng.normal(0, 0.3))
-    brightness = rng.normal(0, 0.12)
-    balance = np.exp(rng.normal(0, 0.12, 3))
+    gamma = np.exp(rng.normal(0, 0.3))
+    contrast = np.exp(rng.normal(0, 0.25))
+    brightness = rng.normal(0, 0.1)
+    balance = np.exp(rng.normal(0, 0.1, 3))
 
     level = np.linspace(0, 1, 256)[:, None]
     changed = ((level**gamma - 0.5) * contrast + 0.5 + brightness) * balance
@@ -112,7 +112,7 @@ def add_light_gradient(crop: Crop, rng: np.random.Generator) -> Crop:
 
 def blur(crop: Crop, rng: np.random.Generator) -> Crop:
     """Blur the crop as a lens out of focus does."""
-    deviation = rng.uniform(0.003, 0.016) * len(crop)
+    deviation = rng.uniform(0.003, 0.012) * len(crop)
     return cv2.GaussianBlur(crop, (0, 0), deviation)
 
 
@@ -136,17 +136,17 @@ def record(crop: Crop, rng: np.random.Generator) -> Crop:
     size = len(crop)
     small = rng.random() < LOW_RESOLUTION_PROBABILITY
     if small:
-        small_size = max(8, int(size * rng.uniform(0.22, 0.75)))
+        small_size = max(8, int(size * rng.uniform(0.4, 0.8)))
         crop = cv2.resize(crop, (small_size, small_size), interpolation=cv2.INTER_AREA)
 
     if rng.random() < NOISE_PROBABILITY:
         channels = 1 if rng.random() < 0.4 else 3
         shape = (*crop.shape[:2], channels)
-        noise = rng.standard_normal(shape, dtype=np.float32) * rng.uniform(2, 16)
+        noise = rng.standard_normal(shape, dtype=np.float32) * rng.uniform(2, 12)
         crop = (crop + noise).clip(0, 255).astype(np.uint8)
 
     if rng.random() < JPEG_PROBABILITY:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(12, 75))]
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.uniform(20, 80))]
         _, jpeg = cv2.imencode(".jpg", crop[..., ::-1], quality)
         crop = cv2.imdecode(jpeg, cv2.IMREAD_COLOR_RGB)
 
@@ -157,10 +157,10 @@ def record(crop: Crop, rng: np.random.Generator) -> Crop:
 
 
 def hide_patches(crop: Crop, rng: np.random.Generator) -> Crop:
-    """Hide one to three rectangles behind a colour, noise, or another part of the crop."""
+    """Hide one or two rectangles behind a colour, noise, or another part of the crop."""
     size = len(crop)
     crop = crop.copy()
-    for _ in range(int(rng.integers(1, 4))):
+    for _ in range(int(rng.integers(1, 3))):
         height, width = (size * rng.uniform(0.06, 0.3, 2)).astype(int) + 1
         top, left = rng.integers(0, (size - height, size - width))
         patch = crop[top : top + height, left : left + width]

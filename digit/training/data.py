@@ -4,6 +4,7 @@ The training loop and notebook 05 call `open_data`, and so does `digit train` be
 starts anything, so that faulty data is named at once.
 """
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -12,11 +13,20 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from digit.data.augmentation import Augmentation
 from digit.data.build_index import prepare_index
-from digit.data.dataset import Augmentation, Batch, InterHandDataset, single_threaded
+from digit.data.composites import CompositeFrames
+from digit.data.cut_outs import rows_with_cut_outs
+from digit.data.dataset import Batch, InterHandDataset, single_threaded
 from digit.data.index import Index
 from digit.evaluation.ground_truth import BBOX_OF
 from digit.model.network import NETWORKS, check_image_size
+from digit.training.mixture import (
+    MixedFrames,
+    MixedSampler,
+    batch_counts,
+    parse_other_roots,
+)
 from digit.training.sampler import StreamSampler
 from digit.training.settings import SettingError, Settings
 
@@ -27,9 +37,11 @@ LOADER_TIMEOUT_S = 600.0  # chosen by eye: no batch takes minutes
 
 
 class HandData(pl.LightningDataModule):
-    """The training stream and the evaluation frames of one data set.
+    """The training stream of one data set or several, and the evaluation frames of one.
 
-    The loop sets `first_step` and `last_step` before training.
+    The first data set alone is evaluated on, and an epoch is one pass over its training
+    frames, whatever else the batches hold (settings `also` and `composites`). The loop
+    sets `first_step` and `last_step` before training.
 
     Args:
         dataset_dir: The data set's folder.
@@ -37,6 +49,7 @@ class HandData(pl.LightningDataModule):
         size_px: Side of the crops.
 
     Raises:
+        SettingError: If data sets or composites cannot be mixed as the settings say.
         ValueError: If a split has no usable frame, or no boxes of the kind asked for.
         FileNotFoundError, ValueError: As `open_index`, for a faulty data set.
     """
@@ -47,16 +60,53 @@ class HandData(pl.LightningDataModule):
         self.first_step = 0
         self.last_step = 0
 
-        train_index = _usable_frames(dataset_dir, settings.train_split)
-        self.train_frames = InterHandDataset(
-            train_index, size_px, _augmentation(settings), settings.seed
+        self.train_frames = _training_frames(
+            dataset_dir, settings, size_px, label_kind=None
         )
+        self.mixture, self.batch_counts = self._mix(size_px)
 
         val_index = _usable_frames(dataset_dir, settings.val_split)
         val_index = _evenly_drawn(val_index, settings.val_frames)
         self.val_frames = InterHandDataset(
             val_index, size_px, bbox=BBOX_OF[settings.root_depth]
         )
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Samples of all data sets that go with one pass over the first one's frames."""
+        batch_size = sum(self.batch_counts)
+        return max(1, len(self.train_frames) * batch_size // self.batch_counts[0])
+
+    def _mix(self, size_px: int) -> tuple[MixedFrames, list[int]]:
+        """The members of the mixture, and how many samples of a batch each gives."""
+        settings = self.settings
+        members = [self.train_frames]
+        shares = []
+
+        # 1. Further data sets.
+        for root in parse_other_roots(settings.also):
+            frames = _training_frames(
+                root.dataset_dir, settings, size_px, root.label_kind
+            )
+            members.append(frames)
+            shares.append(root.share)
+
+        # 2. Composites of the first data set that has hands cut out, the further first.
+        if settings.composites:
+            candidates = [*members[1:], members[0]]
+            with_hands = [
+                frames for frames in candidates if len(rows_with_cut_outs(frames.index))
+            ]
+            if not with_hands:
+                raise SettingError(
+                    f"composites={settings.composites}: none of the data sets has "
+                    "cut-out hands; run digit prepare --cut-outs on one of photographs"
+                )
+            members.append(CompositeFrames(with_hands[0], others=self.train_frames))
+            shares.append(settings.composites)
+
+        batch_size = settings.batch_size // settings.accumulate
+        return MixedFrames(members), batch_counts(batch_size, shares)
 
     @property
     def val_index(self) -> Index:
@@ -66,17 +116,24 @@ class HandData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """The batches of this process, from `first_step` to `last_step`."""
         settings = self.settings
-        sampler = StreamSampler(
-            len(self.train_frames),
-            settings,
-            first_step=self.first_step,
-            last_step=self.last_step,
-            rank=self.trainer.global_rank,
-            world_size=self.trainer.world_size,
-        )
+        samplers = []
+        members = zip(self.mixture.members, self.batch_counts, strict=True)
+        for frames, count in members:
+            of_member = dataclasses.replace(
+                settings, batch_size=count * settings.accumulate
+            )
+            sampler = StreamSampler(
+                len(frames),
+                of_member,
+                first_step=self.first_step,
+                last_step=self.last_step,
+                rank=self.trainer.global_rank,
+                world_size=self.trainer.world_size,
+            )
+            samplers.append(sampler)
         return DataLoader(
-            self.train_frames,
-            batch_sampler=sampler,
+            self.mixture,
+            batch_sampler=MixedSampler(samplers),
             num_workers=settings.workers,
             collate_fn=Batch._make,
             worker_init_fn=single_threaded,
@@ -138,6 +195,28 @@ def check_shared_memory(settings: Settings) -> None:
         )
 
 
+def _training_frames(
+    dataset_dir: Path, settings: Settings, size_px: int, label_kind: str | None
+) -> InterHandDataset:
+    """The training frames of one data set, its depths weighted by the kind of its labels.
+
+    Args:
+        dataset_dir: The data set's folder.
+        settings: Split, augmentation, seed and weight of doubtful depths are read.
+        size_px: Side of the crops.
+        label_kind: "2d" or "3d"; None: as the data set says of itself.
+    """
+    index = _usable_frames(dataset_dir, settings.train_split)
+    doubtful = (label_kind or index.label_kind) == "2d"
+    return InterHandDataset(
+        index,
+        size_px,
+        _augmentation(settings),
+        settings.seed,
+        depth_weight=settings.doubtful_depth if doubtful else 1.0,
+    )
+
+
 def _usable_frames(dataset_dir: Path, split: str) -> Index:
     """The frames of a split that are not excluded; ValueError where there is none."""
     index = prepare_index(dataset_dir, split).usable()
@@ -165,4 +244,8 @@ def _augmentation(settings: Settings) -> Augmentation | None:
         rotation_deg=settings.rotation_deg,
         translate=settings.translate,
         scale=settings.scale,
+        narrowest_crop=settings.narrowest_crop,
+        widest_crop=settings.widest_crop,
+        turned=settings.turned,
+        appearance=settings.appearance,
     )

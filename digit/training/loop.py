@@ -69,7 +69,7 @@ def train_run(run: Path) -> dict:
     average = WeightAverage(network, settings.ema) if settings.ema else None
     resumed = _resume(run, network, average)
     first_step = resumed.step if resumed else 0
-    plan = Plan.of(settings, len(data.train_frames), first_step)
+    plan = Plan.of(settings, data.samples_per_epoch, first_step)
     data.first_step = plan.first_step
     data.last_step = plan.last_step
 

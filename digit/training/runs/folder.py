@@ -238,11 +238,19 @@ def recorded_labels(run: Path) -> dict[str, str] | None:
 
 
 def fingerprints(dataset_dir: Path, settings: Settings) -> dict[str, str]:
-    """Fingerprints of labels and fits of the splits that a run learns from and is judged by."""
+    """Fingerprints of labels and fits of the splits that a run learns from and is judged by.
+
+    Those of further data sets (setting `also`) stand under their folders.
+    """
     from digit.data.build_index import prepare_index
+    from digit.training.mixture import parse_other_roots
 
     splits = (settings.train_split, settings.val_split)
-    return {split: prepare_index(dataset_dir, split).fingerprint for split in splits}
+    found = {split: prepare_index(dataset_dir, split).fingerprint for split in splits}
+    for root in parse_other_roots(settings.also):
+        index = prepare_index(root.dataset_dir, settings.train_split)
+        found[str(root.dataset_dir)] = index.fingerprint
+    return found
 
 
 def environment(dataset_dir: Path, settings: Settings) -> dict[str, Any]:
