@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 OPTIONS = {
     "dataset_dir": "--root",
     "root_depth": "--root-depth",
-    "flip_test": "--flip-test",
     "label_kind": "--labels",
     "views": "--views",
     "errors": "--errors",
