@@ -295,7 +295,7 @@ def changed(
 
     # 2. Runs are trained in another working folder: a relative path would be lost.
     if changes.get("weights"):
-        path = Path(str(changes["weights"])).resolve()
+        path = _absolute(str(changes["weights"]), key="weights")
         if not path.is_file():
             raise SettingError(f"weights={path}: no such checkpoint; check the path")
         changes["weights"] = str(path)
@@ -314,7 +314,15 @@ def changed(
 def _with_absolute_folder(entry: str) -> str:
     """An entry of the setting `also` with its folder's absolute path."""
     folder, colon, rest = entry.partition(":")
-    return f"{Path(folder).resolve()}{colon}{rest}"
+    return f"{_absolute(folder, key='also')}{colon}{rest}"
+
+
+def _absolute(path: str, key: str) -> Path:
+    """An absolute path; SettingError, naming the setting, for text that can be none."""
+    try:
+        return Path(path).resolve()
+    except ValueError as error:  # a null character, say
+        raise SettingError(f"{key}={path!r:.100}: no path: {error}") from None
 
 
 def settings_of_record(values: Mapping[str, object]) -> Settings:
