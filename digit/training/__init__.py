@@ -1,3 +1,5 @@
 """Training: settings, data, the loop, and the folders that runs are kept in."""
 
-import digit.model  # noqa: F401  # makes torchvision load, which Lightning imports
+from digit.model.torchvision_on_cpu import make_torchvision_importable
+
+make_torchvision_importable()  # for Lightning and timm

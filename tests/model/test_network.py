@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from network_reference import original_state, reference_input
 from torch.utils.flop_counter import FlopCounterMode
 
+from digit.model.efficientnet import EfficientNetLite0
 from digit.model.layers import soft_argmax
 from digit.model.network import build_network, optimized_for_inference
 
@@ -173,7 +174,9 @@ def run_python(code: str) -> str:
 
 def test_torchvision_and_timm_can_be_imported():
     run_python(
-        "import digit.model.network, timm\n"
+        "from digit.model.torchvision_on_cpu import make_torchvision_importable\n"
+        "make_torchvision_importable()\n"
+        "import timm\n"
         "import torchvision.transforms.v2, torchvision.tv_tensors"
     )
 
@@ -189,7 +192,38 @@ def test_working_torchvision_is_left_alone():
         "lib.define('qnms' + schema)\n"
         "calls = []\n"
         "torch.library.define = lambda *a, **k: calls.append(a)\n"
-        "import digit.model.network\n"
+        "from digit.model.torchvision_on_cpu import make_torchvision_importable\n"
+        "make_torchvision_importable()\n"
         "print(len(calls))"
     )
     assert run_python(code).strip() == "0"
+
+
+def test_predicting_needs_neither_timm_nor_torchvision():
+    code = (
+        "import sys\n"
+        "from digit.model.network import build_network\n"
+        "build_network('quick', pretrained=True)\n"
+        "print('timm' in sys.modules, 'torchvision' in sys.modules)"
+    )
+    assert run_python(code).split() == ["False", "False"]
+
+
+def test_the_light_backbone_is_timms():
+    from digit.model.torchvision_on_cpu import make_torchvision_importable
+
+    make_torchvision_importable()
+    import timm
+
+    theirs = timm.create_model("efficientnet_lite0", features_only=True, bn_eps=1e-3)
+    ours = EfficientNetLite0().eval()
+    for module in theirs.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+    assert list(theirs.state_dict()) == list(ours.state_dict())
+    ours.load_state_dict(theirs.state_dict())
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        pairs = zip(ours(image), theirs.eval()(image), strict=True)
+        assert all(torch.equal(one, other) for one, other in pairs)
+    assert ours.channels == tuple(theirs.feature_info.channels())
