@@ -100,30 +100,41 @@ def build_rig(model: HandModel, betas: Betas) -> Rig:
     sphere_ends = torch.from_numpy(file["ball_ends"].astype(np.int64))
     landmark_vertices = torch.from_numpy(file["points"].astype(np.int64))
 
-    # 1. Spheres: each lies between two opposite vertices. Two more stand for the
-    # forearm.
-    span = rest[sphere_ends[:, 0]] - rest[sphere_ends[:, 1]]
+    # 1. Spheres: each lies between two opposite vertices.
+    first, second = rest[sphere_ends].unbind(1)
+    span = first - second
     radii = span.norm(dim=-1) / 2 * to_tensor(file["ball_scale"])
+    centres = rest[sphere_ends].mean(1)
+
+    # 2. Two more stand for the forearm.
     forearm = joints[0] + torch.tensor(_FOREARM_SPHERES_MM)
-    centres = torch.cat([rest[sphere_ends].mean(1), forearm])
-    radii = torch.cat([radii, torch.full((2,), _FOREARM_RADIUS_MM)])
+    forearm_radii = torch.full((2,), _FOREARM_RADIUS_MM)
+    centres = torch.cat([centres, forearm])
+    radii = torch.cat([radii, forearm_radii])
 
-    # 2. Skinning weights; the forearm's spheres move with the wrist.
+    # 3. Skinning weights; the forearm's spheres move with the wrist.
     wrist_only = torch.eye(16)[[0, 0]]
-    sphere_weights = torch.cat([model.weights[sphere_ends].mean(1), wrist_only])
-    weights = torch.cat([sphere_weights, model.weights[landmark_vertices]])
+    weights = torch.cat(
+        [
+            model.weights[sphere_ends].mean(1),
+            wrist_only,
+            model.weights[landmark_vertices],
+        ]
+    )
 
-    # 3. Spheres may overlap as much as they do at rest. Neighbours along a bone always
-    # may.
-    reach = radii[:, None] + radii
-    allowed = (reach - torch.cdist(centres, centres)).clamp(min=0) + _TOLERANCE_MM
-    allowed[:-2, :-2][torch.from_numpy(file["ball_kin"])] = _ANY_OVERLAP_MM
+    # 4. Spheres may overlap as much as they do at rest. Neighbours along a bone always
+    # may, and so may the forearm's.
+    touching = radii[:, None] + radii
+    overlap = touching - torch.cdist(centres, centres)
+    allowed = overlap.clamp(min=0) + _TOLERANCE_MM
+    of_hand = allowed[:-2, :-2]
+    of_hand[torch.from_numpy(file["ball_kin"])] = _ANY_OVERLAP_MM
     allowed[-2:] = _ANY_OVERLAP_MM
     allowed[:, -2:] = _ANY_OVERLAP_MM
 
-    landmarks = {
-        str(name): len(centres) + i for i, name in enumerate(file["point_names"])
-    }
+    landmarks = {}
+    for name in file["point_names"]:
+        landmarks[str(name)] = len(centres) + len(landmarks)
     return Rig(
         joints=joints,
         axes=to_tensor(file["axes"]),
@@ -150,33 +161,37 @@ def pose_rig(
         wrist_mm: Where the wrists are.
     """
     # 1. Forward kinematics: rotation and position of every joint of the right hand.
-    local = joint_rotations(angles, rig.axes)
-    rotations = [torch.eye(3).expand_as(local[..., 0, :, :])]
+    local = joint_rotations(angles, rig.axes).unbind(-3)
+    rotations = [torch.eye(3).expand_as(local[0])]
     positions = [rig.joints[0].expand(rotations[0].shape[:-1])]
     for joint in range(1, 16):
+        # The first joint of each finger hangs at the wrist.
         parent = 0 if joint % 3 == 1 else joint - 1
-        offset = rotations[parent] @ (rig.joints[joint] - rig.joints[parent])
-        rotations.append(rotations[parent] @ local[..., joint - 1, :, :])
+        bone = rig.joints[joint] - rig.joints[parent]
+        offset = rotations[parent] @ bone
+        rotations.append(rotations[parent] @ local[joint - 1])
         positions.append(positions[parent] + offset)
 
     # 2. Each point blends the rigid motions of its joints.
     rotation = torch.stack(rotations, -3)  # (*b, 2, 16, 3, 3)
-    rotated_joints = (rotation @ rig.joints[..., None])[..., 0]
+    rotated_joints = (rotation @ rig.joints[..., None]).squeeze(-1)
     translation = torch.stack(positions, -2) - rotated_joints
     rigid = torch.cat([rotation, translation[..., None]], -1)
-    blended = (rig.weights @ rigid.flatten(-2)).unflatten(
-        -1, (3, 4)
-    )  # (*b, 2, p, 3, 4)
-    points = (blended[..., :3] @ rig.points[..., None])[..., 0]
+    blended = rig.weights @ rigid.flatten(-2)
+    blended = blended.unflatten(-1, (3, 4))  # (*b, 2, p, 3, 4)
+    points = (blended[..., :3] @ rig.points[..., None]).squeeze(-1)
     points = points + blended[..., 3] - rig.joints[0]
 
     # 3. The left hand is the right hand's mirror image.
-    mirror = torch.tensor([[[1.0, 1, 1]], [[-1.0, 1, 1]]])
+    of_right = [[1.0, 1, 1]]
+    of_left = [[-1.0, 1, 1]]
+    mirror = torch.tensor([of_right, of_left])
     return points * mirror @ orientation.mT + wrist_mm[..., None, :]
 
 
 def joint_rotations(
-    angles: Float[Tensor, "*b 15 3"], axes: Float[Tensor, "15 3 3"]
+    angles: Float[Tensor, "*b 15 3"],
+    axes: Float[Tensor, "15 3 3"],
 ) -> Float[Tensor, "*b 15 3 3"]:
     """Local rotations of the finger joints: abduction · flexion · twist."""
     about_axes = axis_angle_to_matrix(angles[..., None] * torch.eye(3))
@@ -185,7 +200,8 @@ def joint_rotations(
 
 
 def joint_angles(
-    pose: Float[np.ndarray, "*b 48"], side: int
+    pose: Float[np.ndarray, "*b 48"],
+    side: int,
 ) -> Float32[np.ndarray, "*b 15 3"]:
     """The joint angles of MANO poses; the inverse of `mano_pose`.
 
@@ -196,20 +212,31 @@ def joint_angles(
     Returns:
         Flexion, abduction and twist in radians.
     """
+    # 1. The rotations in the axes of each joint.
     mirror = [1, -1, -1] if side else [1, 1, 1]
-    fingers = pose[..., 3:].reshape(*pose.shape[:-1], 15, 3) * mirror
+    fingers = pose[..., 3:].reshape(*pose.shape[:-1], 15, 3)
     axes = _rig_file()["axes"]
-    m = axes.transpose(0, 2, 1) @ rotation_matrix(fingers) @ axes
+    to_axes = axes.transpose(0, 2, 1)
+    rotations = to_axes @ rotation_matrix(fingers * mirror) @ axes
 
-    # Only the thumb's base twists. The other joints can be told apart beyond 90° as
-    # well.
+    # 2. Their elements that abduction · flexion · twist leaves simple.
+    m00 = rotations[..., 0, 0]
+    m02 = rotations[..., 0, 2]
+    m10 = rotations[..., 1, 0]
+    m11 = rotations[..., 1, 1]
+    m12 = rotations[..., 1, 2]
+    m20 = rotations[..., 2, 0]
+    m22 = rotations[..., 2, 2]
+
+    # 3. The angles. Only the thumb's base twists; the other joints can be told apart
+    # beyond 90° as well.
     twists = LIMITS[:, 2, 1] > 0
-    cosine = np.hypot(m[..., 1, 0], m[..., 1, 1]) * np.sign(m[..., 1, 1])
-    flexion = np.arctan2(-m[..., 1, 2], cosine)
-    abduction_with_twist = np.arctan2(m[..., 0, 2], m[..., 2, 2])
-    abduction_alone = np.arctan2(-m[..., 2, 0], m[..., 0, 0])
+    cosine = np.hypot(m10, m11) * np.sign(m11)
+    flexion = np.arctan2(-m12, cosine)
+    abduction_with_twist = np.arctan2(m02, m22)
+    abduction_alone = np.arctan2(-m20, m00)
     abduction = np.where(twists, abduction_with_twist, abduction_alone)
-    twist = np.where(twists, np.arctan2(m[..., 1, 0], m[..., 1, 1]), 0)
+    twist = np.where(twists, np.arctan2(m10, m11), 0)
     return np.stack([flexion, abduction, twist], -1).astype(np.float32)
 
 
@@ -234,7 +261,8 @@ def hand_frame(
 
 
 def frame_from_directions(
-    fingers: Float[np.ndarray, "2 3"], palm: Float[np.ndarray, "2 3"]
+    fingers: Float[np.ndarray, "2 3"],
+    palm: Float[np.ndarray, "2 3"],
 ) -> Float[np.ndarray, "2 3 3"]:
     """Orientations of both hands whose fingers and palms point as given.
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from digit.skeleton import HAND_TYPE_FLAGS, JOINT_SIDE, JOINTS_PER_HAND, SIDES, WRISTS
-from digit.synth.arrays import Points, Present, Rng
+from digit.synth.arrays import Indices, Points, Present, Rng
 from digit.synth.renderer import Camera, Seen
 
 # The annotated box is the joints' tight box, wider by this share.
@@ -36,9 +36,8 @@ class FrameTruth(NamedTuple):
 
     camera: Camera
     seen: Seen
-    owner: Int[
-        np.ndarray, "f"
-    ]  # of each face: 0 right hand, 1 left hand, 2 other things
+    # Of each face: 0 right hand, 1 left hand, 2 other things.
+    owner: Indices
     skin_mm: Float[np.ndarray, "2 v 3"]  # vertices of both hands, in the world
     skin_normals: Float[np.ndarray, "2 v 3"]
     joints_mm: Float[np.ndarray, "42 3"]  # in the world
@@ -133,14 +132,20 @@ def _classify(
     thickness_mm: float | Float[np.ndarray, "n"],
 ) -> Int[np.ndarray, "n"]:
     """What hides points of a side, in the codes above."""
-    face = frame.seen.face
-    owner = np.append(frame.owner, -1)[face]
+    # 1. The pixel of each point; those out of the frame look at the corner.
     px, depth = frame.camera.project(points_mm)
     x, y = px.round().astype(int).T
-    height, width = face.shape
-    inside = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+    height, width = frame.seen.face.shape
+    in_columns = (x >= 0) & (x < width)
+    in_rows = (y >= 0) & (y < height)
+    inside = in_columns & in_rows
     x = x * inside
     y = y * inside
+
+    # 2. What is seen there, and whether it lies before the point.
+    face = frame.seen.face[y, x]
+    owner = np.append(frame.owner, -1)[face]
     is_behind = depth - frame.seen.depth_mm[y, x] > thickness_mm
-    behind_what = np.where(owner[y, x] == side, BEHIND_OWN_HAND, BEHIND_OTHER)
-    return np.where(inside, np.where(is_behind, behind_what, VISIBLE), OUT_OF_FRAME)
+    behind_what = np.where(owner == side, BEHIND_OWN_HAND, BEHIND_OTHER)
+    code = np.where(is_behind, behind_what, VISIBLE)
+    return np.where(inside, code, OUT_OF_FRAME)

@@ -10,6 +10,7 @@ from jaxtyping import Float32
 
 from digit.synth.arrays import Rng, Tile, Vector
 from digit.synth.body import Body
+from digit.synth.filters import blurred, fill_ellipse
 from digit.synth.shading import SKIN, WATCH
 from digit.synth.textures import TILE, hand_texels, linear, tile_noise
 
@@ -26,6 +27,13 @@ PAINTED_NAILS_SHARE = 0.1
 WATCH_SHARE = 0.18
 # The column of a head's tile that shows the middle of the face.
 FRONT = 3 * TILE // 4
+# Places on the face: columns from its middle, rows of the tile.
+EYE_X, EYE_Y = 15, 101
+CHEEK_X = 19
+BROW_Y = 88
+NOSTRIL_Y = 136
+MOUTH_Y = 160
+WHITE_OF_EYE = [0.75, 0.72, 0.68]
 
 Picture = Float32[np.ndarray, "s s 3"]
 
@@ -33,22 +41,30 @@ Picture = Float32[np.ndarray, "s s 3"]
 def dress(rng: Rng, body: Body) -> Body:
     """The body with a face and hair, and some with a watch or painted nails."""
     surface = body.surface
-    material = surface.material.copy()
+
+    # 1. Nails.
     hand = surface.hand.copy()
     if rng.random() < PAINTED_NAILS_SHARE:
         colour = linear(rng.uniform(10, 245, 3))
         nail = hand_texels().marks.nail[..., None] > 0.4
         hand[..., :3] = np.where(nail, colour, hand[..., :3])
+
+    # 2. A watch on the second ring of a forearm.
+    material = surface.material.copy()
     if rng.random() < WATCH_SHARE:
         side = rng.integers(2)
-        arm = np.flatnonzero((body.limb == side) & (material == SKIN))
-        # The second ring of the forearm.
+        is_arm = (body.limb == side) & (material == SKIN)
+        arm = np.flatnonzero(is_arm)
         faces_per_ring = 2 * len(body.models[0].rim)
-        material[arm[faces_per_ring : 2 * faces_per_ring]] = WATCH
+        second_ring = arm[faces_per_ring : 2 * faces_per_ring]
+        material[second_ring] = WATCH
     strap = _draw_strap(rng)
-    skin_colour = surface.tiles[0, ..., :3].mean((0, 1))
-    # The tile's rows go around the head, its columns from the crown to the neck.
-    head = _draw_head(rng, skin_colour).transpose(1, 0, 2)
+
+    # 3. A head; its tile's rows go around it, its columns from the crown to the neck.
+    arm_tile = surface.tiles[0]
+    skin_colour = arm_tile[..., :3].mean((0, 1))
+    head = _draw_head(rng, skin_colour)
+    head = head.transpose(1, 0, 2)
     tiles = np.concatenate([surface.tiles, head[None], strap[None]])
     dressed = surface._replace(material=material, hand=hand, tiles=tiles)
     return body._replace(surface=dressed)
@@ -68,26 +84,33 @@ def _draw_head(rng: Rng, skin: Vector) -> Tile:
     """A tile that wraps a head once: columns go around it, rows down to the neck."""
     # 1. Skin, with soft shadows.
     skin = np.asarray(skin)
-    picture = np.ones((TILE, TILE, 3), np.float32) * skin.astype("f4")
+    picture = np.ones((TILE, TILE, 3), np.float32)
+    picture = picture * skin.astype("f4")
     mottle = 0.05 * tile_noise(rng, 8.0) + 0.02 * tile_noise(rng, 1.0)
     picture *= np.exp(mottle)[..., None]
+    blush = skin * [1.05, 0.9, 0.88]
     for side in (-1, 1):
-        _dot(picture, side * 19, 137, (10, 14), skin * [1.05, 0.9, 0.88])  # cheek
-        _dot(picture, side * 15, 100, (11, 9), skin * 0.72)  # socket
-    _dot(picture, 0, 122, (4, 26), skin * 1.12)  # bridge of the nose
-    picture[:] = cv2.GaussianBlur(picture, (0, 0), 3.0)
+        _dot(picture, side * CHEEK_X, 137, (10, 14), blush)
+        _dot(picture, side * EYE_X, 100, (11, 9), skin * 0.72)
+    bridge_of_nose = skin * 1.12
+    _dot(picture, 0, 122, (4, 26), bridge_of_nose)
+    picture[:] = blurred(picture, 3.0)
 
     # 2. Features.
     hair = linear(HAIR_SRGB)[rng.choice(len(HAIR_SRGB), p=HAIR_SHARES)]
     for side in (-1, 1):
-        _dot(picture, side * 15, 101, (7, 4), [0.75, 0.72, 0.68])  # eye
-        _dot(picture, side * 15, 101, (3.4, 4), rng.uniform(0.01, 0.12, 3))  # iris
-        _dot(picture, side * 15, 88, (10, 2.2), hair)  # brow
+        eye_x = side * EYE_X
+        _dot(picture, eye_x, EYE_Y, (7, 4), WHITE_OF_EYE)
+        iris = rng.uniform(0.01, 0.12, 3)
+        _dot(picture, eye_x, EYE_Y, (3.4, 4), iris)
+        _dot(picture, eye_x, BROW_Y, (10, 2.2), hair)
     for side in (-1, 1):
-        _dot(picture, side * 4, 136, (3, 2), skin * 0.45)  # nostril
-    lips = (rng.uniform(10, 14), rng.uniform(3, 6))
-    _dot(picture, 0, 160, lips, skin * [0.85, 0.5, 0.5])
-    _dot(picture, 0, 160, (10, 1), skin * 0.3)
+        _dot(picture, side * 4, NOSTRIL_Y, (3, 2), skin * 0.45)
+    width = rng.uniform(10, 14)
+    height = rng.uniform(3, 6)
+    lips = skin * [0.85, 0.5, 0.5]
+    _dot(picture, 0, MOUTH_Y, (width, height), lips)
+    _dot(picture, 0, MOUTH_Y, (10, 1), skin * 0.3)
 
     # 3. What covers them.
     if rng.random() < BEARD_SHARE:
@@ -96,45 +119,66 @@ def _draw_head(rng: Rng, skin: Vector) -> Tile:
         _draw_hair(rng, picture, hair)
     if rng.random() < GLASSES_SHARE:
         _draw_glasses(rng, picture)
+    colour = np.clip(picture, 0.004, 0.95)
     gloss = np.full((TILE, TILE), 0.25, np.float32)
-    return np.dstack([np.clip(picture, 0.004, 0.95), 0 * gloss, gloss]).astype("f4")
+    no_height = 0 * gloss
+    return np.dstack([colour, no_height, gloss]).astype("f4")
 
 
 def _dot(
-    picture: Float32[np.ndarray, "s s 3"],
+    picture: Picture,
     x: float | int,
     y: float | int,
     radii: tuple[float | int, float | int],
     colour: Vector | list[float],
 ) -> None:
     """Fill an ellipse; x counts from the middle of the face."""
+    middle = (FRONT + x, y)
     axes = (2 * radii[0], 2 * radii[1])
-    values = [float(c) for c in colour]
-    cv2.ellipse(picture, ((FRONT + x, y), axes, 0), values, -1, cv2.LINE_AA)
+    value = [float(channel) for channel in colour]
+    fill_ellipse(picture, middle, axes, value)
 
 
-def _draw_beard(rng: Rng, picture: Picture, hair: Vector) -> None:
+def _draw_beard(
+    rng: Rng,
+    picture: Picture,
+    hair: Vector,
+) -> None:
     """Draw a beard around the mouth."""
     mask = np.zeros((TILE, TILE), np.float32)
-    cv2.ellipse(mask, ((FRONT, 172), (84, 64), 0), 1.0, -1)
-    cv2.ellipse(mask, ((FRONT, 162), (28, 16), 0), 0.0, -1)
+    fill_ellipse(mask, (FRONT, 172), (84, 64), 1.0, smooth=False)
+    fill_ellipse(mask, (FRONT, 162), (28, 16), 0.0, smooth=False)
+    # Little grows above the mouth.
     mask[:150] *= 0.2
-    density = cv2.GaussianBlur(mask, (0, 0), 2)[..., None] * rng.uniform(0.3, 0.95)
+    density = rng.uniform(0.3, 0.95)
+    density = blurred(mask, 2)[..., None] * density
     picture += density * (hair.astype("f4") - picture)
 
 
-def _draw_hair(rng: Rng, picture: Picture, hair: Vector) -> None:
+def _draw_hair(
+    rng: Rng,
+    picture: Picture,
+    hair: Vector,
+) -> None:
     """Draw hair down to a line that is higher over the face."""
-    x = np.arange(TILE)[None]
-    y = np.arange(TILE)[:, None]
-    from_front = np.abs((x - FRONT + TILE // 2) % TILE - TILE // 2)
-    line = np.where(from_front < 34, rng.uniform(52, 76), rng.uniform(110, 250))
+    # 1. The line.
+    columns = np.arange(TILE)[None]
+    half = TILE // 2
+    from_front = np.abs((columns - FRONT + half) % TILE - half)
+    forehead = rng.uniform(52, 76)
+    nape = rng.uniform(110, 250)
+    line = np.where(from_front < 34, forehead, nape)
     line = np.broadcast_to(line, (TILE, TILE)).astype("f4")
-    line = cv2.GaussianBlur(line, (0, 0), 4)
-    mask = (y < line + 4 * tile_noise(rng, 3.0)).astype("f4")[..., None]
+    line = blurred(line, 4)
+    ragged_line = line + 4 * tile_noise(rng, 3.0)
+    rows = np.arange(TILE)[:, None]
+    mask = (rows < ragged_line).astype("f4")[..., None]
+
+    # 2. Strands, along the rows' direction.
     strands = rng.standard_normal((TILE, TILE), np.float32)
     strands = cv2.GaussianBlur(strands, (0, 0), 1, sigmaY=9)
-    coloured = hair.astype("f4") * np.exp(0.35 * strands * 5)[..., None]
+    brightness = np.exp(0.35 * strands * 5)[..., None]
+    coloured = hair.astype("f4") * brightness
     picture += mask * (coloured - picture)
 
 

@@ -76,27 +76,30 @@ def reach(
 
     Returns:
         The elbows (mm), a forearm's length from the wrists, and the strain of wrist,
-        forearm and
-        reach: 0 is comfort, about 1 is out of reach.
+        forearm and reach: 0 is comfort, about 1 is out of reach.
     """
     # 1. Try elbows on the circle that the lengths of upper arm and forearm leave open.
     span = wrist_mm - person.shoulders
     distance = np.linalg.norm(span, axis=-1)
     longest = 0.98 * (person.upper_arm + person.forearm)
-    elbow, swivel = _tried_elbows(person, span, np.clip(distance, 60, longest))
+    reached = np.clip(distance, 60, longest)
+    elbow, swivel = _tried_elbows(person, span, reached)
 
-    # 2. The strain of each of them.
+    # 2. The strain of each of them; no part of an arm should be in the body.
     strain = _wrist_strain(person, orientation, wrist_mm, elbow)
     too_far = np.maximum(distance / longest - 1, 0)
-    strain += 0.02 * swivel[..., 0] ** 2 + 9 * too_far**2
-    for point in (elbow, 0.5 * elbow + 0.5 * wrist_mm, wrist_mm):
+    raised = 0.02 * swivel[..., 0] ** 2
+    strain += raised + 9 * too_far**2
+    middle_of_forearm = 0.5 * elbow + 0.5 * wrist_mm
+    for point in (elbow, middle_of_forearm, wrist_mm):
         strain += _inside_torso(person, point)
 
     # 3. Blend the best ones, so that elbows move smoothly when wrists do.
     least = strain.min(0)
     share = np.exp((least - strain) / SWIVEL_SOFTNESS)[..., None]
-    elbow = (share * elbow).sum(0) / share.sum(0)
-    return wrist_mm + person.forearm * normalize(elbow - wrist_mm), least
+    blended = (share * elbow).sum(0) / share.sum(0)
+    from_wrist = normalize(blended - wrist_mm)
+    return wrist_mm + person.forearm * from_wrist, least
 
 
 def _tried_elbows(
@@ -105,15 +108,22 @@ def _tried_elbows(
     distance: Float[np.ndarray, "*b 2"],
 ) -> tuple[Float[np.ndarray, "k *b 2 3"], np.ndarray]:
     """Elbows at each of `SWIVELS_RAD`, by the law of cosines, and these angles."""
+    # 1. How far along the line to the wrist, and how far aside.
     axis = normalize(span)
-    squares = distance**2 + person.upper_arm**2 - person.forearm**2
+    upper2 = person.upper_arm**2
+    squares = distance**2 + upper2 - person.forearm**2
     along = squares / (2 * distance)
-    height = np.sqrt(np.maximum(person.upper_arm**2 - along**2, 0))[..., None]
-    across = (ELBOW_DOWN * axis).sum(-1, keepdims=True)
-    down = normalize(ELBOW_DOWN - across * axis)
+    height2 = np.maximum(upper2 - along**2, 0)
+    height = np.sqrt(height2)[..., None]
+
+    # 2. Directions aside, from the one that hangs down.
+    along_axis = (ELBOW_DOWN * axis).sum(-1, keepdims=True)
+    down = normalize(ELBOW_DOWN - along_axis * axis)
+    forward = np.cross(axis, down)
     swivel = SWIVELS_RAD.reshape(-1, *[1] * span.ndim)
-    outward = np.cos(swivel) * down + np.sin(swivel) * np.cross(axis, down)
-    return person.shoulders + along[..., None] * axis + height * outward, swivel
+    outward = np.cos(swivel) * down + np.sin(swivel) * forward
+    middle = person.shoulders + along[..., None] * axis
+    return middle + height * outward, swivel
 
 
 def _wrist_strain(
@@ -123,27 +133,47 @@ def _wrist_strain(
     elbow: Float[np.ndarray, "k *b 2 3"],
 ) -> Float[np.ndarray, "k *b 2"]:
     """How far wrist and forearm are bent beyond comfort."""
+    # 1. The forearm's direction in the hand's axes.
     frame = hand_frame(orientation)
     forearm = normalize(wrist_mm - elbow)
     in_hand = (forearm[..., None, :] @ frame)[..., 0, :]
-    ahead, back, little = np.moveaxis(in_hand, -1, 0)
-    hinge = normalize(np.cross(elbow - person.shoulders, forearm))
-    hinge = hinge * np.array([[1.0], [-1.0]])
+    ahead = in_hand[..., 0]
+    back = in_hand[..., 1]
+    little = in_hand[..., 2]
 
-    strain = _beyond(np.arctan2(back, ahead), *WRIST_FLEXION)
+    # 2. The elbow's axis against the back of the hand.
+    upper_arm = elbow - person.shoulders
+    hinge = normalize(np.cross(upper_arm, forearm))
+    of_right = [1.0]
+    of_left = [-1.0]
+    hinge = hinge * np.array([of_right, of_left])
+    roll = (hinge * frame[..., 1]).sum(-1)
+
+    # 3. What is beyond comfort.
+    flexion = np.arctan2(back, ahead)
     deviation = np.arcsin(np.clip(little, -1, 1))
+    strain = _beyond(flexion, *WRIST_FLEXION)
     strain += 2 * _beyond(deviation, *WRIST_DEVIATION)
-    strain += _beyond((hinge * frame[..., 1]).sum(-1), *FOREARM_ROLL)
+    strain += _beyond(roll, *FOREARM_ROLL)
     return strain
 
 
-def _beyond(value: np.ndarray, low: float, high: float) -> np.ndarray:
+def _beyond(
+    value: np.ndarray,
+    low: float,
+    high: float,
+) -> np.ndarray:
     """Squared distance of values from an interval."""
-    return np.maximum(value - high, 0) ** 2 + np.maximum(low - value, 0) ** 2
+    above = np.maximum(value - high, 0)
+    below = np.maximum(low - value, 0)
+    return above**2 + below**2
 
 
 def _inside_torso(person: Person, point: np.ndarray) -> np.ndarray:
     """How deep points lie in the torso, a cylinder: 0 outside, 1 at its axis."""
-    offset = (point - person.chest)[..., [0, 2]]
-    radius = ((offset / (person.girth + 35)) ** 2).sum(-1)
-    return np.maximum(1 - radius, 0)
+    # The torso is wider by the thickness of an arm.
+    radii = person.girth + 35
+    offset = point - person.chest
+    scaled = offset[..., [0, 2]] / radii
+    square = (scaled**2).sum(-1)
+    return np.maximum(1 - square, 0)

@@ -35,8 +35,9 @@ ARM_PROFILE = np.array(
 )
 # Rings of an arm's skin and of its sleeve.
 SKIN_RINGS, SLEEVE_RINGS = 8, 10
-# Vertices around torso and head.
+# Vertices around torso and head, and repeats of the tile around it.
 TORSO_AROUND = 24
+TRUNK_REPEATS = 4
 # Head and torso: height against the shoulders (mm, down is positive), half width and
 # half depth as shares of the torso's.
 PLAIN_HEAD = np.array(
@@ -83,6 +84,13 @@ NOSE_MM = [0, 10, 16, 0]
 FACE_TILE_HEIGHT = [-345, -40]
 # The column of a torso's ring that lies in front.
 FRONT_COLUMN = 3 * TORSO_AROUND // 4
+# Shares of an arm: half a step for its tangents, and where it has turned from the hand's
+# axes to those of the elbow.
+TANGENT_STEP = 0.008
+TURNED_AT = 0.45
+# Where the arm of an absent hand hangs behind the back: aside and down, mm.
+ABSENT_ASIDE_MM = 60
+ABSENT_DOWN_MM = 260
 # What `Body.limb` says of a face.
 TRUNK = 2
 
@@ -257,8 +265,7 @@ def build_mesh(
         hands_mm: Vertices of both hands.
         orientation: Rotation of each hand from its rest pose.
         wrist_mm: Where the wrists are.
-        present: Which hands are there; an absent one shrinks to a point behind the
-            back.
+        present: Which hands are there; an absent one shrinks to a point behind the back.
 
     Returns:
         Vertices (mm, world) and texture coordinates (mm).
@@ -268,51 +275,67 @@ def build_mesh(
     elbows = reach(person, orientation, wrist_mm)[0]
     frames = hand_frame(orientation)
     tubes = []
-    for side, outward in enumerate((-60, 60)):
+    for side, outward in enumerate((-1, 1)):
         shoulder = person.shoulders[side]
         wrist = wrist_mm[side]
         elbow = elbows[side]
         if not present[side]:
-            hands[side][:] = person.chest + [outward, 260, person.girth[1] + 40]
+            aside = outward * ABSENT_ASIDE_MM
+            behind = person.girth[1] + 40
+            hands[side][:] = person.chest + [aside, ABSENT_DOWN_MM, behind]
             wrist = hands[side][0]
-            elbow = shoulder + [outward, 0.96 * person.upper_arm, 30]
+            elbow = shoulder + [aside, 0.96 * person.upper_arm, 30]
         joints = np.stack([wrist, elbow, shoulder])
         tubes.append(_arm(body, side, hands[side], frames[side], joints))
 
     # 2. Head and torso.
     tubes.append(_trunk(body.figure, person))
 
-    # 3. Texture coordinates: along the tube and around it.
+    # 3. Texture coordinates: along the tube and around it. Hands need none.
     vertices = list(hands)
-    uv = [np.zeros((2 * hands_mm.shape[1], 2))]
+    vertices_of_hands = 2 * hands_mm.shape[1]
+    uv = [np.zeros((vertices_of_hands, 2))]
     for tube in tubes:
-        around = np.linspace(0, tube.repeats * TILE, tube.rings.shape[1])
-        grid = np.stack(np.broadcast_arrays(tube.along_mm[:, None], around), -1)
-        if tube.repeats != 1 and body.figure.has_face:
-            grid = _with_face_coordinates(grid, body.figure)
         vertices.append(tube.rings.reshape(-1, 3))
-        uv.append(grid.reshape(-1, 2))
-    vertices = np.concatenate(vertices, dtype=np.float32)
-    return vertices, np.concatenate(uv, dtype=np.float32)
+        uv.append(_texture_coordinates(tube, body.figure).reshape(-1, 2))
+    return (
+        np.concatenate(vertices, dtype=np.float32),
+        np.concatenate(uv, dtype=np.float32),
+    )
+
+
+def _texture_coordinates(tube: Tube, figure: Figure) -> Float[np.ndarray, "r a 2"]:
+    """Texture coordinates of a tube's vertices: along it and around it, in texels."""
+    columns = tube.rings.shape[1]
+    around = np.linspace(0, tube.repeats * TILE, columns)
+    along = tube.along_mm[:, None]
+    grid = np.stack(np.broadcast_arrays(along, around), -1)
+    is_trunk = tube.repeats == TRUNK_REPEATS
+    if is_trunk and figure.has_face:
+        grid = _with_face_coordinates(grid, figure)
+    return grid
 
 
 def _trunk(figure: Figure, person: Person) -> Tube:
     """Head and torso, upright."""
     angle = np.linspace(0, 2 * np.pi, TORSO_AROUND + 1)
-    half = figure.rings[:, 1:] * person.girth
-    y = person.shoulders[0, 1] + figure.rings[:, 0]
-    x = np.cos(angle) * half[:, :1]
-    z = np.sin(angle) * half[:, 1:] + person.chest[2]
+    height, half_width, half_depth = figure.rings.T
+    half_width = half_width * person.girth[0]
+    half_depth = half_depth * person.girth[1]
+    y = person.shoulders[0, 1] + height
+    x = np.cos(angle) * half_width[:, None]
+    z = np.sin(angle) * half_depth[:, None] + person.chest[2]
     rings = np.stack(np.broadcast_arrays(x, y[:, None], z), -1)
     if figure.has_face:
-        head_height = figure.rings[: figure.head_rings, 0]
-        nose = np.interp(head_height, NOSE_HEIGHT, NOSE_MM)
-        rings[: figure.head_rings, FRONT_COLUMN, 2] -= nose
-    return Tube(rings, along_mm=y, repeats=4)
+        head = slice(0, figure.head_rings)
+        nose_mm = np.interp(height[head], NOSE_HEIGHT, NOSE_MM)
+        rings[head, FRONT_COLUMN, 2] -= nose_mm
+    return Tube(rings, along_mm=y, repeats=TRUNK_REPEATS)
 
 
 def _with_face_coordinates(
-    grid: Float[np.ndarray, "r a 2"], figure: Figure
+    grid: Float[np.ndarray, "r a 2"],
+    figure: Figure,
 ) -> Float[np.ndarray, "r a 2"]:
     """Texture coordinates of a trunk whose head is wrapped once by its own tile."""
     grid = grid.copy()
@@ -340,47 +363,62 @@ def _arm(
         joints_mm: Wrist, elbow and shoulder.
     """
     ahead, back, little = frame.T
-    closed_rim = np.append(body.models[side].rim, body.models[side].rim[0])
+    rim_of_hand = body.models[side].rim
+    closed_rim = np.append(rim_of_hand, rim_of_hand[0])
     rim = hand_mm[closed_rim]
     middle = rim[:-1].mean(0)
-    around = np.arctan2((rim - middle) @ back, (rim - middle) @ little)[:, None]
+    from_middle = rim - middle
+    around = np.arctan2(from_middle @ back, from_middle @ little)[:, None]
 
-    # 1. The line that the rings lie on, and how far along it each one is.
+    # 1. The rings' middles, and where the tube goes there.
     line = _arm_line(middle, ahead, joints_mm)
-    length = np.linalg.norm(np.diff(line, axis=0), axis=1)
-    passed = np.append(0, np.cumsum(length))
     skin = np.linspace(0, body.cuff, SKIN_RINGS)
     sleeve = np.linspace(body.cuff, 1, SLEEVE_RINGS)
     at = np.append(skin, sleeve)
-
-    def place(share: np.ndarray) -> np.ndarray:
-        """Points at a share of the way."""
-        columns = [np.interp(share * passed[-1], passed, c) for c in line.T]
-        return np.stack(columns, 1)
+    middles, length = _places_along(line, at)
+    ahead_of_it, _ = _places_along(line, np.minimum(at + TANGENT_STEP, 1))
+    behind_it, _ = _places_along(line, np.maximum(at - TANGENT_STEP, 0))
+    tangent = normalize(ahead_of_it - behind_it)
 
     # 2. Across each ring: from the hand's axes to those of the elbow.
     wrist, elbow, shoulder = joints_mm
-    tangent = place(np.minimum(at + 0.008, 1)) - place(np.maximum(at - 0.008, 0))
-    tangent = normalize(tangent)
     hinge = normalize(np.cross(shoulder - elbow, wrist - elbow))
     hinge = hinge * (1 if hinge @ little > 0 else -1)
-    turned = np.clip(at / 0.45, 0, 1)[:, None]
+    turned = np.clip(at / TURNED_AT, 0, 1)[:, None]
     wide = (1 - turned) * little + turned * hinge
     along_tangent = (wide * tangent).sum(1, keepdims=True)
     wide = normalize(wide - along_tangent * tangent)[:, None]
-    deep = np.cross(wide, tangent[:, None]) * (1 if side else -1)
+    deep = np.cross(wide, tangent[:, None])
+    deep = deep * (1 if side else -1)
 
     # 3. How thick the arm is there; sleeves are wider and have folds.
     is_skin = np.arange(len(at)) < SKIN_RINGS
-    cloth_mm = np.where(is_skin, 0, 6 + 5 * np.sin(9 * at))
+    folds_mm = 6 + 5 * np.sin(9 * at)
+    cloth_mm = np.where(is_skin, 0, folds_mm)
     share, half_width, half_depth = ARM_PROFILE.T
-    half_width = np.interp(at, share, body.bulk * half_width) + cloth_mm
-    half_depth = np.interp(at, share, body.bulk * half_depth) + cloth_mm
+    half_width = np.interp(at, share, body.bulk * half_width)
+    half_depth = np.interp(at, share, body.bulk * half_depth)
+    half_width = (half_width + cloth_mm)[:, None, None]
+    half_depth = (half_depth + cloth_mm)[:, None, None]
 
-    rings = place(at)[:, None] + np.cos(around) * half_width[:, None, None] * wide
-    rings = rings + np.sin(around) * half_depth[:, None, None] * deep
+    rings = middles[:, None] + np.cos(around) * half_width * wide
+    rings = rings + np.sin(around) * half_depth * deep
     rings[0] = rim
-    return Tube(rings, along_mm=at * passed[-1], repeats=1)
+    return Tube(rings, along_mm=at * length, repeats=1)
+
+
+def _places_along(
+    line: Float[np.ndarray, "n 3"],
+    share: Float[np.ndarray, "r"],
+) -> tuple[Float[np.ndarray, "r 3"], np.floating]:
+    """Points at shares of the way along a line, and its length (mm)."""
+    steps = np.linalg.norm(np.diff(line, axis=0), axis=1)
+    passed = np.append(0, np.cumsum(steps))
+    length = passed[-1]
+    coordinates = []
+    for coordinate in line.T:
+        coordinates.append(np.interp(share * length, passed, coordinate))
+    return np.stack(coordinates, 1), length
 
 
 def _arm_line(

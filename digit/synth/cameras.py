@@ -6,7 +6,7 @@
 import numpy as np
 
 from digit.synth.anatomy import normalize, rotation_matrix
-from digit.synth.arrays import Rng, Vectors
+from digit.synth.arrays import Rng, Rotation, Vector, Vectors
 from digit.synth.profiles import Profile
 from digit.synth.renderer import Camera, Lights, Sensor
 
@@ -33,7 +33,10 @@ def direction(azimuth: float | np.ndarray, elevation: float | np.ndarray) -> Vec
 
 
 def draw_cameras(
-    rng: Rng, profile: Profile, width: int, height: int
+    rng: Rng,
+    profile: Profile,
+    width: int,
+    height: int,
 ) -> tuple[list[Camera], dict[str, Sensor]]:
     """Draw the dome of a capture; each camera looks about where hands are held.
 
@@ -46,8 +49,12 @@ def draw_cameras(
     Returns:
         The cameras, and the sensor of each by the camera's name.
     """
+    # All cameras of a dome have much the same sensor.
     raw = RAW_BALANCE ** rng.uniform(0, 1.3)
-    cast = raw * np.exp(rng.normal(0, 0.06, 3)) * rng.uniform(0.55, 1.15)
+    tint = np.exp(rng.normal(0, 0.06, 3))
+    cast = raw * tint * rng.uniform(0.55, 1.15)
+    middle_px = np.array([width, height]) / 2
+
     cameras = []
     sensors = {}
     for k in range(profile.cameras):
@@ -57,21 +64,23 @@ def draw_cameras(
             ranges = HEAD_RANGES
         azimuth, elevation, distance = (rng.uniform(*limits) for limits in ranges)
         toward = direction(*np.radians([azimuth, elevation]))
+        camrot = _level_rotation(-toward)
 
-        # 2. Where it looks, and how it is turned about its axis.
+        # 2. How it is turned about its axis, and what it looks at.
         roll = rng.normal(0, profile.roll)
-        right = normalize(np.cross([0, 1, 0], -toward))
-        level = np.stack([right, np.cross(-toward, right), -toward])
-        camrot = rotation_matrix(np.array([0, 0, -np.radians(roll)])) @ level
+        about_axis = np.array([0, 0, -np.radians(roll)])
+        camrot = rotation_matrix(about_axis) @ camrot
+        grey = bool(rng.random() < profile.grey)
+        target = MIDDLE + rng.normal(0, profile.aim, 3)
 
         # 3. Lens and sensor. Grey cameras have names that begin with 41.
-        grey = bool(rng.random() < profile.grey)
+        focal = rng.uniform(*profile.focal) * distance
         camera = Camera(
             name=f"{'41' if grey else '40'}{k:04d}",
             camrot=camrot,
-            campos_mm=MIDDLE + rng.normal(0, profile.aim, 3) + toward * distance,
-            focal=rng.uniform(*profile.focal) * distance + rng.normal(0, 0.3, 2),
-            princpt=np.array([width, height]) / 2 + rng.normal(0, 12, 2),
+            campos_mm=target + toward * distance,
+            focal=focal + rng.normal(0, 0.3, 2),
+            princpt=middle_px + rng.normal(0, 12, 2),
         )
         cameras.append(camera)
         sensors[camera.name] = Sensor(
@@ -81,6 +90,13 @@ def draw_cameras(
             grey=grey,
         )
     return cameras, sensors
+
+
+def _level_rotation(axis: Vector) -> Rotation:
+    """World → camera for a level camera that looks along the axis."""
+    right = normalize(np.cross([0, 1, 0], axis))
+    down = np.cross(axis, right)
+    return np.stack([right, down, axis])
 
 
 def draw_lights(rng: Rng, profile: Profile) -> Lights:

@@ -41,13 +41,11 @@ from digit.synth.held_motion import draw_held_motion, draw_name
 from digit.synth.motion import Motion, draw_motion
 from digit.synth.profiles import Profile, WebcamProfile
 from digit.synth.randomness import log_uniform
-from digit.synth.renderer import (
-    NEAR_MM,
-    Camera,
-)
+from digit.synth.renderer import Camera, Lights, Sensor
 from digit.synth.scene import (
     PosedHands,
     Scene,
+    Subject,
     View,
     build_scene,
     draw_betas,
@@ -75,6 +73,8 @@ DOME_HIDDEN_LIMIT = 0.6
 # hidden or out.
 WEBCAM_HIDDEN_LIMIT = 0.4
 AIM_ATTEMPTS = 4
+# A camera of a dome is preferred if it has this share of the joints in its frame.
+SEEN_SHARE = 0.75
 # Faces nearer than this are not drawn where there is neither head nor torso.
 ARMS_NEAR_MM = 40.0
 # JPEG quality of webcams is 100 less a number between these, small ones more often.
@@ -90,6 +90,17 @@ class Job(NamedTuple):
     frames: int
     seed: int
     profile: Profile | WebcamProfile
+
+
+class Dome(NamedTuple):
+    """What stands around the subject of a capture."""
+
+    cameras: list[Camera]
+    sensors: dict[str, Sensor]  # by the camera's name
+    lights: Lights
+    lamps_mm: Points  # that are seen in a dark studio
+    is_dark: bool  # else it is a bright room
+    frame_size: tuple[int, int]  # width and height, px
 
 
 def make_capture(job: Job) -> Path:
@@ -129,89 +140,132 @@ def _dome_capture(job: Job, profile: Profile) -> dict[str, Any]:
 
     # 1. The subject, the dome and the light.
     is_landscape = rng.random() < profile.landscape
-    width, height = LANDSCAPE if is_landscape else PORTRAIT
+    frame_size = LANDSCAPE if is_landscape else PORTRAIT
     betas = draw_betas(rng)
     body = build_body(rng)
     subject = make_subject(rng, betas, body)
-    cameras, sensors = draw_cameras(rng, profile, width, height)
-    lights = draw_lights(rng, profile)
-    lamps = MIDDLE + STUDIO_RADIUS_MM * normalize(rng.normal(0, 1, (STUDIO_LAMPS, 3)))
-    is_dark = rng.random() >= profile.rooms
+    dome = _draw_dome(rng, profile, frame_size)
 
     # 2. The motion, and 3. the hands.
     n_instants = _ceil_divide(job.frames, profile.views)
-    names = _deal_names(rng, job, profile, _ceil_divide(n_instants, profile.instants))
-    motion = draw_motion(rng, subject.rig, subject.person, names, profile.instants)
+    n_sequences = _ceil_divide(n_instants, profile.instants)
+    names = _deal_names(rng, job, profile, n_sequences)
+    motion = draw_motion(
+        rng,
+        subject.rig,
+        subject.person,
+        names,
+        profile.instants,
+    )
     hands = pose_hands(subject, motion)
 
     # 4. The pictures.
     rows: list[dict[str, Any]] = []
     for t in range(n_instants):
-        scene = build_scene(subject, subject.body, hands, t, lights)
-        views = _sorted_cameras(
-            rng, cameras, hands.joints_mm[t][hands.joint_valid[t]], width, height
-        )
-        wanted = len(rows) + min(profile.views, job.frames - len(rows))
-        for cameras_left, camera in zip(range(len(views), 0, -1), views, strict=True):
-            if is_dark:
-                background = studio(lamps, camera, width, height)
-            else:
-                background = room(rng, width, height)
-            view = take_picture(scene, hands, t, camera, background)
-            hidden = view.truth["joint_hidden"][hands.joint_valid[t]]
-            is_hidden = (hidden == BEHIND_OTHER).mean() > DOME_HIDDEN_LIMIT
-            # As many cameras must be left as pictures are wanted.
-            if is_hidden and cameras_left > wanted - len(rows):
-                continue
-            picture = develop(view.light, sensors[camera.name], rng)
+        scene = build_scene(subject, subject.body, hands, t, dome.lights)
+        wanted = min(profile.views, job.frames - len(rows))
+        for view in _dome_views(rng, dome, scene, hands, t, wanted):
+            sensor = dome.sensors[view.camera.name]
+            picture = develop(view.light, sensor, rng)
             quality = int(rng.integers(*profile.quality))
-            row = _frame_row(job, motion, hands, t, view, (width, height))
+            row = _frame_row(job, motion, hands, t, view, frame_size)
             _write_jpeg(job, row["file_name"], picture, quality)
-            row |= annotate(rng, camera, hands.joints_mm[t], hands.present[t])
-            rows.append(row | view.truth)
-            if len(rows) == wanted:
-                break
-    return _tables(rows, cameras, hands, betas)
+            labels = annotate(rng, view.camera, hands.joints_mm[t], hands.present[t])
+            rows.append(row | labels | view.truth)
+    return _tables(rows, dome.cameras, hands, betas)
 
 
-def _deal_names(rng: Rng, job: Job, profile: Profile, sequences: int) -> list[str]:
+def _draw_dome(rng: Rng, profile: Profile, frame_size: tuple[int, int]) -> Dome:
+    """Draw what stands around the subject."""
+    cameras, sensors = draw_cameras(rng, profile, *frame_size)
+    lights = draw_lights(rng, profile)
+    lamp_directions = normalize(rng.normal(0, 1, (STUDIO_LAMPS, 3)))
+    is_dark = rng.random() >= profile.rooms
+    return Dome(
+        cameras=cameras,
+        sensors=sensors,
+        lights=lights,
+        lamps_mm=MIDDLE + STUDIO_RADIUS_MM * lamp_directions,
+        is_dark=is_dark,
+        frame_size=frame_size,
+    )
+
+
+def _dome_views(
+    rng: Rng,
+    dome: Dome,
+    scene: Scene,
+    hands: PosedHands,
+    t: int,
+    wanted: int,
+) -> Iterator[View]:
+    """So many views of an instant; hidden ones only if there are too few others."""
+    valid = hands.joint_valid[t]
+    cameras = _sorted_cameras(rng, dome, hands.joints_mm[t][valid])
+    taken = 0
+    for number, camera in enumerate(cameras):
+        if dome.is_dark:
+            background = studio(dome.lamps_mm, camera, *dome.frame_size)
+        else:
+            background = room(rng, *dome.frame_size)
+        view = take_picture(scene, hands, t, camera, background)
+        is_behind = view.truth["joint_hidden"][valid] == BEHIND_OTHER
+        cameras_left = len(cameras) - number
+        may_skip = cameras_left > wanted - taken
+        if may_skip and is_behind.mean() > DOME_HIDDEN_LIMIT:
+            continue
+        yield view
+        taken += 1
+        if taken == wanted:
+            return
+
+
+def _deal_names(
+    rng: Rng,
+    job: Job,
+    profile: Profile,
+    n_sequences: int,
+) -> list[str]:
     """Names of a capture's sequences, as `draw_motion` takes them.
 
     Families are dealt from one shuffled pack to all captures of a seed, so that each
     gets its share; single hands are spread evenly between them.
     """
-    pack = [name for name, family in families().items() for _ in range(family.weight)]
+    # 1. The pack, the same for all captures.
+    pack = []
+    for name, family in families().items():
+        pack.extend([name] * family.weight)
     pack = np.random.default_rng(job.seed).permutation(pack)
+
+    # 2. This capture's part of it.
     frames_before = job.capture * profile.frames_per_capture
-    first = frames_before // (profile.views * profile.instants)
+    frames_per_sequence = profile.views * profile.instants
+    first = frames_before // frames_per_sequence
     names = []
-    for k in range(first, first + sequences):
+    for k in range(first, first + n_sequences):
         side = rng.choice(SIDES)
         shape = rng.choice(list(shapes()))
         singles_before = int(k * profile.single)
-        is_single = int((k + 1) * profile.single) > singles_before
-        if is_single:
+        singles_after = int((k + 1) * profile.single)
+        if singles_after > singles_before:
             names.append(f"{side}:{shape}")
         else:
-            names.append(str(pack[(k - singles_before) % len(pack)]))
+            pairs_before = k - singles_before
+            names.append(str(pack[pairs_before % len(pack)]))
     return names
 
 
-def _sorted_cameras(
-    rng: Rng,
-    cameras: list[Camera],
-    joints_mm: Points,
-    width: int,
-    height: int,
-) -> list[Camera]:
+def _sorted_cameras(rng: Rng, dome: Dome, joints_mm: Points) -> list[Camera]:
     """The cameras in random order, first those with most joints in the frame."""
-    shuffled = [cameras[k] for k in rng.permutation(len(cameras))]
+    order = rng.permutation(len(dome.cameras))
+    shuffled = [dome.cameras[k] for k in order]
     misses_joints = []
     for camera in shuffled:
         px, _ = camera.project(joints_mm)
-        inside = ((px > 0) & (px < [width, height])).all(1)
-        misses_joints.append(inside.mean() < 0.75)
-    return [shuffled[k] for k in np.argsort(misses_joints, kind="stable")]
+        inside = (px > 0) & (px < dome.frame_size)
+        misses_joints.append(inside.all(1).mean() < SEEN_SHARE)
+    order = np.argsort(misses_joints, kind="stable")
+    return [shuffled[k] for k in order]
 
 
 # ------------------------------------------------------------------ profile webcam
@@ -230,14 +284,20 @@ def _webcam_capture(job: Job, profile: WebcamProfile) -> dict[str, Any]:
 
     # 2. The motion, and 3. the hands.
     n_instants = _ceil_divide(job.frames, profile.views)
+    n_sequences = _ceil_divide(n_instants, profile.instants)
     names = []
     viewpoints = []
-    for _ in range(_ceil_divide(n_instants, profile.instants)):
+    for _ in range(n_sequences):
         is_single = bool(rng.random() < profile.single)
         names.append(draw_name(rng, is_single))
         viewpoints.append(draw_viewpoint(rng, profile, subject.person))
     motion = draw_held_motion(
-        rng, subject.rig, subject.person, viewpoints, names, profile.instants
+        rng,
+        subject.rig,
+        subject.person,
+        viewpoints,
+        names,
+        profile.instants,
     )
     hands = pose_hands(subject, motion)
 
@@ -246,26 +306,36 @@ def _webcam_capture(job: Job, profile: WebcamProfile) -> dict[str, Any]:
     cameras: list[Camera] = []
     for t in range(n_instants):
         viewpoint = viewpoints[motion.sequence[t]]
-        lights = draw_viewpoint_lights(rng, viewpoint)
-        shown = subject.body
-        near_mm = NEAR_MM
-        if viewpoint.arms_only:
-            shown = only_arms(shown, hands.present[t])
-            near_mm = ARMS_NEAR_MM
-        scene = build_scene(subject, shown, hands, t, lights, near_mm)
-        for _ in range(min(profile.views, job.frames - len(rows))):
-            attempts = _aim_until_seen(
-                rng, profile, viewpoint, scene, hands, t, len(rows), frame_size
+        scene = _viewpoint_scene(rng, viewpoint, subject, hands, t)
+        wanted = min(profile.views, job.frames - len(rows))
+        for _ in range(wanted):
+            number = len(rows)
+            *_, (view, is_grey) = _aim_until_seen(
+                rng, profile, viewpoint, scene, hands, t, number, frame_size
             )
-            *_, (view, is_grey) = attempts
             picture = develop_webcam(view.light, look, is_grey, rng)
             quality = int(100 - log_uniform(rng, *WEBCAM_QUALITY_LOSS))
             row = _frame_row(job, motion, hands, t, view, frame_size)
             _write_jpeg(job, row["file_name"], picture, quality)
-            row |= annotate(rng, view.camera, hands.joints_mm[t], hands.present[t])
-            rows.append(row | view.truth)
+            labels = annotate(rng, view.camera, hands.joints_mm[t], hands.present[t])
+            rows.append(row | labels | view.truth)
             cameras.append(view.camera)
     return _tables(rows, cameras, hands, betas)
+
+
+def _viewpoint_scene(
+    rng: Rng,
+    viewpoint: Viewpoint,
+    subject: Subject,
+    hands: PosedHands,
+    t: int,
+) -> Scene:
+    """Light an instant, and leave out the body if the viewpoint shows arms only."""
+    lights = draw_viewpoint_lights(rng, viewpoint)
+    if not viewpoint.arms_only:
+        return build_scene(subject, subject.body, hands, t, lights)
+    arms = only_arms(subject.body, hands.present[t])
+    return build_scene(subject, arms, hands, t, lights, near_mm=ARMS_NEAR_MM)
 
 
 def _aim_until_seen(
@@ -326,7 +396,12 @@ def _frame_row(
     }
 
 
-def _write_jpeg(job: Job, file_name: str, picture: Rgb, quality: int) -> None:
+def _write_jpeg(
+    job: Job,
+    file_name: str,
+    picture: Rgb,
+    quality: int,
+) -> None:
     """Write a picture into the data set."""
     path = Path(job.dataset_dir) / "images" / job.split / file_name
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -67,7 +67,11 @@ class _Spheres(NamedTuple):
     apart_within: Float[Tensor, "h h"]  # of one hand, for every second sphere
 
 
-def bring_into_contact(rig: Rig, start: Start, present: PresentOverTime) -> Posed:
+def bring_into_contact(
+    rig: Rig,
+    start: Start,
+    present: PresentOverTime,
+) -> Posed:
     """Poses near the given ones whose contacts meet and whose spheres do not overlap.
 
     Gradient steps on all instants at once. Hands start apart by `retreat_mm`, opened by
@@ -143,7 +147,8 @@ def _contact_loss(
 
 
 def _overlap_between(
-    points: Float[Tensor, "t 2 p 3"], spheres: _Spheres
+    points: Float[Tensor, "t 2 p 3"],
+    spheres: _Spheres,
 ) -> Float[Tensor, "t"]:
     """Sum of squared overlaps (mm²) between spheres of different hands."""
     centres = points[..., : len(spheres.apart), :]
@@ -153,7 +158,8 @@ def _overlap_between(
 
 
 def _overlap_within(
-    points: Float[Tensor, "t 2 p 3"], spheres: _Spheres
+    points: Float[Tensor, "t 2 p 3"],
+    spheres: _Spheres,
 ) -> Float[Tensor, "t"]:
     """Sum of squared overlaps (mm²) between spheres of the same hand."""
     centres = points[..., : len(spheres.apart), :][..., ::2, :]

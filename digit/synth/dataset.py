@@ -99,7 +99,10 @@ def synthesize(
 
 
 def plan(
-    dataset_dir: Path | str, frames: int, seed: int, profiles: Sequence[AnyProfile]
+    dataset_dir: Path | str,
+    frames: int,
+    seed: int,
+    profiles: Sequence[AnyProfile],
 ) -> list[Job]:
     """The captures of a data set: 80 % train, 10 % val, 10 % test.
 
@@ -168,7 +171,10 @@ def _check_folder(dataset_dir: Path, settings: dict[str, Any]) -> None:
 
 
 def _make_captures(
-    jobs: list[Job], workers: int | None, executor: Executor | None, progress: bool
+    jobs: list[Job],
+    workers: int | None,
+    executor: Executor | None,
+    progress: bool,
 ) -> None:
     """Run all jobs, on the executor or on processes of our own."""
     count = min(workers or os.cpu_count() or 1, len(jobs))
@@ -187,7 +193,11 @@ def _make_captures(
             pool.shutdown(cancel_futures=True)
 
 
-def _gather(dataset_dir: Path, split: str, parts: list[Path]) -> None:
+def _gather(
+    dataset_dir: Path,
+    split: str,
+    parts: list[Path],
+) -> None:
     """Write a split's annotations and truth, from the files of its captures."""
     # 1. Join the columns of all captures.
     joined: dict[str, dict[str, list]] = {"frames": {}, "instants": {}, "cameras": {}}
@@ -195,7 +205,8 @@ def _gather(dataset_dir: Path, split: str, parts: list[Path]) -> None:
         with np.load(part) as file:
             for name in file.files:
                 table, _, column = name.partition("/")
-                joined[table].setdefault(column, []).append(file[name])
+                arrays = joined[table].setdefault(column, [])
+                arrays.append(file[name])
     captures = [int(part.stem) for part in parts]
     frames = _with_captures(joined["frames"], captures)
     instants = _with_captures(joined["instants"], captures)
@@ -208,14 +219,19 @@ def _gather(dataset_dir: Path, split: str, parts: list[Path]) -> None:
     write_tree(dataset_dir, split, frames, instants, cameras, hand_model="generic")
 
     # 3. The truth.
-    columns = TRUTH_COLUMNS + [name for name in frames if "_hidden" in name]
+    columns = list(TRUTH_COLUMNS)
+    for name in frames:
+        if "_hidden" in name:
+            columns.append(name)
     truth = pd.DataFrame({name: list(frames[name]) for name in columns})
-    with atomic(dataset_dir / "truth" / f"{split}.parquet", "wb") as file:
+    path = dataset_dir / "truth" / f"{split}.parquet"
+    with atomic(path, "wb") as file:
         truth.to_parquet(file, index=False)
 
 
 def _with_captures(
-    table: dict[str, list[np.ndarray]], captures: list[int]
+    table: dict[str, list[np.ndarray]],
+    captures: list[int],
 ) -> dict[str, np.ndarray]:
     """A table with its columns joined, and the capture of each row."""
     any_column = next(iter(table.values()))

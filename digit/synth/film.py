@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from digit.synth.arrays import LinearRgb, Rgb, Rng, Vector
+from digit.synth.filters import blurred
 from digit.synth.profiles import WebcamProfile
 from digit.synth.randomness import log_uniform
 from digit.synth.renderer import Sensor
@@ -27,20 +28,43 @@ GREY_OF_DOME = np.array([[0.3], [0.6], [0.1]], np.float32)
 GREY_OF_WEBCAM = np.array([[0.3, 0.59, 0.11]])
 # A sensor without infrared filter sees mostly red light; skin looks pale.
 INFRARED_MIX = np.tile([[0.85, 0.2, -0.05]], (3, 1))
+# Shares of pictures of webcams that are small, moved, out of focus, dark at the corners.
+SMALL_SHARE = 0.3
+MOTION_BLUR_SHARE = 0.16
+OUT_OF_FOCUS_SHARE = 0.08
+DARK_CORNERS_SHARE = 0.3
+# How small pictures are enlarged.
+ENLARGING_METHODS = [cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST]
+ENLARGING_SHARES = [0.5, 0.4, 0.1]
+# Sharpening: the least that is done, and the size of the details.
+LEAST_SHARPENING = 0.05
+SHARPENING_PX = 1.2
 
 
-def develop(picture: LinearRgb, sensor: Sensor, rng: Rng) -> Rgb:
+def develop(
+    picture: LinearRgb,
+    sensor: Sensor,
+    rng: Rng,
+) -> Rgb:
     """Linear light → sRGB 0–255: exposure, blur, tone curve, grain."""
+    # 1. Light on the sensor.
     exposed = picture * np.float32(sensor.exposure)
-    exposed = cv2.GaussianBlur(exposed, (0, 0), sensor.blur_px)
+    exposed = blurred(exposed, sensor.blur_px)
     if sensor.grey:
         exposed = exposed @ GREY_OF_DOME
-    tones, grain_field = _dome_film()
+
+    # 2. Tones.
+    tones = _dome_tones()
+    brightest = len(tones) - 1
+    steps = np.minimum(exposed * LIGHT_STEPS, brightest)
+    toned = tones[steps.astype(np.int32)]
+
+    # 3. Grain, from anywhere in a large field.
+    field = _dome_grain()
     height, width, channels = exposed.shape
-    y, x = rng.integers(0, len(grain_field) - np.array([height, width]))
-    grain = grain_field[y:, x:, :channels][:height, :width]
-    steps = np.minimum(exposed * LIGHT_STEPS, len(tones) - 1).astype(np.int32)
-    developed = tones[steps] + np.float32(sensor.noise) * grain
+    y, x = rng.integers(0, len(field) - np.array([height, width]))
+    grain = field[y : y + height, x : x + width, :channels]
+    developed = toned + np.float32(sensor.noise) * grain
     developed = np.clip(developed, 0, 255).astype(np.uint8)
     return developed.repeat(3 // channels, -1)
 
@@ -52,11 +76,18 @@ def _compressed(light: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
 
 
 @functools.lru_cache(1)
-def _dome_film() -> tuple[Float32[np.ndarray, "n"], Float32[np.ndarray, "s s 3"]]:
-    """sRGB of light in steps, rounded by 0.5; and a field of grain."""
-    soft = _compressed(np.arange(TONES) / LIGHT_STEPS)
-    grain = np.random.default_rng(0).standard_normal((1024, 1024, 3), np.float32)
-    return (255 * soft ** (1 / GAMMA)).astype(np.float32) + 0.5, grain
+def _dome_tones() -> Float32[np.ndarray, "n"]:
+    """sRGB of light in steps, with 0.5 added for rounding."""
+    light = np.arange(TONES) / LIGHT_STEPS
+    tones = 255 * _compressed(light) ** (1 / GAMMA)
+    return tones.astype(np.float32) + 0.5
+
+
+@functools.lru_cache(1)
+def _dome_grain() -> Float32[np.ndarray, "s s 3"]:
+    """A field of noise of variance 1, the same for all data sets."""
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((1024, 1024, 3), np.float32)
 
 
 class Look(NamedTuple):
@@ -90,7 +121,12 @@ def draw_look(rng: Rng, profile: WebcamProfile) -> Look:
     )
 
 
-def develop_webcam(picture: LinearRgb, look: Look, grey: bool, rng: Rng) -> Rgb:
+def develop_webcam(
+    picture: LinearRgb,
+    look: Look,
+    grey: bool,
+    rng: Rng,
+) -> Rgb:
     """Linear light → sRGB 0–255 as a webcam or a phone delivers it.
 
     Args:
@@ -102,78 +138,121 @@ def develop_webcam(picture: LinearRgb, look: Look, grey: bool, rng: Rng) -> Rgb:
     height, width = picture.shape[:2]
     is_grey = grey or look.infrared
 
-    # 1. The lens: few pixels in some pictures, movement, blur, dark corners.
-    scale = rng.uniform(0.35, 0.9) if rng.random() < 0.3 else 1.0
+    # A part of the cameras have few pixels, and enlarge their pictures.
+    scale = rng.uniform(0.35, 0.9) if rng.random() < SMALL_SHARE else 1.0
+    light = _through_lens(rng, picture, look, scale)
+    toned = _toned(light, look, is_grey)
+    _add_noise(rng, toned, look, is_grey)
     if scale < 1:
+        how = rng.choice(ENLARGING_METHODS, p=ENLARGING_SHARES)
+        toned = cv2.resize(toned, (width, height), interpolation=int(how))
+    if look.sharpen > LEAST_SHARPENING:
+        smooth = blurred(toned, SHARPENING_PX)
+        toned = cv2.addWeighted(toned, 1 + look.sharpen, smooth, -look.sharpen, 0)
+    return np.clip(toned, 0, 255).astype(np.uint8)
+
+
+def _through_lens(
+    rng: Rng,
+    picture: LinearRgb,
+    look: Look,
+    scale: float,
+) -> Float32[np.ndarray, "rows columns 3"]:
+    """Light on the sensor: fewer pixels, exposure, movement, blur, dark corners."""
+    if scale < 1:
+        height, width = picture.shape[:2]
         size = (int(width * scale), int(height * scale))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+
+    # 1. Exposure and white balance.
     exposure = look.exposure * np.exp(rng.normal(0, 0.12))
     if look.infrared:
         mix = INFRARED_MIX * exposure
     else:
         mix = np.diag(exposure * look.cast)
     picture = cv2.transform(picture, mix)
-    if rng.random() < 0.16:
+
+    # 2. Blur.
+    if rng.random() < MOTION_BLUR_SHARE:
         picture = _blur_by_motion(rng, picture)
-    out_of_focus = rng.uniform(1.5, 3) if rng.random() < 0.08 else 1
-    blur = look.blur_px * out_of_focus * max(scale, 0.6)
-    picture = cv2.GaussianBlur(picture, (0, 0), blur)
-    if rng.random() < 0.3:
+    is_out_of_focus = rng.random() < OUT_OF_FOCUS_SHARE
+    stronger = rng.uniform(1.5, 3) if is_out_of_focus else 1
+    picture = blurred(picture, look.blur_px * stronger * max(scale, 0.6))
+
+    # 3. Dark corners.
+    if rng.random() < DARK_CORNERS_SHARE:
         _darken_corners(rng, picture)
+    return picture
 
-    # 2. The tone curve and the colours.
-    soft = _compressed(np.arange(TONES) / LIGHT_STEPS + look.haze)
-    tones = (255 * soft ** (look.gamma / GAMMA)).astype(np.float32)
-    steps = np.clip(picture * LIGHT_STEPS, 0, TONES - 1).astype(np.int32)
+
+def _toned(
+    light: LinearRgb,
+    look: Look,
+    is_grey: bool,
+) -> LinearRgb:
+    """The tone curve and the colours of a webcam, 0–255."""
+    steps_of_light = np.arange(TONES) / LIGHT_STEPS
+    soft = _compressed(steps_of_light + look.haze)
+    tones = 255 * soft ** (look.gamma / GAMMA)
+    tones = tones.astype(np.float32)
+    steps = np.clip(light * LIGHT_STEPS, 0, TONES - 1)
+    toned = tones[steps.astype(np.int32)]
+
     saturation = 0.0 if is_grey else look.saturation
-    mix = saturation * np.eye(3) + (1 - saturation) * GREY_OF_WEBCAM
-    toned = cv2.transform(tones[steps], mix)
+    keep = saturation * np.eye(3)
+    fade = (1 - saturation) * GREY_OF_WEBCAM
+    return cv2.transform(toned, keep + fade)
 
-    # 3. Noise.
-    field = _grain_fields()[int(rng.integers(2))]
-    small_size = np.array(toned.shape[:2])
-    y, x = rng.integers(0, len(field) - small_size)
-    grain = field[y : y + small_size[0], x : x + small_size[1]]
-    toned += np.float32(look.noise) * (grain[..., :1] if is_grey else grain)
 
-    # 4. The software: enlarging and sharpening.
-    if scale < 1:
-        methods = [cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_NEAREST]
-        method = rng.choice(methods, p=[0.5, 0.4, 0.1])
-        toned = cv2.resize(toned, (width, height), interpolation=int(method))
-    if look.sharpen > 0.05:
-        smooth = cv2.GaussianBlur(toned, (0, 0), 1.2)
-        toned = cv2.addWeighted(toned, 1 + look.sharpen, smooth, -look.sharpen, 0)
-    return np.clip(toned, 0, 255).astype(np.uint8)
+def _add_noise(
+    rng: Rng,
+    toned: LinearRgb,
+    look: Look,
+    is_grey: bool,
+) -> None:
+    """Add noise of one of two kinds, from anywhere in a large field."""
+    fields = _grain_fields()
+    field = fields[int(rng.integers(len(fields)))]
+    height, width = toned.shape[:2]
+    y, x = rng.integers(0, len(field) - np.array([height, width]))
+    grain = field[y : y + height, x : x + width]
+    if is_grey:
+        grain = grain[..., :1]
+    toned += np.float32(look.noise) * grain
 
 
 @functools.lru_cache(1)
-def _grain_fields() -> tuple[
-    Float32[np.ndarray, "s s 3"], Float32[np.ndarray, "s s 3"]
-]:
+def _grain_fields() -> tuple[LinearRgb, LinearRgb]:
     """Two fields of noise: fine, and coarser in colour than in brightness."""
-    plain = np.random.default_rng(0).standard_normal((800, 800, 3), np.float32)
-    coarse = cv2.GaussianBlur(plain, (0, 0), 1.2)
-    return plain, plain.mean(2, keepdims=True) + 1.5 * coarse
+    rng = np.random.default_rng(0)
+    fine = rng.standard_normal((800, 800, 3), np.float32)
+    brightness = fine.mean(2, keepdims=True)
+    coarse = brightness + 1.5 * blurred(fine, 1.2)
+    return fine, coarse
 
 
 def _darken_corners(rng: Rng, picture: LinearRgb) -> None:
     """Darken a picture towards its corners."""
     rows, columns = picture.shape[:2]
-    y, x = np.mgrid[-1 : 1 : rows * 1j, -1 : 1 : columns * 1j]
+    y = np.linspace(-1, 1, rows)[:, None]
+    x = np.linspace(-1, 1, columns)
     darker = rng.uniform(0.05, 0.3) * (x**2 + y**2)
-    picture *= np.float32(1 - darker)[..., None]
+    brightness = np.float32(1 - darker)
+    picture *= brightness[..., None]
 
 
 def _blur_by_motion(rng: Rng, picture: LinearRgb) -> LinearRgb:
     """The blur of a camera or hand that moved by 2–10 px."""
     length = rng.uniform(2, 10)
     angle = rng.uniform(0, np.pi)
-    size = 2 * int(length / 2) + 3
-    kernel = np.zeros((size, size), np.float32)
     half = length / 2 * np.array([np.cos(angle), np.sin(angle)])
-    # cv2.line takes coordinates with four bits of fraction.
-    begin = ((size // 2 - half) * 16).round().astype(int).tolist()
-    end = ((size // 2 + half) * 16).round().astype(int).tolist()
-    cv2.line(kernel, begin, end, 1.0, 1, cv2.LINE_AA, 4)
+
+    # A line through the middle of the kernel; cv2.line takes coordinates with four
+    # bits of fraction.
+    size = 2 * int(length / 2) + 3
+    middle = size // 2
+    begin = ((middle - half) * 16).round().astype(int)
+    end = ((middle + half) * 16).round().astype(int)
+    kernel = np.zeros((size, size), np.float32)
+    cv2.line(kernel, begin.tolist(), end.tolist(), 1.0, 1, cv2.LINE_AA, 4)
     return cv2.filter2D(picture, -1, kernel / kernel.sum())

@@ -23,7 +23,7 @@ from digit.synth.arms import Person, reach
 from digit.synth.arrays import Angles, LandmarkPairs, Points, Rng, Rotation
 from digit.synth.contact import Start
 from digit.synth.families import (
-    FINGER_ROWS,
+    THUMB_ROW,
     Family,
     held_families,
     held_family_names,
@@ -121,36 +121,60 @@ def _draw_single(
     centre = _draw_places(rng, person, viewpoint, CANDIDATES, side)
     toward = normalize(viewpoint.eye_mm - centre)
     stances = _draw_stances(rng, viewpoint, shape, side, CANDIDATES)
-    candidates = view_frame(toward) @ stances
-    candidates = np.stack([candidates, candidates], 1)
-    wrists = centre[:, None] - HAND_MIDDLE_MM * hand_frame(candidates)[..., 0]
+    orientation = view_frame(toward) @ stances
+    candidates = np.stack([orientation, orientation], 1)
+    fingers = hand_frame(candidates)[..., 0]
+    wrists = centre[:, None] - HAND_MIDDLE_MM * fingers
 
     # 3. The one that the arm likes best, nearly.
-    strain = reach(person, candidates, wrists)[1][:, side]
-    best = (strain + rng.exponential(CHOICE_RANDOMNESS, CANDIDATES)).argmin()
-    orientation = np.stack([candidates[best]] * KEYS)
-    orientation = rotation_matrix(rng.normal(0, 0.12, (KEYS, 1, 3))) @ orientation
-    wrist = np.stack([wrists[best]] * KEYS)
-    wrist = wrist + rng.normal(0, 25, (KEYS, 1, 3))
-    return Keys(angles, orientation, wrist, retreat_mm=np.zeros((KEYS, 2, 3)))
+    _, strain = reach(person, candidates, wrists)
+    noise = rng.exponential(CHOICE_RANDOMNESS, CANDIDATES)
+    best = (strain[:, side] + noise).argmin()
+
+    # 4. It moves a little between the keys.
+    turns = rotation_matrix(rng.normal(0, 0.12, (KEYS, 1, 3)))
+    moves = rng.normal(0, 25, (KEYS, 1, 3))
+    return Keys(
+        angles=angles,
+        orientation=turns @ candidates[best],
+        wrist_mm=wrists[best] + moves,
+        retreat_mm=np.zeros((KEYS, 2, 3)),
+    )
 
 
 def _draw_angles(rng: Rng, name: str) -> Angles:
     """Joint angles of a named shape as people make it."""
-    names, probability = held_shape_names()
-    shape = held_shapes()[name] if name in held_shapes() else shapes()[name]
-    angles = shape + rng.normal(0, 0.11, shape.shape) + rng.normal(0, 0.09, (15, 1))
-    # Few people hold their fingers quite straight.
-    angles[:12, 0] += abs(rng.normal(0, 0.13))
-    if rng.random() < 0.15:  # one finger does something else
-        other = held_shapes()[rng.choice(names, p=probability)]
-        row = 3 * rng.integers(len(FINGER_ROWS) + 1)
-        angles[row : row + 3] = other[row : row + 3]
-    if rng.random() < 0.12:  # the hand is between two shapes
+    if name in held_shapes():
+        shape = held_shapes()[name]
+    else:
+        shape = shapes()[name]
+
+    # 1. Noise on all angles and on whole joints; few people hold their fingers straight.
+    of_angles = rng.normal(0, 0.11, shape.shape)
+    of_joints = rng.normal(0, 0.09, (15, 1))
+    angles = shape + of_angles + of_joints
+    angles[:THUMB_ROW, 0] += abs(rng.normal(0, 0.13))
+
+    # 2. One finger does something else.
+    if rng.random() < 0.15:
+        other = _draw_shape(rng)
+        row = 3 * rng.integers(5)
+        finger = slice(row, row + 3)
+        angles[finger] = other[finger]
+
+    # 3. The hand is between two shapes.
+    if rng.random() < 0.12:
         share = rng.uniform(0.15, 0.7)
-        other = held_shapes()[rng.choice(names, p=probability)]
+        other = _draw_shape(rng)
         angles += share * (other - shape)
     return clip_to_limits(angles)
+
+
+def _draw_shape(rng: Rng) -> Angles:
+    """Angles of any shape that people hold up."""
+    names, probability = held_shape_names()
+    name = rng.choice(names, p=probability)
+    return held_shapes()[name]
 
 
 def _draw_stances(
@@ -280,17 +304,25 @@ def _draw_pair(
 
 
 def _overlapping_wrist(
-    rng: Rng, orientation: Float[np.ndarray, "k 2 3 3"]
+    rng: Rng,
+    orientation: Float[np.ndarray, "k 2 3 3"],
 ) -> Float[np.ndarray, "k 3"]:
     """The left wrist (mm) where one hand hides a part of the other."""
-    middle = HAND_MIDDLE_MM_OF_PAIR * hand_frame(orientation)[..., 0]
+    fingers = hand_frame(orientation)[..., 0]
+    middle = HAND_MIDDLE_MM_OF_PAIR * fingers
+    same_place = middle[:, 0] - middle[:, 1]
     nearer = rng.uniform(35, 150) * rng.choice([-1, 1])
-    aside = rng.normal(0, [48, 40, 0]) + [rng.uniform(-20, 60), 0, nearer]
-    return middle[:, 0] - middle[:, 1] + aside + rng.normal(0, 10, (KEYS, 3))
+    aside = rng.normal(0, [48, 40, 0])
+    aside = aside + [rng.uniform(-20, 60), 0, nearer]
+    moving = rng.normal(0, 10, (KEYS, 3))
+    return same_place + aside + moving
 
 
 def _draw_front(
-    rng: Rng, person: Person, viewpoint: Viewpoint, family: Family
+    rng: Rng,
+    person: Person,
+    viewpoint: Viewpoint,
+    family: Family,
 ) -> Rotation:
     """The rotation from the body's front to where the pair of hands is shown."""
     # From a point before the chest.

@@ -84,7 +84,12 @@ def draw_motion(
     return close_in(rig, starts, names, instants)
 
 
-def close_in(rig: Rig, starts: list[Start], names: list[str], instants: int) -> Motion:
+def close_in(
+    rig: Rig,
+    starts: list[Start],
+    names: list[str],
+    instants: int,
+) -> Motion:
     """Join sequences into one motion and bring their hands into contact."""
     columns = zip(*starts, strict=True)
     start = Start(*[np.concatenate(column) for column in columns])
@@ -122,7 +127,9 @@ def padded_contacts(rows: LandmarkPairs, instants: int) -> Int[np.ndarray, "t 10
 
 
 def role_directions(
-    rng: Rng, roles: tuple[Role, Role], sigma: float
+    rng: Rng,
+    roles: tuple[Role, Role],
+    sigma: float,
 ) -> Float[np.ndarray, "2 2 3"]:
     """Where fingers and palm of both hands point in the world, with noise."""
     directions = np.array([[role.fingers, role.palm] for role in roles], float)
@@ -139,28 +146,43 @@ def meet_at_contacts(
 ) -> tuple[Float[np.ndarray, "k 3"], Float[np.ndarray, "k 2 3"]]:
     """Where the left wrist must be for the contacts to meet, with the right wrist at 0.
 
+    Args:
+        rig: The subject's right hand.
+        family: How the hands meet.
+        rows: The landmarks that touch.
+        angles: Joint angles of the key poses.
+        orientation: Rotation of each hand from its rest pose.
+
     Returns:
         The left wrist (mm), and from where both hands close in: along the skin's
         normals, or palm first for a hand that wraps around the other.
     """
     # 1. The skin points that should meet, with both wrists at the origin.
     at_origin = np.zeros((len(angles), 2, 3))
-    posed = [to_tensor(array) for array in (angles, orientation, at_origin)]
-    points = pose_rig(rig, *posed).numpy()
-    skin = np.stack([points[:, side, rows[:, side]] for side in (0, 1)], 1)
+    points = pose_rig(
+        rig,
+        to_tensor(angles),
+        to_tensor(orientation),
+        to_tensor(at_origin),
+    ).numpy()
+    of_right = points[:, 0, rows[:, 0]]
+    of_left = points[:, 1, rows[:, 1]]
+    skin = np.stack([of_right, of_left], 1)
     left_wrist = (skin[:, 0] - skin[:, 1]).mean(1)
+
+    wraps = np.array([family.right.wraps, family.left.wraps])
+    if wraps.any():
+        back = hand_frame(orientation)[..., 1]
+        return left_wrist, WRAPPING_RETREAT_MM * back * wraps[:, None]
 
     # 2. The skin's normal there points away from the nearest sphere's centre.
     centres = points[:, :, None, : len(rig.radii)]
-    nearest = np.linalg.norm(skin[..., None, :] - centres, axis=-1).argmin(-1)
+    distance = np.linalg.norm(skin[..., None, :] - centres, axis=-1)
+    nearest = distance.argmin(-1)
     core = np.take_along_axis(centres[:, :, 0], nearest[..., None], 2)
     normal = normalize(skin - core).mean(2)
-    away = RETREAT_MM * normalize(normal[:, 1] - normal[:, 0])
-
-    wraps = np.array([family.right.wraps, family.left.wraps])[:, None]
-    if wraps.any():
-        back = hand_frame(orientation)[..., 1]
-        return left_wrist, WRAPPING_RETREAT_MM * back * wraps
+    from_left = normal[:, 1] - normal[:, 0]
+    away = RETREAT_MM * normalize(from_left)
     return left_wrist, np.stack([away, -away], 1)
 
 
@@ -198,7 +220,9 @@ def place_comfortably(
 
 
 def interpolate(
-    keys: Keys, before: Int[np.ndarray, "t"], weight: Float[np.ndarray, "t 1 1"]
+    keys: Keys,
+    before: Int[np.ndarray, "t"],
+    weight: Float[np.ndarray, "t 1 1"],
 ) -> Keys:
     """Poses between key `before` and the next one.
 
@@ -222,7 +246,11 @@ def interpolate(
 
 
 def _draw_sequence(
-    rng: Rng, rig: Rig, person: Person, name: str, instants: int
+    rng: Rng,
+    rig: Rig,
+    person: Person,
+    name: str,
+    instants: int,
 ) -> Start:
     """Draw a sequence before its hands touch."""
     side, _, shape = name.partition(":")

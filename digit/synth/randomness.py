@@ -7,7 +7,11 @@ import numpy as np
 from digit.synth.arrays import Rng
 
 
-def log_uniform(rng: Rng, low: float, high: float) -> float:
+def log_uniform(
+    rng: Rng,
+    low: float,
+    high: float,
+) -> float:
     """A number between two others whose logarithm is uniform."""
     return np.exp(rng.uniform(np.log(low), np.log(high)))
 

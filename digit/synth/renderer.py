@@ -58,7 +58,8 @@ class Camera(NamedTuple):
     princpt: Float[np.ndarray, "2"]
 
     def project(
-        self, points_mm: Points
+        self,
+        points_mm: Points,
     ) -> tuple[Float[np.ndarray, "n 2"], Float[np.ndarray, "n"]]:
         """Pixels and depths (mm) of world points; depths under 1 mm count as 1 mm."""
         in_camera = (points_mm.astype(float) - self.campos_mm) @ self.camrot.T
@@ -113,16 +114,26 @@ def cast_shadows(
         # 1. A camera at the lamp.
         away = np.linalg.norm(target_mm - place)
         z = (target_mm - place) / away
-        x = np.cross(z, _SIDEWAYS) / np.linalg.norm(np.cross(z, _SIDEWAYS))
-        rotation = np.stack([x, np.cross(z, x), z])
+        x = np.cross(z, _SIDEWAYS)
+        x = x / np.linalg.norm(x)
+        y = np.cross(z, x)
+        rotation = np.stack([x, y, z])
+        translation = -(rotation @ place)
         focal = centre * away / reach_mm
-        lens = np.array([[focal, 0, centre], [0, focal, centre], [0, 0, 1]])
-        camera = lens @ np.c_[rotation, -(rotation @ place)]
+        lens = np.array(
+            [
+                [focal, 0, centre],
+                [0, focal, centre],
+                [0, 0, 1],
+            ]
+        )
+        camera = lens @ np.c_[rotation, translation]
 
         # 2. What it sees.
         u, v, w = camera[:, :3] @ vertices_mm.T + camera[:, 3:]
-        px = np.stack([u, v], 1) / np.maximum(w, 1)[:, None]
-        depth = rasterize(px, w, faces, SHADOW_PX, SHADOW_PX)[1]
+        px = np.stack([u, v], 1)
+        px = px / np.maximum(w, 1)[:, None]
+        _, depth = rasterize(px, w, faces, SHADOW_PX, SHADOW_PX)
         maps.append(1 / depth)
         cameras.append(camera)
     return Shadows(np.stack(maps), np.stack(cameras).astype(np.float32))

@@ -77,7 +77,11 @@ def draw_betas(rng: Rng) -> Betas:
     return np.clip(rng.normal(0, 1, 10), -2, 2).round(6).astype(np.float32)
 
 
-def make_subject(rng: Rng, betas: Betas, body: Body) -> Subject:
+def make_subject(
+    rng: Rng,
+    betas: Betas,
+    body: Body,
+) -> Subject:
     """A subject with a body; large hands belong to large people."""
     person = draw_person(rng, 1 + 0.05 * float(betas[0]))
     return Subject(betas, body, person, build_rig(body.models[0], betas))
@@ -201,7 +205,11 @@ def take_picture(
 
 
 def _frame_truth(
-    scene: Scene, hands: PosedHands, t: int, camera: Camera, seen: Seen
+    scene: Scene,
+    hands: PosedHands,
+    t: int,
+    camera: Camera,
+    seen: Seen,
 ) -> FrameTruth:
     """What `occlusion` needs to know of a view."""
     count = hands.vertices_mm.shape[2]

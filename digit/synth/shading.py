@@ -13,6 +13,8 @@ import numpy as np
 from digit.hands.rasterizer import COMPILED
 from digit.synth.textures import GRID, TILE
 
+# Sums in FAST loops may be reordered, so to rewrite an expression there may change
+# the last bit of some pixels of a seed.
 FAST = numba.njit(nogil=True, cache=True, fastmath=True)
 INLINE = numba.njit(nogil=True, cache=True, inline="always")
 
@@ -71,11 +73,16 @@ def vertex_normals(vertices, faces, shares_normal_with):
         for k in range(3):
             i = (k + 1) % 3
             j = (k + 2) % 3
+            # Component k of the cross product of two edges.
             n = (b[i] - a[i]) * (c[j] - a[j]) - (b[j] - a[j]) * (c[i] - a[i])
             for corner in range(3):
-                normals[shares_normal_with[faces[f, corner]], k] += n
+                vertex = faces[f, corner]
+                normals[shares_normal_with[vertex], k] += n
     for v in range(len(normals)):
-        normals[v, 0], normals[v, 1], normals[v, 2] = _unit(normals[v])
+        x, y, z = _unit(normals[v])
+        normals[v, 0] = x
+        normals[v, 1] = y
+        normals[v, 2] = z
     return normals[shares_normal_with]
 
 

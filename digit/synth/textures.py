@@ -16,6 +16,7 @@ from jaxtyping import Bool, Float, Float32, Int
 from digit.hands.model import load_hand
 from digit.paths import HAND_LOOK_FILE
 from digit.synth.arrays import HandTexture, Rng, Tile, Vector, Vectors
+from digit.synth.filters import blurred
 
 # Cells along each edge of a hand face.
 GRID = 8
@@ -84,26 +85,35 @@ def linear(srgb: Float[np.ndarray, "*b"]) -> Float[np.ndarray, "*b"]:
 @functools.lru_cache(1)
 def hand_texels() -> HandTexels:
     """The hand's texels and what marks them."""
+    # 1. Marks.
     with np.load(HAND_LOOK_FILE) as file:
-        marks = np.moveaxis(file["marks"].astype(np.float32) / 255, -1, 0)
-    steps = [(i, j, GRID - i - j) for i in range(GRID + 1) for j in range(GRID + 1 - i)]
+        marks = file["marks"].astype(np.float32) / 255
+    marks = np.moveaxis(marks, -1, 0)
+
+    # 2. Places: a triangular grid in barycentric coordinates, on every face.
+    steps = []
+    for i in range(GRID + 1):
+        for j in range(GRID + 1 - i):
+            steps.append((i, j, GRID - i - j))
+    barycentric = np.array(steps) / GRID
     hand = load_hand("right")
     corners_mm = hand.v_template.numpy()[hand.faces] * 1000
-    place = np.einsum("tk,fkc->ftc", np.array(steps) / GRID, corners_mm)
+    place = np.einsum("tk,fkc->ftc", barycentric, corners_mm)
+
     part = np.broadcast_to(hand.face_part[:, None], marks.shape[1:])
     return HandTexels(place, SkinMarks(*marks), part)
 
 
-def tile_noise(rng: Rng, sigma: float) -> Float32[np.ndarray, "s s"]:
+def tile_noise(rng: Rng, sigma: float | int) -> Float32[np.ndarray, "s s"]:
     """Blurred noise of a tile that repeats without a seam; sigma in texels."""
-    noise = np.tile(rng.standard_normal((TILE, TILE), np.float32), (3, 3))
-    noise = cv2.GaussianBlur(noise, (0, 0), sigma)[TILE:-TILE, TILE:-TILE]
+    noise = rng.standard_normal((TILE, TILE), np.float32)
+    # Three by three copies, so that the blur goes on beyond the edge.
+    around = blurred(np.tile(noise, (3, 3)), sigma)
+    noise = around[TILE:-TILE, TILE:-TILE]
     return noise / noise.std()
 
 
-def draw_skin(
-    rng: Rng,
-) -> tuple[HandTexture, Tile]:
+def draw_skin(rng: Rng) -> tuple[HandTexture, Tile]:
     """Draw a subject's skin; every tone is as likely as any other.
 
     Returns:
@@ -111,22 +121,22 @@ def draw_skin(
     """
     texels = hand_texels()
     marks = texels.marks
+    place = texels.place_mm
     tone = _draw_tone(rng)
 
     # 1. What varies over the skin of this subject.
     age = rng.uniform(0.3, 1.0)
     ruddy = rng.uniform(0.4, 1.0)
-    mottle = _space_noise(rng, texels.place_mm, 9.0)
-    fine = _space_noise(rng, texels.place_mm, 1.3)
-    ridge = _space_noise(rng, texels.place_mm * [0.5, 1, 1], 11.0) + 0.2 * mottle
-    on_back = np.exp(-62 * abs(ridge) ** 2) * (1 - marks.palmar)
-    beyond_knuckles = texels.place_mm[..., 0] > 0
-    vein = on_back * beyond_knuckles * rng.uniform(0, 0.8)
+    mottle = _space_noise(rng, place, 9.0)
+    fine = _space_noise(rng, place, 1.3)
+    vein = _draw_veins(rng, texels, mottle)
 
     # 2. Colour: the tone of back or palm, less what each mark absorbs.
-    redness = 2 * marks.red - 256 / 255 + 0.18 * mottle + 0.25 * marks.palmar
+    redness = 2 * marks.red - 256 / 255
+    redness = redness + 0.18 * mottle + 0.25 * marks.palmar
     blush = np.clip(ruddy * redness, -0.4, 1.2)
-    lines = (marks.crease + 0.45 * age * marks.wrinkle) * (0.7 + 0.6 * tone.darkness)
+    lines = marks.crease + 0.45 * age * marks.wrinkle
+    lines = lines * (0.7 + 0.6 * tone.darkness)
     absorbing = [
         (BLUSH_ABSORBS, blush * (1 - 0.6 * tone.darkness)),
         (GREY_ABSORBS, -0.05 * mottle - 0.07 * fine),
@@ -134,23 +144,43 @@ def draw_skin(
         (VEINS_ABSORB, vein),
         (NAIL_RIM_ABSORBS, marks.nail_rim),
     ]
-    absorbed = sum(amount[..., None] * np.array(of_rgb) for of_rgb, amount in absorbing)
-    plain = tone.back + marks.palmar[..., None] * (tone.palm - tone.back)
+    absorbed = 0
+    for of_rgb, amount in absorbing:
+        absorbed = absorbed + amount[..., None] * np.array(of_rgb)
+    from_back_to_palm = tone.palm - tone.back
+    plain = tone.back + marks.palmar[..., None] * from_back_to_palm
     colour = plain * np.exp(-absorbed)
     pale = 0.7 * tone.palm + 0.3 * linear(NAIL_SRGB)
     colour += 0.5 * marks.nail[..., None] * (pale - colour)
 
     # 3. Relief and gloss.
-    raised = 0.5 * marks.tendon + 0.25 * vein + 0.06 * fine + 0.35 * marks.nail
-    height = raised - 0.3 * marks.nail_rim
-    height = height - 0.35 * marks.crease - 0.28 * age * marks.wrinkle
+    height = 0.5 * marks.tendon + 0.25 * vein
+    height = height + 0.06 * fine
+    height = height + 0.35 * marks.nail
+    height = height - 0.3 * marks.nail_rim
+    height = height - 0.35 * marks.crease
+    height = height - 0.28 * age * marks.wrinkle
     gloss = rng.uniform(0.25, 0.35) + 0.5 * marks.nail
 
     if rng.random() < RING_SHARE:
         _put_on_ring(rng, texels, colour, height, gloss)
-    channels = [np.minimum(colour, 0.95), height[..., None], gloss[..., None]]
-    hand = np.concatenate(channels, -1).astype("f4")
-    return hand, _draw_arm_skin(rng, tone)
+    colour = np.minimum(colour, 0.95)
+    hand = np.concatenate([colour, height[..., None], gloss[..., None]], -1)
+    return hand.astype("f4"), _draw_arm_skin(rng, tone)
+
+
+def _draw_veins(
+    rng: Rng,
+    texels: HandTexels,
+    mottle: Float[np.ndarray, "f t"],
+) -> Float[np.ndarray, "f t"]:
+    """Draw the veins of the back of the hand, 0–1: ridges of a noise along the hand."""
+    stretched = texels.place_mm * [0.5, 1, 1]
+    ridge = _space_noise(rng, stretched, 11.0) + 0.2 * mottle
+    line = np.exp(-62 * abs(ridge) ** 2)
+    is_back = 1 - texels.marks.palmar
+    beyond_knuckles = texels.place_mm[..., 0] > 0
+    return line * is_back * beyond_knuckles * rng.uniform(0, 0.8)
 
 
 def _draw_tone(rng: Rng) -> Tone:
@@ -167,18 +197,22 @@ def _draw_tone(rng: Rng) -> Tone:
 
 
 def _space_noise(
-    rng: Rng, points_mm: Vectors, size_mm: float
+    rng: Rng,
+    points_mm: Vectors,
+    size_mm: float,
 ) -> Float[np.ndarray, "*b"]:
     """Value noise in space, of variance about 1, on a lattice of that size."""
     lattice = rng.standard_normal((32, 32, 32), np.float32)
-    cell = np.floor(points_mm / size_mm).astype(int)
-    passed = points_mm / size_mm - cell
+    scaled = points_mm / size_mm
+    cell = np.floor(scaled).astype(int)
+    passed = scaled - cell
     smooth = passed * passed * (3 - 2 * passed)
     total = 0.0
     for corner in np.ndindex(2, 2, 2):
-        weight = np.prod(np.where(corner, smooth, 1 - smooth), -1)
-        at = tuple(np.moveaxis((cell + corner) % 32, -1, 0))
-        total = total + weight * lattice[at]
+        weights = np.where(corner, smooth, 1 - smooth)
+        weight = np.prod(weights, -1)
+        at = np.moveaxis((cell + corner) % 32, -1, 0)
+        total = total + weight * lattice[tuple(at)]
     return total * 1.6
 
 
@@ -200,31 +234,41 @@ def _put_on_ring(
 
 def _draw_arm_skin(rng: Rng, tone: Tone) -> Tile:
     """Draw a tile of arm skin, half of them with hair."""
+    # 1. Hair.
     hair = np.zeros((TILE, TILE), np.float32)
-    for _ in range(int(rng.uniform(0, 900)) * rng.integers(0, 2)):
+    density = int(rng.uniform(0, 900))
+    is_hairy = rng.integers(0, 2)
+    for _ in range(density * is_hairy):
         begin = rng.integers(0, TILE, 2)
         length = rng.normal([6, 4], [3, 3])
         end = (begin + length).astype(int)
         cv2.line(hair, begin.tolist(), end.tolist(), 1.0, 1, cv2.LINE_AA)
+
+    # 2. Skin.
     mottle = tile_noise(rng, 9.0)
     fine = tile_noise(rng, 1.0)
     shade = np.exp(0.05 * mottle + 0.04 * fine - 0.35 * hair)
     colour = shade[..., None] * tone.back
-    return np.dstack([colour, 0.05 * fine, np.full_like(fine, 0.28)]).astype("f4")
+    height = 0.05 * fine
+    gloss = np.full_like(fine, 0.28)
+    return np.dstack([colour, height, gloss]).astype("f4")
 
 
 def draw_cloth(rng: Rng) -> Tile:
     """Draw a tile of cloth: plain, striped, chequered or printed."""
-    # 1. Two colours.
-    tint = 12 + 213 * rng.random((2, 1)) ** 1.4 + rng.normal(0, 28, (2, 3))
+    # 1. Two colours, mostly muted.
+    brightness = 12 + 213 * rng.random((2, 1)) ** 1.4
+    tint = brightness + rng.normal(0, 28, (2, 3))
     base, other = linear(np.clip(tint, 4, 240))
 
     # 2. The share of the second one.
     y, x = np.mgrid[:TILE, :TILE] * 2 * np.pi / TILE
-    across = np.sin(x * rng.integers(3, 12)) > rng.uniform(-0.3, 0.8)
-    along = np.sin(y * rng.integers(3, 12)) > rng.uniform(-0.3, 0.8)
+    across = _draw_stripes(rng, x)
+    along = _draw_stripes(rng, y)
     spots = tile_noise(rng, rng.uniform(5, 14)) > 0.8
-    patterns = (0 * x, 0 * x, along, 0.5 * across + 0.5 * along, spots)
+    plain = 0 * x
+    chequered = 0.5 * across + 0.5 * along
+    patterns = (plain, plain, along, chequered, spots)
     share = patterns[rng.integers(len(patterns))]
 
     # 3. Weave and folds.
@@ -233,4 +277,12 @@ def draw_cloth(rng: Rng) -> Tile:
     colour = base + share[..., None] * (other - base)
     colour = colour * np.exp(0.06 * weave)[..., None]
     height = 0.08 * weave + 3 * folds
-    return np.dstack([colour, height, 0.03 + 0 * weave]).astype("f4")
+    gloss = 0.03 + 0 * weave
+    return np.dstack([colour, height, gloss]).astype("f4")
+
+
+def _draw_stripes(rng: Rng, angle: Float[np.ndarray, "s s"]) -> Bool[np.ndarray, "s s"]:
+    """Draw stripes of any width; the angle goes once around over the tile."""
+    count = rng.integers(3, 12)
+    wave = np.sin(angle * count)
+    return wave > rng.uniform(-0.3, 0.8)

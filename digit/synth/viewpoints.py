@@ -58,7 +58,11 @@ class Viewpoint(NamedTuple):
     arms_only: bool  # head and torso are not shown
 
 
-def draw_viewpoint(rng: Rng, profile: WebcamProfile, person: Person) -> Viewpoint:
+def draw_viewpoint(
+    rng: Rng,
+    profile: WebcamProfile,
+    person: Person,
+) -> Viewpoint:
     """Draw where the camera of a sequence stands, and whether the body is shown."""
     kind = choose(rng, KINDS)
     shoulder = person.shoulders.mean(0)
@@ -75,7 +79,11 @@ def draw_viewpoint(rng: Rng, profile: WebcamProfile, person: Person) -> Viewpoin
     return Viewpoint(kind, eye, arms_only)
 
 
-def _stand_around(rng: Rng, shoulder: Vector, anywhere: bool) -> Vector:
+def _stand_around(
+    rng: Rng,
+    shoulder: Vector,
+    anywhere: bool,
+) -> Vector:
     """The place of a camera around the person, in mm."""
     widest = ANY_AZIMUTH if anywhere else OTHER_AZIMUTH
     heights = ANY_ELEVATION if anywhere else OTHER_ELEVATION
