@@ -6,11 +6,11 @@ that `import digit` is quick. From a photo to a drawing:
     import digit
 
     network = digit.load_network()
-    hands = digit.predict(network, "photo.jpg", bbox_xywh=[60, 60, 200, 200])
+    hands = digit.predict(network, "photo.jpg")
     digit.draw_hands(hands).savefig("hands.png")
 
 Data:       synthesize, prepare, open_index
-Network:    load_network, predict, draw_hands
+Network:    load_network, predict, predict_files, find_boxes, draw_hands
 Evaluation: evaluate, error_table, protocol
 Widgets:    DataBrowser, FailureBrowser, PhotoEditor
 """
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from digit.hands.part_masks import prepare
     from digit.inference.evaluate import evaluate
     from digit.inference.networks import load_network
-    from digit.inference.predict import draw_hands, predict
+    from digit.inference.pipeline import predict_files
+    from digit.inference.predict import draw_hands, find_boxes, predict
     from digit.synth.dataset import synthesize
     from digit.widgets.data_browser import DataBrowser
     from digit.widgets.failure_browser import FailureBrowser
@@ -40,9 +41,11 @@ __all__ = [
     "draw_hands",
     "error_table",
     "evaluate",
+    "find_boxes",
     "load_network",
     "open_index",
     "predict",
+    "predict_files",
     "prepare",
     "protocol",
     "synthesize",
@@ -56,9 +59,11 @@ _PLACES = {
     "draw_hands": ("digit.inference.predict", "draw_hands"),
     "error_table": ("digit.evaluation.error_table", "error_table"),
     "evaluate": ("digit.inference.evaluate", "evaluate"),
+    "find_boxes": ("digit.inference.predict", "find_boxes"),
     "load_network": ("digit.inference.networks", "load_network"),
     "open_index": ("digit.data.index", "open_index"),
     "predict": ("digit.inference.predict", "predict"),
+    "predict_files": ("digit.inference.pipeline", "predict_files"),
     "prepare": ("digit.hands.part_masks", "prepare"),
     "protocol": ("digit.evaluation.protocol", "protocol"),
     "synthesize": ("digit.synth.dataset", "synthesize"),

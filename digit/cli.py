@@ -11,14 +11,11 @@ import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import digit
 from digit.files import write_json
 from digit.outputs import check_outputs, is_standard_output
-
-if TYPE_CHECKING:
-    pass
 
 # The options that stand for the library's arguments, for error messages.
 OPTIONS = {
@@ -33,7 +30,6 @@ OPTIONS = {
     "wrist_depth_mm": "--wrist-depth",
     "hand_length_mm": "--hand-length",
     "smoothing": "--smoothing",
-    "flip_test": "--flip-test",
     "variants": "--variants",
     "seeds": "--seeds",
 }

@@ -16,7 +16,7 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-install_import_hook(["digit"], "beartype.beartype")
+install_import_hook(["digit"], "type_checker.checked")
 
 os.environ["DIGIT_CACHE"] = tempfile.mkdtemp(prefix="digit-cache-")  # never the user's
 torch.set_num_threads(1)  # two workers share two cores

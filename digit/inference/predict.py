@@ -80,7 +80,7 @@ def predict(
     """Predict the hands in a box of an image.
 
     The box is made square about its centre and enlarged by 1.25, as in evaluation. For
-    several hands far apart, whole folders and videos see `predict_files`.
+    several hands far apart, whole folders and videos see `digit.predict_files`.
 
     Args:
         network: From `load_network`, or a `FlipTest` around it.

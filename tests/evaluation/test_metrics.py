@@ -92,7 +92,7 @@ def test_pa_mpjpe_aligns_each_hand_by_itself():
 def test_2d_errors_are_shares_of_the_box():
     true = torch.zeros(2, 42, 2)
     predicted = true + torch.tensor([6.0, 8.0])
-    error = metrics.errors_2d(predicted, true, bbox_side_px=torch.tensor([100.0, 20]))
+    error = metrics.errors_2d(predicted, true, side_px=torch.tensor([100.0, 20]))
     torch.testing.assert_close(error, torch.tensor([0.1, 0.5])[:, None].expand(2, 42))
 
 
