@@ -22,14 +22,14 @@ from digit.skeleton import HAND_TYPE_FLAGS, JOINT_WRIST, SWAP_JOINTS
 # What the hand is laid over: its own mirror image, another cut hand's picture, or else
 # a frame of the data set that the composites accompany.
 OWN_MIRROR, ANOTHER_PHOTO = 0.35, 0.4
-ROOM = 0.9  # border added around the lower picture, in sides of its hand
+ROOM = 0.45  # border beyond the upper hand's middle, in sides of the lower hand
 COMPOSITE_STREAM = 2  # tells these random numbers from those of the photographs
 NO_DEPTH_MM = 1000.0  # any depth will do where only relative ones count
 
 # Ranges of the upper hand's place, chosen by eye; distances in sides of the lower hand.
-TOUCHING = 0.75  # of the composites; the others lie further apart
+TOUCHING = 0.6  # of the composites; the others lie further apart
 TOUCHING_DISTANCE = (0.1, 0.65)
-APART_DISTANCE = (0.65, 1.2)
+APART_DISTANCE = (0.65, 2.2)
 
 
 class Picture(NamedTuple):
@@ -81,7 +81,8 @@ def lay_over(lower: Picture, upper: Picture, rng: np.random.Generator) -> Pictur
     """
     # 1. Room around the lower hand.
     lower_middle, lower_side = middle_and_side(lower)
-    room = int(ROOM * lower_side)
+    offset = draw_offset(lower_side, rng)
+    room = int(ROOM * lower_side + np.linalg.norm(offset))
     canvas = with_room(lower.image, room, rng)
     lower_px = lower.joints_px + room
     lower_middle = lower_middle + room
@@ -90,7 +91,7 @@ def lay_over(lower: Picture, upper: Picture, rng: np.random.Generator) -> Pictur
     upper_middle, upper_side = middle_and_side(upper)
     scale = lower_side / upper_side * np.exp(rng.normal(0, 0.2))
     turn_deg = rng.normal(0, 35) if rng.random() < 0.7 else rng.uniform(-180, 180)
-    target = lower_middle + draw_offset(lower_side, rng)
+    target = lower_middle + offset
     affine = cv2.getRotationMatrix2D(upper_middle.tolist(), turn_deg, scale)
     affine[:, 2] += target - upper_middle
 
