@@ -21,7 +21,7 @@ from digit.data.build_index import prepare_index
 from digit.data.index import Index
 from digit.data.layout import splits_of
 from digit.inference.assembly import HANDS, PredictOptions
-from digit.inference.confidence import Clues, score
+from digit.inference.confidence import FAR_FROM_LANDMARKS, Clues, score
 from digit.inference.networks import load_network
 from digit.inference.pipeline import predict_sources
 from digit.inference.records import PictureRecord
@@ -102,7 +102,7 @@ def features_of(hands: list[Judged], with_landmarks: bool) -> Float[np.ndarray, 
     for hand in hands:
         row = [1.0, hand.clues.entropy, hand.clues.on_own_parts]
         if with_landmarks:
-            row.append(min(hand.clues.from_landmarks, 1.0))
+            row.append(min(hand.clues.from_landmarks, FAR_FROM_LANDMARKS))
         rows.append(row)
     return np.array(rows)
 
@@ -110,9 +110,10 @@ def features_of(hands: list[Judged], with_landmarks: bool) -> Float[np.ndarray, 
 def print_coefficients(hands: list[Judged]) -> None:
     """What belongs into `digit.inference.confidence`."""
     for name, with_landmarks in (("WITH", True), ("WITHOUT", False)):
-        chosen = hands
         if with_landmarks:
             chosen = [h for h in hands if h.clues.from_landmarks is not None]
+        else:
+            chosen = [h for h in hands if h.clues.from_landmarks is None]
         right = np.array([hand.right for hand in chosen])
         weights = fit(features_of(chosen, with_landmarks), right)
         listed = ", ".join(f"{w:.2f}" for w in weights)

@@ -44,7 +44,8 @@ Method = Literal["small", "mediapipe"]
 
 BATCH = 8  # crops that go through the network together
 BOX_IN_CROP = 1 / 1.25  # sides of the box and of the evaluation crop
-FAR_OFF = 9.0  # distance that stands for "a hand, but not this one", in crop sides
+FAR_OFF = 9.0  # distance that stands for "a hand of the other side", in crop sides
+SAME_PLACE = 0.2  # two hands' centres, in crop sides; by eye
 ASSUMED_RATE = 30.0  # frames/s of a video without times
 HANDS = (slice(0, JOINTS_PER_HAND), slice(JOINTS_PER_HAND, 2 * JOINTS_PER_HAND))
 
@@ -358,16 +359,25 @@ def _trust(
         sure = hand.presence * hand.side_probability if hand is not None else 0.0
         return None, sure
     others = None
+    joints = joints_crop[HANDS[side]]
     if hand is not None:
         others = crop.crop_share(hand.joints_px)
-    elif landmarks:
+    elif any(_same_place(joints, crop, other) for other in landmarks.values()):
         others = np.full((JOINTS_PER_HAND, 2), FAR_OFF)
     clues = clues_of(
         side=side,
-        joints_crop=joints_crop[HANDS[side]],
+        joints_crop=joints,
         entropy_nats=guess.entropy_nats[HANDS[side]],
         heatmap_cells=guess.heatmap_cells,
         parts=guess.parts,
         landmarks_crop=others,
     )
     return clues, score(clues)
+
+
+def _same_place(
+    joints_crop: Float[np.ndarray, "21 2"], crop: Crop, hand: FoundHand
+) -> bool:
+    """Whether the landmark model sees a hand where these joints are."""
+    apart = joints_crop.mean(0) - crop.crop_share(hand.joints_px).mean(0)
+    return bool(np.linalg.norm(apart) < SAME_PLACE)

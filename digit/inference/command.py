@@ -159,7 +159,8 @@ def predict_command(
     if options.method == "mediapipe" and (checkpoint or flip_test):
         raise ValueError("--method mediapipe goes without --checkpoint and --flip-test")
 
-    # 1. The inputs, before anything is loaded
+    # 1. The network and the inputs
+    network = open_network(options, checkpoint, flip_test)
     sources, failures = expand_inputs(inputs)
     if not sources:
         raise ValueError(failures[0].reason)
@@ -173,7 +174,6 @@ def predict_command(
     with contextlib.ExitStack() as closing:
         for writer in writers:
             closing.callback(writer.close)
-        network = open_network(options, checkpoint, flip_test)
         results = predict_sources(sources, network, options)
         closing.enter_context(contextlib.closing(results))
         _loop(results, writers, sources, progress, tell)

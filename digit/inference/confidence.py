@@ -19,6 +19,8 @@ CUT_SHARE = 0.04  # of the crop's edge that may be hand pixels; by eye
 SMALL_SHARE = 1 / 3  # of the box's longer side
 CONTRADICTION = 0.5  # of a hand's joints on its own pixels; below, a warning
 
+FAR_FROM_LANDMARKS = 0.2  # of the crop's side: joints this far off are simply wrong
+
 # probability = 1 / (1 + exp(-(constant + coefficients · clues)))
 WITH_LANDMARKS = (2.0, -4.0, 2.0, -20.0)
 WITHOUT_LANDMARKS = (0.0, -4.0, 2.0)
@@ -44,7 +46,7 @@ def score(clues: Clues) -> float:
     values = [1.0, clues.entropy, clues.on_own_parts]
     coefficients: tuple[float, ...] = WITHOUT_LANDMARKS
     if clues.from_landmarks is not None:
-        values.append(min(clues.from_landmarks, 1.0))
+        values.append(min(clues.from_landmarks, FAR_FROM_LANDMARKS))
         coefficients = WITH_LANDMARKS
     total = sum(c * v for c, v in zip(coefficients, values, strict=True))
     return 1 / (1 + math.exp(-total))
