@@ -508,6 +508,27 @@ def export(args: argparse.Namespace) -> None:
     print(f"{args.out}: as torch to within {difference:.1g}")
 
 
+def add_blend(commands: "Commands") -> None:
+    """Declare `digit blend`."""
+    command = commands.add("blend", blend, "the weighted mean of two checkpoints")
+    command.add_argument("first", type=Path, help="a checkpoint")
+    command.add_argument("second", type=Path, help="another of the same network")
+    command.add_argument(
+        "--share", type=float, default=0.5, help="of the second; default: 0.5"
+    )
+    command.add_argument("--half", action="store_true", help="write half precision")
+    command.add_argument("--out", type=Path, required=True, metavar="OUT.ckpt")
+
+
+def blend(args: argparse.Namespace) -> None:
+    """Average two checkpoints."""
+    from digit.model.blending import blend_checkpoints
+
+    check_outputs({"--out": args.out}, inputs=[args.first, args.second])
+    blend_checkpoints(args.first, args.second, args.share, args.out, half=args.half)
+    print(f"{args.out}: {args.share:g} of {args.second}, the rest of {args.first}")
+
+
 def add_demo(commands: "Commands") -> None:
     """Declare `digit demo`."""
     command = commands.add(
@@ -600,6 +621,7 @@ def parser() -> argparse.ArgumentParser:
         add_evaluate,
         add_predict,
         add_export,
+        add_blend,
         add_demo,
     ):
         declare(commands)
