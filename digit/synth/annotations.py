@@ -29,6 +29,7 @@ JOINT_DEPTH_MM = 17.0
 SKIN_DEPTH_MM = 3.0
 # Codes of `joint_hidden`.
 VISIBLE, BEHIND_OWN_HAND, BEHIND_OTHER, OUT_OF_FRAME = 0, 1, 2, 3
+HIDING = {"other": BEHIND_OTHER, "itself": BEHIND_OWN_HAND, "frame": OUT_OF_FRAME}
 
 
 class FrameTruth(NamedTuple):
@@ -106,23 +107,28 @@ def occlusion(frame: FrameTruth) -> dict[str, Any]:
     is_wrist = np.isin(np.arange(len(frame.joints_mm)), WRISTS)
     thickness = np.where(is_wrist, WRIST_DEPTH_MM, JOINT_DEPTH_MM)
     of_joints = _classify(frame, frame.joints_mm, JOINT_SIDE, thickness)
-    of_joints = np.where(frame.present[JOINT_SIDE], of_joints, VISIBLE)
+    is_there = frame.present[JOINT_SIDE]
+    of_joints = np.where(is_there, of_joints, VISIBLE)
     truth: dict[str, Any] = {"joint_hidden": of_joints.astype(np.uint8)}
 
     # 2. Skin.
     for side, name in enumerate(SIDES):
-        skin = frame.skin_mm[side].astype(float)
-        normals = frame.skin_normals[side].astype(float)
-        faces_camera = ((frame.camera.campos_mm - skin) * normals).sum(1) > 0
-        of_skin = _classify(frame, skin[faces_camera], side, SKIN_DEPTH_MM)
-        for code, what in (
-            (BEHIND_OTHER, "other"),
-            (BEHIND_OWN_HAND, "itself"),
-            (OUT_OF_FRAME, "frame"),
-        ):
-            share = (of_skin == code).mean() if frame.present[side] else np.nan
+        of_skin = _hidden_skin(frame, side)
+        for what, code in HIDING.items():
+            share = np.nan
+            if frame.present[side]:
+                share = (of_skin == code).mean()
             truth[f"{name}_hidden_by_{what}"] = float(share)
     return truth
+
+
+def _hidden_skin(frame: FrameTruth, side: int) -> Int[np.ndarray, "n"]:
+    """What hides the vertices of a hand that face the camera, in the codes above."""
+    skin = frame.skin_mm[side].astype(float)
+    normals = frame.skin_normals[side].astype(float)
+    to_camera = frame.camera.campos_mm - skin
+    faces_camera = (to_camera * normals).sum(1) > 0
+    return _classify(frame, skin[faces_camera], side, SKIN_DEPTH_MM)
 
 
 def _classify(

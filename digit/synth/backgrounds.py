@@ -29,6 +29,8 @@ CLOUD_STRENGTH = (0.15, 0.7)
 BAR_COLOUR = [0.05, 0.05, 0.05]
 # Backgrounds of held-up hands, with their shares.
 KINDS = {"room": 0.22, "wall": 0.28, "clouds": 0.16, "shelves": 0.14, "mixed": 0.2}
+# Of a rectangle, px.
+Corners = Int32[np.ndarray, "4 2"]
 
 
 def studio(
@@ -117,7 +119,7 @@ def _box_corners(
     middle: np.ndarray,
     size: np.ndarray,
     angle_deg: float,
-) -> Int32[np.ndarray, "4 2"]:
+) -> Corners:
     """The corners of a turned rectangle, in whole pixels."""
     box = (middle.tolist(), size.tolist(), angle_deg)
     return cv2.boxPoints(box).astype(np.int32)
@@ -243,7 +245,7 @@ def _draw_grey(rng: Rng) -> list[float]:
 def _draw_lines_across(
     rng: Rng,
     picture: LinearRgb,
-    corners: Int32[np.ndarray, "4 2"],
+    corners: Corners,
 ) -> None:
     """Draw lines from one side of a box to the other."""
     begin = corners[0].astype(float)

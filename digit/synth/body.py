@@ -93,6 +93,9 @@ ABSENT_ASIDE_MM = 60
 ABSENT_DOWN_MM = 260
 # What `Body.limb` says of a face.
 TRUNK = 2
+# Texture coordinates of a tube; vertices of both hands.
+TubeCoordinates = Float[np.ndarray, "r a 2"]
+BothHands = Float[np.ndarray, "2 v 3"]
 
 
 class Figure(NamedTuple):
@@ -252,7 +255,7 @@ def only_arms(body: Body, present: Present) -> Body:
 def build_mesh(
     body: Body,
     person: Person,
-    hands_mm: Float[np.ndarray, "2 v 3"],
+    hands_mm: BothHands,
     orientation: Float[np.ndarray, "2 3 3"],
     wrist_mm: Float[np.ndarray, "2 3"],
     present: Present,
@@ -304,7 +307,7 @@ def build_mesh(
     )
 
 
-def _texture_coordinates(tube: Tube, figure: Figure) -> Float[np.ndarray, "r a 2"]:
+def _texture_coordinates(tube: Tube, figure: Figure) -> TubeCoordinates:
     """Texture coordinates of a tube's vertices: along it and around it, in texels."""
     columns = tube.rings.shape[1]
     around = np.linspace(0, tube.repeats * TILE, columns)
@@ -334,9 +337,9 @@ def _trunk(figure: Figure, person: Person) -> Tube:
 
 
 def _with_face_coordinates(
-    grid: Float[np.ndarray, "r a 2"],
+    grid: TubeCoordinates,
     figure: Figure,
-) -> Float[np.ndarray, "r a 2"]:
+) -> TubeCoordinates:
     """Texture coordinates of a trunk whose head is wrapped once by its own tile."""
     grid = grid.copy()
     head = slice(0, figure.head_rings)

@@ -38,6 +38,9 @@ OPENING_PER_MM = 0.012
 # penetration.
 SEPARATION_ROUNDS = 12
 SEPARATION_SHARE = 0.6
+# Points of the rig in both hands, and a number, of every instant.
+RigPoints = Float[Tensor, "t 2 p 3"]
+PerInstant = Float[Tensor, "t"]
 
 
 class Start(NamedTuple):
@@ -134,22 +137,25 @@ def bring_into_contact(
 
 
 def _contact_loss(
-    points: Float[Tensor, "t 2 p 3"],
+    points: RigPoints,
     pairs: Int[Tensor, "t c 2"],
     touch_at: Float[Tensor, "t c"],
-) -> Float[Tensor, "t"]:
+) -> PerInstant:
     """Mean distance (mm) of the landmarks that should touch, smooth near zero."""
     instant = torch.arange(len(points))[:, None]
     right = points[instant, 0, pairs[..., 0]]
     left = points[instant, 1, pairs[..., 1]]
-    distance = ((right - left).square().sum(-1) + 4).sqrt()
-    return (distance * touch_at).sum(1) / touch_at.sum(1).clamp(min=1)
+    square = (right - left).square().sum(-1)
+    distance = (square + 4).sqrt()
+    total = (distance * touch_at).sum(1)
+    count = touch_at.sum(1).clamp(min=1)
+    return total / count
 
 
 def _overlap_between(
-    points: Float[Tensor, "t 2 p 3"],
+    points: RigPoints,
     spheres: _Spheres,
-) -> Float[Tensor, "t"]:
+) -> PerInstant:
     """Sum of squared overlaps (mm²) between spheres of different hands."""
     centres = points[..., : len(spheres.apart), :]
     distance = torch.cdist(centres[:, 0], centres[:, 1])
@@ -158,9 +164,9 @@ def _overlap_between(
 
 
 def _overlap_within(
-    points: Float[Tensor, "t 2 p 3"],
+    points: RigPoints,
     spheres: _Spheres,
-) -> Float[Tensor, "t"]:
+) -> PerInstant:
     """Sum of squared overlaps (mm²) between spheres of the same hand."""
     centres = points[..., : len(spheres.apart), :][..., ::2, :]
     overlap = (spheres.apart_within - torch.cdist(centres, centres)).clamp(min=0)

@@ -34,6 +34,8 @@ from digit.synth.families import (
 )
 from digit.synth.motion import (
     HAND_MIDDLE_MM,
+    KeyPoints,
+    KeyRotations,
     Keys,
     Motion,
     close_in,
@@ -52,6 +54,11 @@ KEYS = 2
 CHOICE_RANDOMNESS = 0.05
 # Share of right hands among single ones.
 RIGHT_SHARE = 0.58
+# How much a hand is tilted in the picture, rolled about the forearm and leant to or from
+# the camera; standard deviations.
+TILT_RAD = 0.34
+ROLL_RAD = 0.33
+LEAN_RAD = 0.25
 # Share of own palms that are turned to show the back instead.
 OWN_BACK_SHARE = 0.2
 # Share of two hands before a camera that are turned to it, not to where the body faces.
@@ -185,38 +192,51 @@ def _draw_stances(
     count: int,
 ) -> Float[np.ndarray, "n 3 3"]:
     """Much the same orientation in the camera's view (right, up, towards it)."""
-    all_shares = pose_file()["stance_shares"]
-    shares = all_shares.get(shape) or all_shares[""]
-    stance = choose(rng, shares)
-    if viewpoint.kind == "own" and stance == "palm" and rng.random() < OWN_BACK_SHARE:
-        stance = "back"
+    stance = _draw_stance_name(rng, viewpoint, shape)
     if stance == "any":
         axis = normalize(rng.normal(0, 1, (1, 3)))
         turn = rotation_matrix(axis * rng.uniform(0, np.pi))
         return rotation_matrix(rng.normal(0, 0.25, (count, 3))) @ turn
 
-    # 1. Outward is to the left in the picture for the right hand of a person seen from
-    # the front.
+    # 1. The right hand of a person who is seen from the front is at the left in the
+    # picture, so outward is to the left.
     outward = 1 if side else -1
     if viewpoint.kind == "own":
         outward = -outward
+    to_view = np.array([outward, 1, 1])
     fingers, palm = np.array(pose_file()["stances"][stance], float)
-    fingers = fingers * [outward, 1, 1]
-    palm = palm * [outward, 1, 1]
+    fingers = fingers * to_view
+    palm = palm * to_view
 
-    # 2. Tilted in the picture's plane, rolled about the forearm, leant to or from the
-    # camera.
-    tilt, roll, lean = rng.normal(0, [0.34, 0.33, 0.25])
+    # 2. Tilted in the picture's plane, and leant to or from the camera.
+    tilt, roll, lean = rng.normal(0, [TILT_RAD, ROLL_RAD, LEAN_RAD])
     in_plane = rotation_matrix(np.array([0, 0, tilt]))
     fingers = in_plane @ fingers
     palm = in_plane @ palm
     leaning = np.tan(np.clip(lean, -0.9, 0.9))
     fingers = normalize(fingers + [0, 0, leaning])
-    back = -normalize(palm - (palm @ fingers) * fingers)
-    little = np.cross(fingers, back) * (-1 if side else 1)
-    stance_rotation = np.stack([fingers, back, little], -1) @ REST_FRAME[side].T
-    stance_rotation = rotation_matrix(fingers * roll) @ stance_rotation
-    return rotation_matrix(rng.normal(0, 0.12, (count, 3))) @ stance_rotation
+
+    # 3. Rolled about the forearm.
+    along_fingers = palm @ fingers
+    back = -normalize(palm - along_fingers * fingers)
+    little = np.cross(fingers, back)
+    little = little * (-1 if side else 1)
+    frame = np.stack([fingers, back, little], -1)
+    orientation = frame @ REST_FRAME[side].T
+    orientation = rotation_matrix(fingers * roll) @ orientation
+    noise = rotation_matrix(rng.normal(0, 0.12, (count, 3)))
+    return noise @ orientation
+
+
+def _draw_stance_name(rng: Rng, viewpoint: Viewpoint, shape: str) -> str:
+    """Draw how a shape is held: a name of the stances in `poses.json`, or "any"."""
+    all_shares = pose_file()["stance_shares"]
+    shares = all_shares.get(shape) or all_shares[""]
+    stance = choose(rng, shares)
+    shows_own_palm = viewpoint.kind == "own" and stance == "palm"
+    if shows_own_palm and rng.random() < OWN_BACK_SHARE:
+        return "back"
+    return stance
 
 
 def _draw_places(
@@ -305,8 +325,8 @@ def _draw_pair(
 
 def _overlapping_wrist(
     rng: Rng,
-    orientation: Float[np.ndarray, "k 2 3 3"],
-) -> Float[np.ndarray, "k 3"]:
+    orientation: KeyRotations,
+) -> KeyPoints:
     """The left wrist (mm) where one hand hides a part of the other."""
     fingers = hand_frame(orientation)[..., 0]
     middle = HAND_MIDDLE_MM_OF_PAIR * fingers

@@ -41,6 +41,10 @@ HAND_MIDDLE_MM = 70
 # Candidate placements of a pair of hands, and how random the choice among them is.
 CANDIDATES = 96
 CHOICE_RANDOMNESS = 0.03
+# Of the key poses; right hand first.
+KeyRotations = Float[np.ndarray, "k 2 3 3"]
+KeyVectors = Float[np.ndarray, "k 2 3"]
+KeyPoints = Float[np.ndarray, "k 3"]
 
 
 class Motion(NamedTuple):
@@ -58,9 +62,9 @@ class Keys(NamedTuple):
     """K key poses of a sequence, two hands each."""
 
     angles: Float32[np.ndarray, "k 2 15 3"]
-    orientation: Float[np.ndarray, "k 2 3 3"]
-    wrist_mm: Float[np.ndarray, "k 2 3"]
-    retreat_mm: Float[np.ndarray, "k 2 3"]
+    orientation: KeyRotations
+    wrist_mm: KeyVectors
+    retreat_mm: KeyVectors
 
 
 def draw_motion(
@@ -80,7 +84,9 @@ def draw_motion(
             one.
         instants: The number of instants of each sequence.
     """
-    starts = [_draw_sequence(rng, rig, person, name, instants) for name in names]
+    starts = []
+    for name in names:
+        starts.append(_draw_sequence(rng, rig, person, name, instants))
     return close_in(rig, starts, names, instants)
 
 
@@ -142,8 +148,8 @@ def meet_at_contacts(
     family: Family,
     rows: LandmarkPairs,
     angles: Float[np.ndarray, "k 2 15 3"],
-    orientation: Float[np.ndarray, "k 2 3 3"],
-) -> tuple[Float[np.ndarray, "k 3"], Float[np.ndarray, "k 2 3"]]:
+    orientation: KeyRotations,
+) -> tuple[KeyPoints, KeyVectors]:
     """Where the left wrist must be for the contacts to meet, with the right wrist at 0.
 
     Args:
@@ -253,18 +259,24 @@ def _draw_sequence(
     instants: int,
 ) -> Start:
     """Draw a sequence before its hands touch."""
+    # 1. What is shown.
     side, _, shape = name.partition(":")
-    shown = [int(side == "left")] if shape else [0, 1]
-    n_keys = 2 if instants < 6 else 3
-    family = _upright(shape) if shape else families()[name]
+    if shape:
+        family = _upright(shape)
+        shown = [int(side == "left")]
+    else:
+        family = families()[name]
+        shown = [0, 1]
     if family.swappable and rng.random() < 0.5:
         family = family.swapped()
     rows = contact_rows(rig, family)
 
+    # 2. Key poses.
+    n_keys = 2 if instants < 6 else 3
     keys = _draw_keys(rng, rig, family, rows, n_keys)
     keys = _place_in_dome(rng, person, keys, shown, is_single=bool(shape))
 
-    # Instants lie anywhere between the keys, and move smoothly (3t² − 2t³).
+    # 3. Instants lie anywhere between the keys, and move smoothly (3t² − 2t³).
     at = np.sort(rng.random(instants)) * (n_keys - 1)
     before = np.minimum(at.astype(int), n_keys - 2)
     passed = at - before

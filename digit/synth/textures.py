@@ -46,19 +46,22 @@ NAIL_RIM_ABSORBS = (0.5, 0.5, 0.501)
 # Parts (DIGIT's numbers) that may carry a ring: proximal ring, middle and index finger.
 RING_PARTS = [0, 3, 10]
 RING_SHARE = 0.25
+# Of every texel of the hand.
+PerTexel = Float32[np.ndarray, "f t"]
+PerTexel64 = Float[np.ndarray, "f t"]
 
 
 class SkinMarks(NamedTuple):
     """The marks of the generic hand's skin, 0–1 per texel (data/hand/make_look.py)."""
 
-    palmar: Float32[np.ndarray, "f t"]
-    crease: Float32[np.ndarray, "f t"]
-    wrinkle: Float32[np.ndarray, "f t"]
-    red: Float32[np.ndarray, "f t"]  # 128 / 255 is neutral
-    nail: Float32[np.ndarray, "f t"]
-    nail_rim: Float32[np.ndarray, "f t"]
-    tendon: Float32[np.ndarray, "f t"]
-    band: Float32[np.ndarray, "f t"]  # where a ring sits
+    palmar: PerTexel
+    crease: PerTexel
+    wrinkle: PerTexel
+    red: PerTexel  # 128 / 255 is neutral
+    nail: PerTexel
+    nail_rim: PerTexel
+    tendon: PerTexel
+    band: PerTexel  # where a ring sits
 
 
 class HandTexels(NamedTuple):
@@ -172,8 +175,8 @@ def draw_skin(rng: Rng) -> tuple[HandTexture, Tile]:
 def _draw_veins(
     rng: Rng,
     texels: HandTexels,
-    mottle: Float[np.ndarray, "f t"],
-) -> Float[np.ndarray, "f t"]:
+    mottle: PerTexel64,
+) -> PerTexel64:
     """Draw the veins of the back of the hand, 0–1: ridges of a noise along the hand."""
     stretched = texels.place_mm * [0.5, 1, 1]
     ridge = _space_noise(rng, stretched, 11.0) + 0.2 * mottle
@@ -220,8 +223,8 @@ def _put_on_ring(
     rng: Rng,
     texels: HandTexels,
     colour: Float[np.ndarray, "f t 3"],
-    height: Float[np.ndarray, "f t"],
-    gloss: Float[np.ndarray, "f t"],
+    height: PerTexel64,
+    gloss: PerTexel64,
 ) -> None:
     """Change texels to a ring around the proximal part of a finger."""
     on_finger = texels.part == rng.choice(RING_PARTS)

@@ -58,20 +58,20 @@ class Viewpoint(NamedTuple):
     arms_only: bool  # head and torso are not shown
 
 
-def draw_viewpoint(
-    rng: Rng,
-    profile: WebcamProfile,
-    person: Person,
-) -> Viewpoint:
+def draw_viewpoint(rng: Rng, profile: WebcamProfile, person: Person) -> Viewpoint:
     """Draw where the camera of a sequence stands, and whether the body is shown."""
     kind = choose(rng, KINDS)
     shoulder = person.shoulders.mean(0)
     if kind == "webcam":
-        offset = [rng.normal(0, 130), rng.uniform(-260, 200), -rng.uniform(560, 1250)]
-        eye = shoulder + offset
+        aside = rng.normal(0, 130)
+        down = rng.uniform(-260, 200)
+        ahead = rng.uniform(560, 1250)
+        eye = shoulder + [aside, down, -ahead]
     elif kind == "own":
-        offset = [rng.normal(0, 60), -rng.uniform(110, 230), -rng.uniform(20, 110)]
-        eye = shoulder + offset
+        aside = rng.normal(0, 60)
+        up = rng.uniform(110, 230)
+        ahead = rng.uniform(20, 110)
+        eye = shoulder + [aside, -up, -ahead]
     else:
         eye = _stand_around(rng, shoulder, anywhere=kind == "anywhere")
     # Seen with one's own eyes there is no body in view.
@@ -192,16 +192,20 @@ def draw_lights(rng: Rng, viewpoint: Viewpoint) -> Lights:
     azimuth = rng.uniform(-2.4, 2.4, count)
     elevation = rng.uniform(-0.2, 1.35, count)
     toward = direction(azimuth, elevation)
-    place = MIDDLE + rng.uniform(700, 1900, (count, 1)) * toward
-    strength = rng.dirichlet(np.full(count, 1.5)) * log_uniform(rng, 0.12, 2.5)
+    distance = rng.uniform(700, 1900, (count, 1))
+    place = MIDDLE + distance * toward
+    shares = rng.dirichlet(np.full(count, 1.5))
+    strength = shares * log_uniform(rng, 0.12, 2.5)
     if rng.random() < FLASH_SHARE:
-        place = np.vstack([place, viewpoint.eye_mm + rng.normal(0, 40, 3)])
+        at_camera = viewpoint.eye_mm + rng.normal(0, 40, 3)
+        place = np.vstack([place, at_camera])
         strength = np.append(strength, rng.uniform(0.4, 1.5))
 
     # 2. Levels are such that light skin stays below white.
     sky = rng.uniform(0.25, 0.5)
     level = 0.9 / (0.6 * strength.sum() + sky)
-    tint = level * np.exp(rng.normal(0, 0.07, (len(strength) + 2, 3)))
+    noise = rng.normal(0, 0.07, (len(strength) + 2, 3))
+    tint = level * np.exp(noise)
     ground = sky * rng.uniform(0.3, 1.0)
     return Lights(
         place_mm=place,
