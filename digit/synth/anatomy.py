@@ -246,11 +246,13 @@ def mano_pose(
     orientation: HandRotations,
 ) -> Float32[np.ndarray, "*b 2 48"]:
     """Axis-angle poses of both hands in MANO's layout, for a flat mean hand."""
-    local = joint_rotations(to_tensor(angles), rig.axes).numpy()
-    fingers = axis_angle(local)
-    fingers[..., 1, :, :] *= [1, -1, -1]
+    local = joint_rotations(to_tensor(angles), rig.axes)
+    fingers = axis_angle(local.numpy())
+    of_left = fingers[..., 1, :, :]
+    of_left *= [1, -1, -1]
     fingers = fingers.reshape(*fingers.shape[:-2], 45)
-    return np.concatenate([axis_angle(orientation), fingers], -1, dtype="f4")
+    wrist = axis_angle(orientation)
+    return np.concatenate([wrist, fingers], -1, dtype="f4")
 
 
 def hand_frame(
@@ -289,8 +291,12 @@ def rotation_matrix(
 def axis_angle(rotations: Rotations) -> Vectors:
     """Axis-angle vectors (rad) of rotation matrices."""
     flat = np.asarray(rotations, np.float64).reshape(-1, 3, 3)
-    vectors = np.stack([cv2.Rodrigues(matrix)[0][:, 0] for matrix in flat])
-    return vectors.reshape(*rotations.shape[:-2], 3)
+    vectors = []
+    for matrix in flat:
+        vector, _ = cv2.Rodrigues(matrix)
+        vectors.append(vector[:, 0])
+    shape = rotations.shape[:-1]
+    return np.stack(vectors).reshape(shape)
 
 
 def jitter(

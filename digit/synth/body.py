@@ -192,16 +192,19 @@ def _connect(
     figure: Figure,
 ) -> _Topology:
     """Connect hands, arms and trunk."""
+    # 1. Hands.
     rim = models[0].rim
     vertices_per_hand = len(models[0].v_template)
     faces = []
     for side, model in enumerate(models):
-        faces.append(model.faces[hand_faces] + side * vertices_per_hand)
+        first_vertex = side * vertices_per_hand
+        faces.append(model.faces[hand_faces] + first_vertex)
     material = [np.full(2 * len(hand_faces), HAND)]
     limb = [np.repeat([0, 1], len(hand_faces))]
     start = 2 * vertices_per_hand
     shares_normal_with = [np.arange(start)]
 
+    # 2. What the rings of arms and trunk are made of.
     arm_material = np.full(SKIN_RINGS + SLEEVE_RINGS - 1, CLOTH)
     arm_material[: SKIN_RINGS - 1] = SKIN
     trunk_material = np.full(len(figure.rings) - 1, CLOTH)
@@ -213,31 +216,45 @@ def _connect(
         (len(rim), -1, arm_material),
         (TORSO_AROUND, -1, trunk_material),
     ]
+
+    # 3. Arms and trunk.
     for tube, (around, winding, ring_material) in enumerate(tubes):
-        # 1. Two triangles between neighbours of two neighbouring rings.
         rings = len(ring_material) + 1
-        first_column = start + np.arange(rings - 1)[:, None] * (around + 1)
-        a = first_column + np.arange(around)
-        b = a + around + 1
-        triangles = np.stack([a, a + 1, b, a + 1, b + 1, b], -1).reshape(-1, 3)
+        triangles = _tube_faces(start, rings, around)
         faces.append(triangles[:, ::winding])
         material.append(ring_material.repeat(2 * around))
         limb.append(np.full(len(triangles), tube))
 
-        # 2. The last column lies upon the first; an arm's first ring upon the hand's
-        # rim.
-        shared = start + np.arange(rings * (around + 1)).reshape(rings, -1)
+        # The last column lies upon the first; an arm's first ring upon the hand's rim.
+        count = rings * (around + 1)
+        shared = start + np.arange(count).reshape(rings, -1)
         shared[:, -1] = shared[:, 0]
         if tube != TRUNK:
-            shared[0] = np.append(rim, rim[0]) + tube * vertices_per_hand
+            closed_rim = np.append(rim, rim[0])
+            shared[0] = closed_rim + tube * vertices_per_hand
         shares_normal_with.append(shared.ravel())
-        start += shared.size
+        start += count
     return _Topology(
         faces=np.concatenate(faces),
         material=np.concatenate(material),
         limb=np.concatenate(limb),
         shares_normal_with=np.concatenate(shares_normal_with),
     )
+
+
+def _tube_faces(start: int, rings: int, around: int) -> Faces:
+    """Two triangles between neighbours of neighbouring rings.
+
+    Args:
+        start: The number of the tube's first vertex.
+        rings: How many rings it has.
+        around: How many faces lie around it; rings have a vertex more.
+    """
+    first_column = start + np.arange(rings - 1)[:, None] * (around + 1)
+    a = first_column + np.arange(around)
+    b = a + around + 1
+    corners = [a, a + 1, b, a + 1, b + 1, b]
+    return np.stack(corners, -1).reshape(-1, 3)
 
 
 def only_arms(body: Body, present: Present) -> Body:

@@ -105,15 +105,18 @@ def draw_lights(rng: Rng, profile: Profile) -> Lights:
     count = rng.integers(2, 4)
     azimuth = rng.uniform(-2, 2, count)
     elevation = rng.uniform(0.1, 1.3, count)
-    place = MIDDLE + LAMP_DISTANCE_MM * direction(azimuth, elevation)
-    strength = rng.dirichlet(np.full(count, 2.0)) * rng.uniform(*profile.contrast)
+    toward = direction(azimuth, elevation)
+    shares = rng.dirichlet(np.full(count, 2.0))
+    strength = shares * rng.uniform(*profile.contrast)
 
     # 2. Levels are such that light skin stays below white.
-    level = rng.uniform(0.75, 1.05) / (0.6 * strength.sum() + SKY)
-    tint = level * np.exp(rng.normal(0, 0.05, (count + 2, 3)))
+    total = 0.6 * strength.sum() + SKY
+    level = rng.uniform(0.75, 1.05) / total
+    noise = rng.normal(0, 0.05, (count + 2, 3))
+    tint = level * np.exp(noise)
     ground = SKY * rng.uniform(0.3, 0.8)
     return Lights(
-        place_mm=place,
+        place_mm=MIDDLE + LAMP_DISTANCE_MM * toward,
         colour=strength[:, None] * tint[2:],
         sky=SKY * tint[0],
         ground=ground * tint[1],

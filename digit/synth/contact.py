@@ -242,24 +242,35 @@ def measure_contact(vertices, other, other_normals):
     depth = 0.0
     push = np.zeros(3)
     for i in range(len(vertices)):
+        vertex = vertices[i]
+
         # 1. The nearest vertex of the other mesh.
         best = np.inf
         nearest = 0
         for j in range(len(other)):
-            x = vertices[i, 0] - other[j, 0]
-            y = vertices[i, 1] - other[j, 1]
-            z = vertices[i, 2] - other[j, 2]
+            x = vertex[0] - other[j, 0]
+            y = vertex[1] - other[j, 1]
+            z = vertex[2] - other[j, 2]
             square = x * x + y * y + z * z
             if square < best:
                 best = square
                 nearest = j
+
         # 2. Distance along its normal, and aside from it.
-        height = ((vertices[i] - other[nearest]) * other_normals[nearest]).sum()
-        aside = np.sqrt(max(best - height * height, 0.0)) - spacing
+        normal = other_normals[nearest]
+        height = ((vertex - other[nearest]) * normal).sum()
+        aside2 = max(best - height * height, 0.0)
+        aside = np.sqrt(aside2) - spacing
         if height < 0 and aside < spacing:
             depth = max(depth, -height)
-            push -= height * other_normals[nearest]
+            push -= height * normal
         else:
-            gap = min(gap, np.sqrt(height * height + max(aside, 0.0) ** 2))
+            aside = max(aside, 0.0)
+            distance = np.sqrt(height * height + aside**2)
+            gap = min(gap, distance)
+
+    # 3. The mean direction.
     size = np.sqrt((push * push).sum())
-    return (0.0 if size > 0 else gap), depth, push / max(size, 1e-9)
+    if size > 0:
+        gap = 0.0
+    return gap, depth, push / max(size, 1e-9)

@@ -97,15 +97,18 @@ def close_in(
     instants: int,
 ) -> Motion:
     """Join sequences into one motion and bring their hands into contact."""
+    # 1. One row for every instant.
     columns = zip(*starts, strict=True)
     start = Start(*[np.concatenate(column) for column in columns])
-    name_of_instant = [name for name in names for _ in range(instants)]
-    present = np.array(
-        [
-            [not name.startswith("left:"), not name.startswith("right:")]
-            for name in name_of_instant
-        ]
-    )
+    name_of_instant = np.repeat(names, instants).tolist()
+    present = []
+    for name in name_of_instant:
+        has_right = not name.startswith("left:")
+        has_left = not name.startswith("right:")
+        present.append([has_right, has_left])
+    present = np.array(present)
+
+    # 2. Contact, of all instants at once.
     posed = bring_into_contact(rig, start, present)
     return Motion(
         name=name_of_instant,
@@ -138,9 +141,12 @@ def role_directions(
     sigma: float,
 ) -> Float[np.ndarray, "2 2 3"]:
     """Where fingers and palm of both hands point in the world, with noise."""
-    directions = np.array([[role.fingers, role.palm] for role in roles], float)
-    directions = directions + rng.normal(0, sigma, (2, 2, 3))
-    return directions * ROLE_TO_WORLD
+    directions = []
+    for role in roles:
+        directions.append([role.fingers, role.palm])
+    noise = rng.normal(0, sigma, (2, 2, 3))
+    in_body = np.array(directions, float) + noise
+    return in_body * ROLE_TO_WORLD
 
 
 def meet_at_contacts(

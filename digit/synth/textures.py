@@ -227,10 +227,12 @@ def _put_on_ring(
     gloss: PerTexel64,
 ) -> None:
     """Change texels to a ring around the proximal part of a finger."""
-    on_finger = texels.part == rng.choice(RING_PARTS)
-    metal: Bool[np.ndarray, "f t"] = texels.marks.band * on_finger > 0.3
+    part = rng.choice(RING_PARTS)
+    on_finger = texels.part == part
+    metal = texels.marks.band * on_finger > 0.3
     gold, silver = linear(GOLD_AND_SILVER_SRGB)
-    colour[metal] = gold if rng.random() < 0.6 else silver
+    is_gold = rng.random() < 0.6
+    colour[metal] = gold if is_gold else silver
     gloss[metal] = 1.0
     height[metal] += 1.0
 
