@@ -24,7 +24,12 @@ from digit.data.annotations import (
     read_rootnet,
     take_rows,
 )
-from digit.data.columns import PLAIN_NAME, file_hash, write_columns
+from digit.data.columns import (
+    PLAIN_NAME,
+    file_hash,
+    write_checked_json,
+    write_columns,
+)
 from digit.data.fields import BROKEN_NUMBER, BROKEN_SHARE, Broken, Table
 from digit.data.index import (
     INDEX_VERSION,
@@ -40,7 +45,7 @@ from digit.data.index import (
     why_stale,
 )
 from digit.data.layout import MOMENT, SPLITS, annotation_files
-from digit.files import atomic, exclusive, write_json
+from digit.files import atomic, exclusive
 from digit.paths import digest, prepared_dir
 
 logger = logging.getLogger(__name__)
@@ -161,7 +166,7 @@ def build_index(split: str, sources: Mapping[str, Path], folder: Path) -> None:
         "left_out": left_out,
         "fingerprint": fingerprint,
     }
-    write_json(folder / "made.json", made, indent=None)
+    write_checked_json(folder / "made.json", made)
 
 
 def _are_found(

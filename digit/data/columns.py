@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from digit.files import atomic, write_json
+from digit.paths import digest
 
 MANIFEST = "columns.json"
 PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")  # of a column: never a path
@@ -50,7 +51,7 @@ def write_columns(folder: Path, columns: Mapping[str, np.ndarray]) -> None:
         with atomic(path, "wb") as file:
             np.save(file, array, allow_pickle=False)
         manifest[name] = {"stamp": stamp(path), "hash": file_hash(path)}
-    write_json(folder / MANIFEST, manifest)
+    write_checked_json(folder / MANIFEST, manifest)
 
 
 def read_columns(folder: Path, rows: int | None = None) -> dict[str, np.ndarray]:
@@ -114,20 +115,34 @@ def file_hashes_agree(folder: Path) -> bool:
     )
 
 
-def _read_manifest(folder: Path) -> dict[str, Any] | None:
+def write_checked_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON object with its own checksum, for `read_checked_json`."""
+    write_json(path, {**content, "checksum": _checksum(content)}, indent=None)
+
+
+def read_checked_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object that `write_checked_json` wrote.
+
+    Raises:
+        DamagedTable: If it is not what was written.
+    """
     try:
-        manifest = json.loads((folder / MANIFEST).read_bytes())
-    except FileNotFoundError:
-        return None
+        content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise DamagedTable(f"{folder / MANIFEST}: {error}") from None
-    is_whole = isinstance(manifest, dict) and all(
-        isinstance(entry, dict) and {"stamp", "hash"} <= set(entry)
-        for entry in manifest.values()
-    )
-    if not is_whole or not all(PLAIN_NAME.fullmatch(name) for name in manifest):
-        raise DamagedTable(f"{folder / MANIFEST}: not what was written")
-    return manifest
+        raise DamagedTable(f"{path}: {_in_one_line(error)}") from None
+    expected = content.pop("checksum", None) if isinstance(content, dict) else None
+    if expected is None or _checksum(content) != expected:
+        raise DamagedTable(f"{path}: changed, or of an older version")
+    return content
+
+
+def _checksum(content: dict[str, Any]) -> str:
+    return digest(json.dumps(content, sort_keys=True))
+
+
+def _read_manifest(folder: Path) -> dict[str, Any] | None:
+    path = folder / MANIFEST
+    return read_checked_json(path) if path.exists() else None
 
 
 def _verify(path: Path, entry: dict[str, Any]) -> None:
@@ -137,7 +152,7 @@ def _verify(path: Path, entry: dict[str, Any]) -> None:
             stamp(path) == entry["stamp"] or file_hash(path) == entry["hash"]
         )
     except OSError as error:
-        raise DamagedTable(f"{path}: {error}") from None
+        raise DamagedTable(f"{path}: {_in_one_line(error)}") from None
     if not is_as_written:
         raise DamagedTable(f"{path}: not what was written")
 
@@ -146,4 +161,8 @@ def _map_column(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
     except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise DamagedTable(f"{path}: {error}") from None
+        raise DamagedTable(f"{path}: {_in_one_line(error)}") from None
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -5,7 +5,6 @@ frames (data sets, the error table, widgets, notebooks) takes an `Index`.
 """
 
 import contextlib
-import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,14 @@ import torch
 from jaxtyping import Bool, Float, Integer, Shaped
 
 from digit import geometry
-from digit.data.columns import DamagedTable, file_hash, read_columns, stamp
+from digit.data.columns import (
+    DamagedTable,
+    file_hash,
+    read_checked_json,
+    read_columns,
+    stamp,
+    write_checked_json,
+)
 from digit.data.exclude import read_exclude_lists, report_ignored
 from digit.data.layout import (
     FRAMES_OF_V1,
@@ -28,7 +34,6 @@ from digit.data.layout import (
     label_kind,
 )
 from digit.data.subsets import subset_rows
-from digit.files import write_json
 from digit.paths import prepared_dir, prepared_places
 from digit.skeleton import HAND_TYPE_FLAGS, N_JOINTS
 
@@ -308,12 +313,12 @@ def why_stale(folder: Path, sources: Mapping[str, Path]) -> str:
     if not (folder / "made.json").exists():
         return "is missing"
     try:
-        made = _read_made(folder)
+        made = read_checked_json(folder / "made.json")
         for name in TABLES:
             read_columns(folder / name)
     except DamagedTable as error:
         return f"is damaged ({error})"
-    if made["version"] != INDEX_VERSION:
+    if made.get("version") != INDEX_VERSION:
         return "is of another version"
 
     # 2. From these sources? Those that were only touched, or copied, count as
@@ -325,7 +330,7 @@ def why_stale(folder: Path, sources: Mapping[str, Path]) -> str:
             if path is None or file_hash(path) != made["hashes"].get(role):
                 return f"is out of date ({role} has changed)"
         with contextlib.suppress(OSError):
-            write_json(folder / "made.json", made | {"stamps": stamps}, indent=None)
+            write_checked_json(folder / "made.json", made | {"stamps": stamps})
     return ""
 
 
@@ -375,7 +380,7 @@ def chunks(n: int) -> Iterator[slice]:
 def _open_files(dataset_dir: Path, split: str, folder: Path) -> Opened:
     """Map an index's tables, with the masks' columns where they are of the same
     labels."""
-    made = _read_made(folder)
+    made = read_checked_json(folder / "made.json")
     tables = {name: read_columns(folder / name) for name in TABLES}
     n = len(tables["frames"]["image_id"])
     masks = f"index/{split}/masks-{made['fingerprint']}"
@@ -387,25 +392,3 @@ def _open_files(dataset_dir: Path, split: str, folder: Path) -> Opened:
             hint = f"prepare the data set again: digit prepare --root {dataset_dir}"
             logger.warning("%s; no mask counts until then; %s", error, hint)
     return Opened(made, tables, hand_model_name(dataset_dir), label_kind(dataset_dir))
-
-
-def _read_made(folder: Path) -> dict[str, Any]:
-    """What made.json says; DamagedTable if that is not what was written."""
-    path = folder / "made.json"
-    expected = {
-        "version": int,
-        "stamps": dict,
-        "hashes": dict,
-        "left_out": dict,
-        "fingerprint": str,
-    }
-    try:
-        made = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DamagedTable(f"{path}: {error}") from None
-    is_whole = isinstance(made, dict) and all(
-        isinstance(made.get(key), kind) for key, kind in expected.items()
-    )
-    if not is_whole:
-        raise DamagedTable(f"{path}: not what was written")
-    return made

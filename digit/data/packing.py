@@ -63,9 +63,9 @@ def pack(
 
     Args:
         path: The LMDB; it is made where it is missing.
-        items: (key, value) pairs; a value is bytes or a function that gives them. It is called a little
-            ahead of time, and only if the key is not in yet. If it raises OSError or
-            ValueError, the frame is left out.
+        items: (key, value) pairs; a value is bytes or a function that gives them. It
+            is called a little ahead of time, and only if the key is not in yet. If it
+            raises OSError or ValueError, the frame is left out.
         stop: Whether to stop at the first frame that would be left out.
         executor: What calls the functions; by default some threads.
 

@@ -1,4 +1,5 @@
-"""Changes of a crop's look: they move no pixel, and they depend on their generator alone."""
+"""Changes of a crop's look: they move no pixel, and they depend on their generator
+alone."""
 
 import numpy as np
 import pytest
@@ -51,7 +52,8 @@ def test_the_same_generator_gives_the_same_crop(crop):
 
 
 def test_nothing_moves(crop):
-    """The bright square stays where it is: its outline is where the grey level changes most."""
+    """The bright square stays where it is: its outline is where the grey level changes
+    most."""
     changes = (
         appearance.change_tone,
         appearance.blur,

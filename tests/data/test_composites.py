@@ -1,4 +1,5 @@
-"""Hands cut out of pictures, against true masks; composites, against the hands they show."""
+"""Hands cut out of pictures, against true masks; composites, against the hands they
+show."""
 
 import numpy as np
 import pytest
@@ -76,7 +77,8 @@ def test_mirroring_twice_gives_the_picture_back(photos, some):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_composite_shows_the_upper_hand_where_its_joints_are(photos, some, seed):
-    """The upper hand's pixels around its palm are those of its picture, but for the tone."""
+    """The upper hand's pixels around its palm are those of its picture, but for the
+    tone."""
     rng = np.random.default_rng(seed)
     upper = read_picture(photos, int(cut_outs.rows_with_cut_outs(some)[0]), True)
     white = upper._replace(image=np.full_like(upper.image, 255))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trees import FLIPPED, HEIGHT, STILL, WIDTH, make_tree
+from trees import FLIPPED, HEIGHT, STILL, WIDTH, make_tree, png, write_lmdb
 
 from digit import geometry
 from digit.data.build_index import prepare_index
@@ -350,3 +350,40 @@ def test_frames_without_masks_say_so(tmp_path):
     shutil.rmtree(root / "segm_32.lmdb")
     batch = InterHandDataset(prepare_index(root, "val"), 64).batch([0, 1])
     assert not batch.parts_valid.any() and not batch.parts.any()
+
+
+BAD_MASKS = {
+    "a value above 32": png(np.full((HEIGHT, WIDTH), 33, np.uint8)),
+    "another size": png(np.ones((9, 9), np.uint8)),
+    "no image": b"text",
+    "no bytes": b"",
+    "cut": png(np.ones((HEIGHT, WIDTH), np.uint8))[:-30],
+    "missing": None,
+}
+
+
+@pytest.mark.parametrize("fault", BAD_MASKS)
+def test_an_unusable_mask_is_left_out_and_named(tmp_path, fault, caplog):
+    dataset_dir = make_tree(tmp_path / "tree", 3)
+    index = prepare_index(dataset_dir, "val")
+    names = [key.replace(".jpg", ".png") for key in index.keys()]
+    masks = {name: png(np.ones((HEIGHT, WIDTH), np.uint8)) for name in names}
+    masks[names[1]] = BAD_MASKS[fault]
+    shutil.rmtree(dataset_dir / "segm_32.lmdb")
+    there = {name: data for name, data in masks.items() if data is not None}
+    write_lmdb(dataset_dir / "segm_32.lmdb", there)
+    batch = InterHandDataset(index, 64).batch([0, 1, 2])
+    assert batch.parts_valid.tolist() == [1, 0, 1]
+    assert not batch.parts[1].any()
+    assert f"part mask left out: {names[1]}" in caplog.text
+
+
+def test_many_unusable_masks_are_not_many_lines(tmp_path, caplog):
+    dataset_dir = make_tree(tmp_path / "tree", 6)
+    index = prepare_index(dataset_dir, "val")
+    shutil.rmtree(dataset_dir / "segm_32.lmdb")
+    write_lmdb(dataset_dir / "segm_32.lmdb", {})
+    batch = InterHandDataset(index, 64).batch(range(6))
+    assert not batch.parts_valid.any()
+    assert len(caplog.records) == 3
+    assert "no more such lines" in caplog.text

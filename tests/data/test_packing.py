@@ -1,4 +1,5 @@
-"""Packing images: bytes as they are, resumed after any death, unusable frames listed."""
+"""Packing images: bytes as they are, resumed after any death, unusable frames
+listed."""
 
 import multiprocessing
 import os
@@ -192,7 +193,8 @@ def test_two_at_once_are_refused(tree):
 
 
 def test_a_full_disk_is_named_and_what_is_written_stays(tmp_path):
-    """The operating system refuses to write beyond a size, as it does on a full disk."""
+    """The operating system refuses to write beyond a size, as it does on a full
+    disk."""
     items = [(f"k{i:03}", bytes(20_000)) for i in range(200)]
 
     def fill(answer):

@@ -165,13 +165,16 @@ def hostile(mark) -> dict[str, bytes]:
         "no end": b"\x80\x02]q\x00",
         "cut short": ARRAY[:-20],
         "stack underflow": b"R.",
-        "text": b"<html>404 not found</html>",
+        "web page": b"\n<!DOCTYPE html><html>404 not found</html>",
+        "text": b"404 not found",
+        "LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a",
+        "odd dictionary": b"(I1\nI2\nI3\nd.",
         "zip": b"PK\x03\x04" + bytes(40),
     }
 
 
 @pytest.mark.parametrize("name", hostile("x"))
-def test_hostile_and_broken_pickles_are_refused_and_nothing_runs(tmp_path, name):
+def test_hostile_pickles_are_refused_and_nothing_runs(tmp_path, name):
     mark, path = tmp_path / "evil", tmp_path / "bad.pkl"
     path.write_bytes(hostile(mark)[name])
     with pytest.raises(ValueError, match=r"bad\.pkl: refused") as refusal:
@@ -186,7 +189,7 @@ def test_a_memo_index_of_4_billion_costs_nothing(tmp_path):
     assert load_pickle(path, {}) == []
 
 
-def test_the_refused_name_is_said(tmp_path):
+def test_the_refused_name_is_shown(tmp_path):
     path = tmp_path / "bad.pkl"
     path.write_bytes(hostile(tmp_path / "evil")["reduce os.system"])
     with pytest.raises(ValueError, match=rf"{os.system.__module__}\.system"):
@@ -194,7 +197,7 @@ def test_the_refused_name_is_said(tmp_path):
 
 
 def test_the_hostile_pickles_would_run_elsewhere(tmp_path):
-    """What the refusals are worth: the standard reader runs the same bytes."""
+    """The standard reader runs the same bytes: the refusals are worth something."""
     for name in ("reduce os.system", "in an object array", "old-style instance"):
         pickle.loads(hostile(tmp_path / name.replace(" ", "-"))[name])
         assert (tmp_path / name.replace(" ", "-")).exists()
@@ -202,7 +205,7 @@ def test_the_hostile_pickles_would_run_elsewhere(tmp_path):
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_damaged_pickles_never_raise_anything_but_value_errors(tmp_path_factory, data):
+def test_damaged_pickles_raise_value_errors_only(tmp_path_factory, data):
     good = pickle.dumps({"a": np.arange(4.0), "b": [1, "two", (None, True)]}, 2)
     damaged = bytearray(good)
     for _ in range(data.draw(st.integers(1, 4))):
@@ -215,3 +218,13 @@ def test_damaged_pickles_never_raise_anything_but_value_errors(tmp_path_factory,
         load_pickle(path, NUMPY_ALLOWED)
     except ValueError as error:
         assert "x.pkl" in str(error)
+
+
+@pytest.mark.parametrize(
+    "name, kind", [("web page", "a web page"), ("LFS pointer", "a pointer of Git LFS")]
+)
+def test_what_was_saved_instead_is_named(tmp_path, name, kind):
+    path = tmp_path / "MANO_LEFT.pkl"
+    path.write_bytes(hostile(tmp_path / "evil")[name])
+    with pytest.raises(ValueError, match=rf"MANO_LEFT\.pkl: refused, it is {kind}"):
+        load_pickle(path, NUMPY_ALLOWED)

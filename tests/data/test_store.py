@@ -195,7 +195,8 @@ def test_an_lmdb_cut_short_is_not_read(tmp_path, keep):
 
 
 def test_a_damaged_page_is_named(tmp_path):
-    """Whatever page is damaged, values are right, missing, or an error names the file."""
+    """Whatever page is damaged, values are right, missing, or an error names the
+    file."""
     values = {f"k{i:02}": bytes([i]) * 900 for i in range(60)}
     write_lmdb(tmp_path / "good.lmdb", values)
     data = (tmp_path / "good.lmdb/data.mdb").read_bytes()
