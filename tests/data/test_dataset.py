@@ -366,7 +366,8 @@ BAD_MASKS = {
 def test_an_unusable_mask_is_left_out_and_named(tmp_path, fault, caplog):
     dataset_dir = make_tree(tmp_path / "tree", 3)
     index = prepare_index(dataset_dir, "val")
-    names = [key.replace(".jpg", ".png") for key in index.keys()]
+    keys = index.keys()
+    names = [key.replace(".jpg", ".png") for key in keys]
     masks = {name: png(np.ones((HEIGHT, WIDTH), np.uint8)) for name in names}
     masks[names[1]] = BAD_MASKS[fault]
     shutil.rmtree(dataset_dir / "segm_32.lmdb")
