@@ -112,6 +112,32 @@ def prepare(args: argparse.Namespace) -> None:
         print(f"train: {count:,} hands cut out")
 
 
+def add_fit_hands(commands: "Commands") -> None:
+    """Declare `digit fit-hands`."""
+    command = commands.add(
+        "fit-hands",
+        fit_hands,
+        "fits for hands that have joints and none, for digit prepare to render",
+    )
+    add_root(command)
+    command.add_argument(
+        "--split",
+        nargs="+",
+        metavar="SPLIT",
+        choices=("train", "val", "test"),
+        help="train, val, test; default: all that are there",
+    )
+
+
+def fit_hands(args: argparse.Namespace) -> None:
+    """Fit hand models to the joints of a data set."""
+    from digit.hands.fit_dataset import fit_dataset
+
+    for report in fit_dataset(args.root, args.split):
+        print(report)
+    print(f"render their masks with: digit prepare --root {args.root}")
+
+
 def add_check(commands: "Commands") -> None:
     """Declare `digit check`."""
     command = commands.add("check", check, "health report of a data set")
@@ -612,6 +638,7 @@ def parser() -> argparse.ArgumentParser:
     for declare in (
         add_synth,
         add_prepare,
+        add_fit_hands,
         add_check,
         add_train,
         add_fit,

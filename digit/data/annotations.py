@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Integer
+from jaxtyping import Bool, Float, Integer
 
 from digit.data.fields import (
     Broken,
@@ -96,14 +96,21 @@ def read_frames(path: Path) -> Frames:
 
 
 def read_instants(
-    joints_path: Path, mano_path: Path | None
+    joints_path: Path, mano_path: Path | None, fitted_path: Path | None = None
 ) -> tuple[Table, list[Broken]]:
-    """Read joint_3d.json and NeuralAnnot.json: a row for each capture and moment.
+    """Read joint_3d.json and the fits: a row for each capture and moment.
+
+    Args:
+        joints_path: joint_3d.json.
+        mano_path: NeuralAnnot.json, the user's fits.
+        fitted_path: Fits of `digit fit-hands` in the same layout; they count where the
+            user has none.
 
     Returns:
         The table, with `joints_world_mm` (m, 42, 3), and `mano_pose` (m, 2, 48),
         `mano_shape` (m, 2, 10), `mano_trans` (m, 2, 3; metres) of right and left, NaN
-        for no fit; and what was left out.
+        for no fit; where `fitted_path` is given `fitted_by_digit` (m, 2); and what was
+        left out.
 
     Raises:
         ValueError: If a file cannot be read, or too many of its records are broken.
@@ -117,23 +124,39 @@ def read_instants(
     check_share(faults, len(instants["capture"]) + len(faults))
     instants["joints_world_mm"] = instants.pop("world_coord")
 
-    # 2. Fits, each side on its own: a moment may have one hand's only
+    # 2. Fits: the user's, then those of `digit fit-hands` where there are none
+    n = len(instants["capture"])
     for name, kind in FIT.items():
-        shape = (len(instants["capture"]), 2, *kind.shape)
-        instants[f"mano_{name}"] = np.full(shape, np.nan, np.float32)
-    if mano_path is None:
-        return instants, faults
+        instants[f"mano_{name}"] = np.full((n, 2, *kind.shape), np.nan, np.float32)
+    no_fit = np.ones((n, 2), bool)
+    if mano_path is not None:
+        faults += _add_fits(instants, mano_path, into=no_fit)
+        no_fit = np.isnan(instants["mano_trans"]).all(-1)
+    if fitted_path is not None:
+        faults += _add_fits(instants, fitted_path, into=no_fit)
+        has_fit = ~np.isnan(instants["mano_trans"]).all(-1)
+        instants["fitted_by_digit"] = has_fit & no_fit
+    return instants, faults
+
+
+def _add_fits(
+    instants: Table, path: Path, into: Bool[np.ndarray, "m 2"]
+) -> list[Broken]:
+    """Read a file of fits into the hands of `into`, each side on its own: a moment may
+    have one hand's only. Returns what was left out."""
+    faults: list[Broken] = []
     for side, side_name in enumerate(SIDES):
         fit_faults: list[Broken] = []
-        records = _fits(mano_path, side_name, fit_faults)
-        fits, broken_ones = read_table(mano_path, MOMENT | FIT, records)
+        records = _fits(path, side_name, fit_faults)
+        fits, broken_ones = read_table(path, MOMENT | FIT, records)
         fit_faults += broken_ones
         check_share(fit_faults, len(fits["capture"]) + len(fit_faults))
         faults += fit_faults
         rows = find_rows(instants, fits, tuple(MOMENT))
+        wanted = (rows >= 0) & into[rows, side]
         for name in FIT:
-            instants[f"mano_{name}"][rows[rows >= 0], side] = fits[name][rows >= 0]
-    return instants, faults
+            instants[f"mano_{name}"][rows[wanted], side] = fits[name][wanted]
+    return faults
 
 
 def read_cameras(path: Path) -> tuple[Table, list[Broken]]:

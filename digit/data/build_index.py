@@ -117,7 +117,9 @@ def build_index(split: str, sources: Mapping[str, Path], folder: Path) -> None:
 
     # 2. The tables of the annotation files
     images, labels, left_out, faults = read_frames(sources["data"])
-    instants, instant_faults = read_instants(sources["joint_3d"], sources.get("mano"))
+    instants, instant_faults = read_instants(
+        sources["joint_3d"], sources.get("mano"), sources.get("fitted")
+    )
     cameras, camera_faults = read_cameras(sources["camera"])
     faults = faults + instant_faults + camera_faults
     frames = {
@@ -157,7 +159,9 @@ def build_index(split: str, sources: Mapping[str, Path], folder: Path) -> None:
         _remove(folder / name)
         write_columns(folder / name, table)
     _write_left_out(folder / "left_out.txt", faults)
-    label_roles = ("data", "camera", "joint_3d", "mano")
+    label_roles = ["data", "camera", "joint_3d", "mano"]
+    if "fitted" in hashes:
+        label_roles.append("fitted")
     fingerprint = digest(repr([hashes.get(role, "") for role in label_roles]))
     made = {
         "version": INDEX_VERSION,

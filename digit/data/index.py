@@ -82,7 +82,8 @@ class Index:
     - `rootnet_bbox_xywh` (N, 4; px), `rootnet_depth_mm` (N, 2), `fit_error_mm` (N, 2):
       right and left, NaN for none.
     - From the frame's moment: `joints_world_mm` (N, 42, 3), `mano_pose` (N, 2, 48),
-      `mano_shape` (N, 2, 10), `mano_trans` (N, 2, 3; metres), NaN for no fit.
+      `mano_shape` (N, 2, 10), `mano_trans` (N, 2, 3; metres), NaN for no fit; after
+      `digit fit-hands` also `fitted_by_digit` (N, 2): whether the fit is its.
     - From its camera: `camrot` (N, 3, 3), `campos_mm`, `focal`, `princpt` (px),
       float64.
     - Computed: `joints_cam_mm` (N, 42, 3), `joints_px` (N, 42, 2).
@@ -119,6 +120,11 @@ class Index:
     def fingerprint(self) -> str:
         """A checksum of the labels and fits: masks are made for one of them."""
         return self._opened.made["fingerprint"]
+
+    @property
+    def source_hashes(self) -> dict[str, str]:
+        """A checksum of each file that the index was made from, by role."""
+        return self._opened.made["hashes"]
 
     @property
     def left_out(self) -> dict[str, int]:

@@ -15,6 +15,7 @@ from digit.data.fields import (
     Numbers,
     Text,
 )
+from digit.paths import find_prepared
 from digit.skeleton import N_JOINTS
 
 # name → (split of the tree, what part of it: everything, a fraction, or a number of
@@ -123,7 +124,8 @@ def annotation_files(dataset_dir: Path, split: str) -> dict[str, Path]:
         split: "train", "val" or "test".
 
     Returns:
-        The path of each file that is there, by role.
+        The path of each file that is there, by role; "fitted" are the fits that
+        `digit fit-hands` wrote.
 
     Raises:
         FileNotFoundError: If the folder, or a file that an index needs, is missing.
@@ -141,6 +143,9 @@ def annotation_files(dataset_dir: Path, split: str) -> dict[str, Path]:
             if similar is not None:
                 hint = f"there is {similar}: did you mean it? rename or move it"
             raise FileNotFoundError(f"{paths[0]}: missing; {hint}")
+    fitted = fitted_file(dataset_dir, split)
+    if fitted is not None:
+        found["fitted"] = fitted
     return found
 
 
@@ -213,6 +218,55 @@ def hand_model_name(dataset_dir: Path | str) -> str:
     if path.is_file() and path.read_bytes().strip() == b"generic":
         return "generic"
     return "mano"
+
+
+def has_own_fits(dataset_dir: Path | str) -> bool:
+    """Whether some split has a file of fits among its annotations."""
+    names = [name for split in WHOLE_SPLITS for name in annotation_names(split)["mano"]]
+    return any((Path(dataset_dir) / name).is_file() for name in names)
+
+
+def fitted_name(split: str) -> str:
+    """The file of fits that `digit fit-hands` writes, relative to `prepared/`."""
+    return f"fits/InterHand2.6M_{split}_MANO_fitted.json"
+
+
+def fitted_error_name(split: str) -> str:
+    """The table of their errors, relative to `prepared/`."""
+    return f"fits/InterHand2.6M_{split}_MANO_fitted_error.tsv"
+
+
+FITTED_MODEL_NAME = "fits/hand_model.txt"  # whose fits those are; as above
+
+
+def fitted_file(dataset_dir: Path | str, split: str) -> Path | None:
+    """Find the fits that `digit fit-hands` wrote for a split.
+
+    Fits of the generic hand do not count any more once the data set has fits of MANO's
+    among its annotations: a data set has fits of one hand model.
+    """
+    found = find_prepared(dataset_dir, fitted_name(split))
+    if found is None or _fitted_model(dataset_dir) != fit_hand_model(dataset_dir):
+        return None
+    return found
+
+
+def fit_hand_model(dataset_dir: Path | str) -> str:
+    """The hand model of the fits that an index holds, the user's or `digit fit-hands`'.
+
+    Returns:
+        "generic" or "mano".
+    """
+    name = hand_model_name(dataset_dir)
+    if name == "mano" and not has_own_fits(dataset_dir):
+        return _fitted_model(dataset_dir) or name
+    return name
+
+
+def _fitted_model(dataset_dir: Path | str) -> str | None:
+    """The hand model of `digit fit-hands`' fits; None where there are none."""
+    path = find_prepared(dataset_dir, FITTED_MODEL_NAME)
+    return None if path is None else path.read_text().strip()
 
 
 def label_kind(dataset_dir: Path | str) -> str:

@@ -2,10 +2,10 @@
 
 import json
 import multiprocessing
+import os
 import resource
 import shutil
-import time
-from collections.abc import Sequence
+import signal
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 from fake_mano import write_mano
+from hand_trees import HEIGHT, WIDTH, make_tree
 
 from digit.data import packing, store
 from digit.data.build_index import prepare_index
-from digit.data.tree import write_tree
 from digit.files import exclusive
 from digit.hands import part_masks
 from digit.hands.model import load_hand
@@ -26,7 +26,6 @@ from digit.hands.part_masks import (
     MASK_STATUS,
     Hands,
     _open_in_worker,
-    fit_vertices_mm,
     load_hands,
     prepare,
     prepare_masks,
@@ -35,92 +34,10 @@ from digit.hands.part_masks import (
 from digit.paths import prepared_dir
 from digit.skeleton import HAND_TYPE_FLAGS
 
-WIDTH, HEIGHT, CAMERAS = 256, 192, 2
 SPAWN = multiprocessing.get_context("forkserver")
 SPAWN.set_forkserver_preload(
     ["digit.hands.part_masks", "pytest", "hypothesis.extra.numpy"]
 )
-
-
-def make_tree(
-    root: Path,
-    hands: Hands,
-    instants: int = 20,
-    name: str = "generic",
-    cameras: int = CAMERAS,
-    sizes: Sequence[tuple[int, int]] = ((WIDTH, HEIGHT),),
-    **changes,
-) -> Path:
-    """A tree of random hands seen by cameras round about, camera c's frames of sizes[c % …] and its
-    frames in a row; `changes` map an instant's column to a function that changes it in place."""
-    rng = np.random.default_rng(instants)
-    pose = rng.normal(0, 0.3, (instants, 2, 48)).astype(np.float32)
-    pose[..., :3] = rng.normal(0, 1.5, (instants, 2, 3))
-    shape = rng.normal(0, 1, (instants, 2, 10)).astype(np.float32)
-    trans = rng.normal(0, 0.04, (instants, 2, 3)).astype(np.float32)
-    vertices = fit_vertices_mm(hands, *map(torch.from_numpy, (pose, shape, trans)))
-    joints = torch.cat(
-        [hand.joints(vertices[:, k]) for k, hand in enumerate(hands)], 1
-    ).numpy()
-    hand_type = np.arange(instants) % 3
-    present = HAND_TYPE_FLAGS[hand_type] > 0
-    for fit in (pose, shape, trans):
-        fit[~present] = np.nan
-    labels = {
-        "capture": np.zeros(instants, int),
-        "frame_idx": np.arange(instants),
-        "hand_type": hand_type,
-        "joint_valid": present.repeat(21, 1),
-        "hand_type_valid": np.ones(instants, bool),
-    }
-    columns = labels | {
-        "joints_world_mm": joints,
-        "mano_pose": pose,
-        "mano_shape": shape,
-        "mano_trans": trans,
-    }
-    for key, change in changes.items():
-        change(columns[key])
-    angle, size = np.arange(cameras) * np.arccos(0.8), np.resize(sizes, (cameras, 2))
-    camrot = np.zeros((cameras, 3, 3))
-    camrot[:, 1, 1], camrot[:, 0, 0], camrot[:, 2, 2] = 1, np.cos(angle), np.cos(angle)
-    camrot[:, 0, 2], camrot[:, 2, 0] = -np.sin(angle), np.sin(angle)
-    focal = (
-        np.resize([[600.0, 610], [640, 620]], (cameras, 2))
-        * size.min(1, keepdims=True)
-        / 192
-    )
-    names = [f"{400001 + c}" for c in range(cameras)]
-    views = {
-        "capture": [0] * cameras,
-        "camera": names,
-        "camrot": camrot,
-        "focal": focal,
-        "campos_mm": -900 * camrot[:, 2],
-        "princpt": size / 2 - [3, 0],
-    }
-    cam = np.einsum("cij,tkj->ctki", camrot, columns["joints_world_mm"]) + [0, 0, 900]
-    px = (
-        cam[..., :2] / cam[..., 2:] * focal[:, None, None]
-        + views["princpt"][:, None, None]
-    )
-    seen = labels["joint_valid"][..., None] & np.isfinite(px)
-    low, high = np.where(seen, px, np.inf).min(2), np.where(seen, px, -np.inf).max(2)
-    which, at = np.divmod(np.arange(cameras * instants), instants)
-    frames = {key: column[at] for key, column in labels.items()} | {
-        "image_id": np.arange(len(at)),
-        "width": size[which, 0],
-        "height": size[which, 1],
-        "subject": np.zeros(len(at), int),
-        "seq_name": ["s"] * len(at),
-        "camera": [names[c] for c in which],
-        "file_name": [
-            f"Capture0/s/cam{names[c]}/image{t}.jpg" for c, t in zip(which, at)
-        ],
-        "bbox_xywh": np.concatenate([low, high - low], -1).reshape(-1, 4).round(3),
-    }
-    write_tree(root, "train", frames, columns, views, name)
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -334,41 +251,47 @@ def _set_shard(size: int, batch_bytes: int = 1 << 26) -> None:
     packing.BATCH_BYTES, packing.READ_AHEAD = batch_bytes, 8
 
 
-def _prepare_in_pieces(root: Path, begun) -> None:
-    _set_shard(4, 20_000)
-    begun.set()
+def _prepare_until_killed(root: Path, last_write: int) -> None:
+    """Prepare masks in a process of its own, which is killed behind a write: a commit
+    of the LMDB, or a file that takes its name."""
+    _set_shard(4, 4_000)
+    count = 0
+
+    def killing(write):
+        def written(*args, **kwargs):
+            nonlocal count
+            result = write(*args, **kwargs)
+            count += 1
+            if count == last_write:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return written
+
+    packing._commit = killing(packing._commit)
+    os.replace = killing(os.replace)
     prepare_masks(root, "train")
 
 
-def test_killed_at_any_moment_it_resumes_to_the_same(tmp_path, generic, monkeypatch):
-    whole, root = (
-        make_tree(tmp_path / name, generic, instants=100) for name in ("a", "b")
-    )
-    folder = prepared_dir(root)
+def test_killed_behind_any_write_it_resumes_to_the_same(tmp_path, generic, monkeypatch):
+    whole = make_tree(tmp_path / "whole", generic, instants=40)
+    root = make_tree(tmp_path / "killed", generic, instants=40)
     monkeypatch.setattr(part_masks, "SHARD", 4)
     prepare_masks(whole, "train")
-    rng, killed, seconds, left_over = np.random.default_rng(0), 0, 60.0, []
-    while killed < 10:
-        begun = SPAWN.Event()
-        process = SPAWN.Process(target=_prepare_in_pieces, args=(root, begun))
+    masks_left = []
+    # Each run continues what the one before it has left, and gets one write further.
+    for last_write in range(1, 100):
+        process = SPAWN.Process(target=_prepare_until_killed, args=(root, last_write))
         process.start()
-        assert begun.wait(300)
-        start = time.perf_counter()
-        process.join(rng.uniform(0.2, 1) * seconds)
-        process.kill()
         process.join()
-        if process.exitcode == 0:  # it was through: once more from the start
-            seconds = min(seconds, time.perf_counter() - start)
-            assert contents(root) == contents(whole)
-            shutil.rmtree(folder / "masks.lmdb")
-            shutil.rmtree(next(folder.glob("index/train/masks-*")))
-            store._open_handles.clear()
-        else:
-            killed += 1
-            store._open_handles.clear()
-            left_over.append(len(store.Store(folder / "masks.lmdb")))
-    assert any(0 < n < 200 for n in left_over)  # some were killed in the middle
-    prepare_masks(root, "train")
+        store._open_handles.clear()
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+        if (prepared_dir(root) / "masks.lmdb/data.mdb").exists():
+            masks_left.append(len(store.Store(prepared_dir(root) / "masks.lmdb")))
+    assert last_write > 5
+    assert any(0 < left < 80 for left in masks_left)  # killed in the middle of packing
     assert contents(root) == contents(whole)
 
 
