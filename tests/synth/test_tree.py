@@ -133,7 +133,7 @@ def test_hands_stand_out_from_what_is_around_them(small_tree):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_joints_out_of_the_frame_are_said_to_be(small_tree, split):
+def test_joints_out_of_the_frame_are_marked(small_tree, split):
     index = small_tree.indices[split]
     hidden = np.stack(index["joint_hidden"])
     valid = index["joint_valid"]
@@ -195,7 +195,7 @@ def test_penetration_agrees_with_ray_casting(small_tree):
     index = index.take(pairs)
     hands = load_hands(small_tree.dataset_dir)
     vertices = fit_vertices_mm(hands, *fits_of(index)).numpy()
-    for pair, said_mm in zip(vertices, index["penetration_mm"], strict=True):
+    for pair, written_mm in zip(vertices, index["penetration_mm"], strict=True):
         deepest_mm = 0.0
         for side in (0, 1):
             other = pair[1 - side]
@@ -205,4 +205,4 @@ def test_penetration_agrees_with_ray_casting(small_tree):
                 distance = np.linalg.norm(inside[:, None] - pair[side], axis=-1)
                 deepest_mm = max(deepest_mm, distance.min(1).max())
         assert deepest_mm < 5
-        assert said_mm == pytest.approx(deepest_mm, abs=3)
+        assert written_mm == pytest.approx(deepest_mm, abs=3)
