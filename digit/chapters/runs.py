@@ -14,6 +14,7 @@ from digit.chapters.common import expected_and_measured
 from digit.evaluation.bootstrap import paired_difference
 from digit.evaluation.protocol import HEADLINE, protocol
 from digit.plots import charts
+from digit.plots.interactive import CONFIG
 from digit.plots.style import LINE_COLORS, PLOTLY
 from digit.training import runs
 
@@ -65,6 +66,7 @@ def live_figure(chosen: Sequence[Path]) -> go.FigureWidget:
     """A figure of the curves that `follow` keeps up to date."""
     # 1. A curve per run and quantity, empty until `refresh`.
     figure = go.FigureWidget(make_subplots(1, 2, subplot_titles=list(CURVES.values())))
+    figure._config = {**figure._config, **CONFIG}  # nothing is uploaded
     for row, run_dir in enumerate(chosen):
         line = {
             "color": LINE_COLORS[row % len(LINE_COLORS)],

@@ -87,6 +87,7 @@ def distributions(panels: Mapping[str, Mapping[str, Values]], bins: int = 40) ->
     with mpl.rc_context(STYLE):
         figure, grid = panel_grid(len(panels))
         for axes, (xlabel, groups) in zip(grid, panels.items(), strict=True):
+            # Words are counted, numbers go into bins.
             values = np.concatenate(list(groups.values()))
             if values.dtype.kind in "UO":
                 words, counts = np.unique(values.astype(str), return_counts=True)
@@ -162,6 +163,7 @@ def ranges(
         figure = Picture(figsize=(10, 3.4))
         axes = figure.subplots()
         for x, (name, group) in enumerate(values.items()):
+            # The finger that the name begins with, else the palm's grey
             fingers = [i for i, f in enumerate(sk.FINGERS) if name.startswith(f)]
             color = finger_color(fingers[0] if fingers else 5, 0, 0.2)
             percentiles = np.nanpercentile(group, (0, 5, 50, 95, 100))

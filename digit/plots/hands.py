@@ -92,6 +92,7 @@ def hand_strokes(
         For the right hand and then the left: each finger from tip to wrist, then the
         wrist by itself, so that it is drawn where no finger is known.
     """
+    # Right, then left; the wrist by itself has the palm's colour.
     strokes = []
     hands = joints[: sk.JOINTS_PER_HAND], joints[sk.JOINTS_PER_HAND :]
     for side, hand in enumerate(hands):
@@ -290,6 +291,7 @@ def space_rotatable(scenes: Scenes) -> InteractiveFigure:
     Returns:
         The figure; its static picture is that of `space`.
     """
+    # 1. A scene beside the other
     titles = list(scenes)
     figure = make_subplots(
         rows=1,
@@ -302,7 +304,7 @@ def space_rotatable(scenes: Scenes) -> InteractiveFigure:
         for stroke in scenes[title]:
             figure.add_trace(_plotly_trace(stroke), row=1, col=column)
 
-    # The same extent, aspect and viewpoint for each scene
+    # 2. The same extent, aspect and viewpoint for each of them
     axes: dict[str, Any] = {}
     for axis, limits in zip("xyz", _extent_mm(scenes).tolist(), strict=True):
         axes[f"{axis}axis"] = {"title": f"{axis} (mm)", "range": limits, "nticks": 6}
@@ -349,6 +351,7 @@ def frame_figure(
 
     row_height = 3.2 * min(1.1, image.shape[0] / image.shape[1]) + 0.3
     size = 3.2 * len(columns), row_height * len(joints_px) + 0.2
+    # A row for each name
     with mpl.rc_context(STYLE):
         figure = Picture(figsize=size)
         figure.suptitle(title, x=0.01, ha="left", size=10)

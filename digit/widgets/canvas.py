@@ -70,11 +70,13 @@ class Canvas(anywidget.AnyWidget):
             strokes: What is drawn over it, in the picture's pixels.
             title: Shown on hover.
         """
+        # A photo of a phone would take seconds to a remote page.
         height, width = image.shape[:2]
         scale = LONGEST_SIDE_PX / max(height, width)
         if scale < 1:
             small = max(1, round(width * scale)), max(1, round(height * scale))
             image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+        # All of it in one message, so that the page draws once.
         with self.hold_sync():
             self.picture = encode_jpeg(image, JPEG_QUALITY)
             self.size = [width, height]
@@ -126,6 +128,7 @@ def stroke_records(strokes: Sequence[Stroke]) -> list[dict]:
     records = []
     for stroke in strokes:
         record = stroke._asdict()
+        # JSON knows no NaN.
         record["points"] = [
             [round(value, 1) if math.isfinite(value) else None for value in point]
             for point in stroke.points.tolist()

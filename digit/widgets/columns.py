@@ -205,6 +205,7 @@ def column_records(table: pd.DataFrame) -> list[dict[str, Any]]:
     for name, values in table.items():
         if name in NOT_OFFERED:
             continue
+        # Full precision: a filter with these ends keeps every known value.
         record = {"name": name, **describe(name)._asdict()}
         if is_numeric_dtype(values.dtype):
             known = values.dropna().astype(float)
@@ -230,9 +231,11 @@ def frame_facts(frame: pd.Series) -> list[dict[str, str]]:
     types = f"{frame.get('hand_type', '?')}, "
     types += f"predicted {frame.get('predicted_hand_type', '?')}"
     facts = [{"text": types, "help": "annotated hand type, predicted hand type"}]
+    # A frame none of whose joints counts, for instance without annotated wrists
     if pd.isna(frame["mpjpe"]):
         why = "none of its joints has a measurable error"
         facts.append({"text": "not measurable", "help": why})
+    # Whatever else is known of it
     for name, (label, digits) in FACTS.items():
         value = frame.get(name)
         if value is None or pd.isna(value):

@@ -63,11 +63,15 @@ def holds(table: pd.DataFrame, condition: str) -> Bool[np.ndarray, "n"]:
     """
     if not condition.strip():
         return np.ones(len(table), bool)
+
+    # 1. Is it an expression at all?
     try:
         tree = ast.parse(_respelled(condition), mode="eval")
     except (SyntaxError, ValueError, tokenize.TokenError, RecursionError):
         hint = f"it is incomplete or no condition; write for example {EXAMPLE}"
         raise ValueError(f"Filter “{condition}”: {hint}.") from None
+
+    # 2. Its value on these columns
     try:
         result = _Evaluator(table).value(tree.body)
         if not _is_condition(result):
@@ -82,6 +86,7 @@ def holds(table: pd.DataFrame, condition: str) -> Bool[np.ndarray, "n"]:
 
 def _respelled(condition: str) -> str:
     """`&`, `|`, `~` and `=` as `and`, `or`, `not` and `==`, as people write them."""
+    # Spaces between all tokens do not change an expression.
     words = []
     depth = 0  # of parentheses: inside, = names an argument
     tokens = tokenize.generate_tokens(io.StringIO(condition.strip()).readline)
@@ -143,9 +148,11 @@ class _Evaluator:
 
     def _suggestion(self, word: str) -> str:
         """What an unknown word may mean: a text of some column, or another column."""
+        # A word without its quotes
         for name, values in self.table.items():
             if _is_text(values) and name != "note" and (values == word).any():
                 return f"; did you mean {name} == '{word}', in quotes?"
+        # A misspelt column
         near = difflib.get_close_matches(word, map(str, self.table), n=3, cutoff=0.6)
         if near:
             return f"; did you mean {' or '.join(near)}?"
@@ -225,10 +232,14 @@ class _Evaluator:
         """A method of a column: mpjpe.quantile(0.95), family.str.contains('clasp')."""
         if not isinstance(node.func, ast.Attribute):
             raise ValueError(f"“{ast.unparse(node.func)}” cannot be used here")
+
+        # 1. The method, its owner and its arguments
         arguments = [self.value(argument) for argument in node.args]
         name = node.func.attr
         owner = node.func.value
         is_of_text = isinstance(owner, ast.Attribute) and owner.attr == "str"
+
+        # 2. Of text
         if is_of_text and name in TEXT_METHODS:
             values = self.value(owner.value).astype(str)
             if len(arguments) != 1 or not isinstance(arguments[0], str):
@@ -236,6 +247,8 @@ class _Evaluator:
             if name == "contains":
                 return values.str.contains(arguments[0], regex=False)
             return getattr(values.str, name)(arguments[0])
+
+        # 3. Of numbers
         if name not in METHODS or node.keywords:
             raise ValueError(f"“{name}” is not one of {', '.join(METHODS)}")
         values = self.value(owner)
@@ -269,10 +282,12 @@ def _alike(left: Any, right: Any, ordered: bool) -> tuple[Any, Any]:
         right, left = _alike(right, left, ordered)
         return left, right
     # From here on `left` is text and `right` is not.
+    # A column of text as numbers where it is ordered, else a number as text
     if isinstance(left, pd.Series):
         if ordered or isinstance(right, pd.Series):
             return pd.to_numeric(left, errors="coerce"), right
         return left, str(right)
+    # A text beside a column of numbers
     try:
         return float(left), right
     except ValueError:

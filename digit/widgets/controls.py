@@ -5,6 +5,7 @@ from html import escape
 from typing import Any
 
 import ipywidgets as widgets
+from matplotlib.figure import Figure
 
 # The width of controls with a description, in a column and under a picture.
 NARROW: dict[str, Any] = {
@@ -43,6 +44,18 @@ class ReportingBox(widgets.VBox):
         self._busy = False
         super().__init__()
 
+    def static_figure(self) -> Figure | None:
+        """What is shown where there is no kernel, None for nothing."""
+        return None
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        # The picture is shown by viewers that cannot show the widget.
+        bundle = super()._repr_mimebundle_(**options)
+        figure = self.static_figure()
+        if figure is not None:
+            bundle["image/png"] = figure._repr_png_()
+        return bundle
+
     def on_change(
         self, widget: widgets.Widget, name: str, act: Callable[[], object]
     ) -> None:
@@ -54,6 +67,7 @@ class ReportingBox(widgets.VBox):
 
         Changes that the action itself makes to widgets set off nothing further.
         """
+        # A callback that a change of the action itself has set off
         if self._busy:
             return
         self._busy = True

@@ -10,6 +10,7 @@ from html import escape
 import cv2
 import ipywidgets as widgets
 import numpy as np
+from matplotlib.figure import Figure
 
 from digit.data.index import Frame, Index
 from digit.data.store import Store, image_store, mask_store, read_image, read_mask
@@ -64,6 +65,8 @@ class DataBrowser(ReportingBox):
         self.masks = mask_store(index.root)
         # Rows of the index before the first choice and after each of them
         self.rows = [np.arange(len(index))] * (len(LEVELS) + 1)
+        self.frame: Frame | None = None  # that is shown
+        self.image = np.zeros((1, 1, 3), np.uint8)  # with its parts
         self.tile_rows = np.arange(0)  # rows of the index
         self.tile_ends_px = np.arange(0)  # right ends of the tiles
 
@@ -103,6 +106,7 @@ class DataBrowser(ReportingBox):
 
     def _choose(self, level: int) -> None:
         """Narrow the rows down from a level on; lower choices stay where they can."""
+        # Choices above `level` stay, those below it get new options.
         columns = list(LEVELS.values())
         for k, (choice, name) in enumerate(zip(self.choices, columns, strict=True)):
             if k < level:
@@ -141,12 +145,24 @@ class DataBrowser(ReportingBox):
 
     def _show(self) -> None:
         """Show the frame that is chosen, everywhere."""
+        # Several frames are left where a data set lists one twice.
         index_row = self.rows[-1][:1]
         frame = self.index.frame(int(index_row[0]))
-        self.canvas.show(self._picture(frame), self._annotation(frame), frame.key)
+        self.frame = frame
+        self.image = self._picture(frame)
+        self.canvas.show(self.image, self._annotation(frame), frame.key)
         self.about.value = self._describe(frame, index_row)
         self._show_cameras(frame)
         self._show_views(frame)
+
+    def static_figure(self) -> Figure | None:
+        """The frame with its annotation."""
+        if self.frame is None:
+            return None
+        joints_px = hand_plots.masked(self.frame.joints_px, self.frame.joint_valid)
+        return hand_plots.contact_sheet(
+            [self.image], [self.frame.key], [joints_px], columns=2
+        )
 
     def _read(self, read: Callable, store: Store, key: str) -> np.ndarray | None:
         """A picture of a store; None, and a note, where it cannot be read."""
@@ -184,6 +200,8 @@ class DataBrowser(ReportingBox):
         counted = f"{frame.joint_valid.sum()} of {N_JOINTS} joints annotated"
         if not frame.parts_valid:
             counted += "; no part mask: no fit, or none is rendered yet"
+
+        # What only some data sets know
         lines = [f"<b>{HAND_TYPES[frame.hand_type]}</b>", counted]
         values = self.index.take(index_row)
         for name, (label, number_format) in EXTRA_FACTS.items():

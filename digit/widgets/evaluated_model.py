@@ -59,6 +59,7 @@ class EvaluatedModel:
         if isinstance(source, pd.DataFrame):
             self.table = source
         else:
+            # A run's folder stands for its table of the split and its best checkpoint.
             given = Path(source)
             self.name = given.name if given.is_dir() else given.stem
             self.path = given
@@ -93,6 +94,7 @@ class EvaluatedModel:
         """The prediction for a frame from the .npz, None where there is none."""
         if self.predictions is None:
             return None
+        # The order of the .npz is its own.
         found = np.flatnonzero(self.predictions.image_id == image_id)
         if len(found) == 0:
             return None
@@ -135,6 +137,7 @@ def find_evaluated_run(name: str, split: str) -> Path:
     """
     table = f"errors_{split}.parquet"
     if name == "latest":
+        # The newest run may not be evaluated yet: the newest table decides.
         tables = sorted(
             runs_dir().glob(f"*/{table}"), key=lambda path: path.stat().st_mtime
         )

@@ -26,6 +26,7 @@ def check_ending(path: Path) -> None:
 
 def export_name(filter_words: str, split: str, ending: str) -> str:
     """A file name that tells split, filter and time, so that nothing is overwritten."""
+    # Letters, digits and dots make a name on every file system.
     words = re.sub(r"[^A-Za-z0-9.]+", "-", filter_words).strip("-.")[:60]
     time = datetime.now().strftime("%Y%m%d-%H%M%S")
     return f"{split}_{words or 'frames'}_{time}{ending}"
@@ -41,10 +42,30 @@ def export_table(path: Path, frames: pd.DataFrame) -> Path:
     return write_text(path, frames.to_csv(index=False))
 
 
-def export_filter(path: Path, about: Mapping[str, Any]) -> Path:
-    """Write beside an exported list or table how it was made, as <name>.json."""
+def export_filter(
+    path: Path, filter_words: str, frames: int, split: str, models: Sequence[str]
+) -> Path:
+    """Write beside an exported list or table how it was made, as <name>.json.
+
+    Args:
+        path: The export.
+        filter_words: The filter in words.
+        frames: Number of frames.
+        split: Their split.
+        models: Names of the models.
+
+    Returns:
+        The path of the JSON file.
+    """
+    about = {
+        "filter": filter_words,
+        "frames": frames,
+        "split": split,
+        "models": list(models),
+        "time": datetime.now().isoformat(timespec="seconds"),
+    }
     beside = path.with_suffix(path.suffix + ".json")
-    write_json(beside, dict(about))
+    write_json(beside, about)
     return beside
 
 

@@ -7,7 +7,6 @@ and asks for more. What goes wrong with a frame or a filter becomes a sentence i
 
 import base64
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +157,7 @@ class FailureBrowser(anywidget.AnyWidget):
         Raises:
             ValueError: If the filter is invalid; it then stays as it was.
         """
+        # An invalid filter raises here and leaves everything as it is.
         state = self.state._replace(**changes)
         self.selection = self.filters.apply(state)
         self.state = state
@@ -189,17 +189,19 @@ class FailureBrowser(anywidget.AnyWidget):
             The paired difference of the MPJPE, B − A (see
             `digit.evaluation.bootstrap.paired_difference`).
         """
+        # 1. Is there a difference at all?
         model = EvaluatedModel(second, checkpoint, self.split)
         found = paired_difference(self.models[0].table, model.table)
         self.models[1:] = [model]
 
-        # Columns of the comparison
+        # 2. Columns of the comparison
         errors = model.table["mpjpe"].to_numpy()[model.row_of]
         by_image = pd.Series(errors, model.row_of.index)
         self.table["mpjpe_b"] = self.table["image_id"].map(by_image)
         self.table["mpjpe_change"] = self.table["mpjpe_b"] - self.table["mpjpe"]
         self.table["changed"] = self.table["mpjpe_change"].abs()
 
+        # 3. The verdict in words
         names = [model.name for model in self.models]
         self.verdict = page_messages.comparison_words(names, found)
         self.frames.forget()
@@ -220,12 +222,14 @@ class FailureBrowser(anywidget.AnyWidget):
         Raises:
             ValueError: If the ending is another one.
         """
+        # 1. Which frames, and how they were chosen
         path = Path(path)
         exports.check_ending(path)
         words = self.state.describe()
         if rows is not None:
             words = f"{len(rows)} frames chosen by the notebook"
         chosen = [int(row) for row in (self.rows if rows is None else rows)]
+        # 2. By the ending
         if path.suffix == exports.LIST:
             return exports.export_list(path, [self.frame_keys[row] for row in chosen])
         if path.suffix == exports.TABLE:
@@ -241,15 +245,22 @@ class FailureBrowser(anywidget.AnyWidget):
             descending=self.state.descending,
         )
 
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """The widget, and a page of thumbnails for where there is no kernel."""
+        data, metadata = super()._repr_mimebundle_(**options)
+        sheet = page_messages.thumbnail_sheet(self.rows[:PER_PAGE], self.frames)
+        if sheet is not None:
+            data["image/jpeg"] = encode_jpeg(sheet, page_messages.EXPORT_QUALITY)
+        return data, metadata
+
     # Frames
 
     def _card(self, row: int, look: Look) -> tuple[dict[str, Any], list]:
-        key = self.frame_keys[row]
-        note = self.notes.of(key)
+        note = self.notes.of(self.frame_keys[row])
         return page_messages.frame_card(
             self.table,
             row,
-            key=key,
+            key=self.frame_keys[row],
             tags=note.tags,
             note=note.note,
             frames=self.frames,
@@ -364,6 +375,7 @@ class FailureBrowser(anywidget.AnyWidget):
 
     def _receive(self, _: Any, content: Mapping[str, Any], buffers: Sequence) -> None:
         """Answer a request of the page; an error becomes a sentence."""
+        # What is made ahead of time would delay the answer.
         arguments = dict(content)
         request = arguments.pop("do")
         self.frames.stop_preparing()
@@ -460,6 +472,7 @@ class FailureBrowser(anywidget.AnyWidget):
         """Save the frames that pass beside the notes, and offer the file as a download."""
         if len(self.rows) == 0:
             raise ValueError("No frame passes the filter: there is nothing to export.")
+        # 1. A file beside the notes
         words = self.state.describe()
         folder = Path("exports")
         if self.notes.path is not None:
@@ -467,31 +480,20 @@ class FailureBrowser(anywidget.AnyWidget):
         path = folder / exports.export_name(words, self.split, ending)
         self.export(path)
 
-        # A page tells its filter itself.
+        # 2. How it was made, and where it is
         count = len(self.rows)
-        if ending == exports.PAGE:
+        if ending == exports.PAGE:  # which tells its filter itself
             count = min(count, exports.PAGE_LIMIT)
         else:
-            about = {
-                "filter": words,
-                "state": self.state._asdict(),
-                "frames": count,
-                "split": self.split,
-                "models": [model.name for model in self.models],
-                "time": datetime.now().isoformat(timespec="seconds"),
-            }
-            exports.export_filter(path, about)
-        self._send_export(
-            path, f"{count} of {len(self.rows)} frames ({words}) saved to"
-        )
+            models = [model.name for model in self.models]
+            exports.export_filter(path, words, count, self.split, models)
+        text = f"{count} of {len(self.rows)} frames ({words}) saved to"
+        self._send_export(path, text)
 
     def _send_export(self, path: Path, text: str) -> None:
         """Tell where the file is, with its content where that is not too large."""
         data = path.read_bytes()
-        content = {
-            "kind": "export",
-            "text": f"{text} {path.resolve()}",
-            "name": path.name,
-        }
+        text = f"{text} {path.resolve()}"
+        content = {"kind": "export", "text": text, "name": path.name}
         buffers = [data] if len(data) <= LARGEST_DOWNLOAD_BYTES else []
         self.send(content, buffers=buffers)

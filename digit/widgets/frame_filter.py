@@ -56,6 +56,7 @@ class FilterState(NamedTuple):
 
     def depends_on_notes(self) -> bool:
         """Whether a tag or a note may change which frames pass."""
+        # Names are enough: a filter that is applied again in vain costs little.
         columns = [given[0] for given in self.ranges]
         words = " ".join([self.query, self.sort, *self.slices, *columns])
         return "tag" in words or "note" in words
@@ -96,6 +97,7 @@ class FrameFilter:
 
     def usable_slices(self) -> dict[str, str]:
         """The slices on columns that the table has."""
+        # A condition on a missing column raises ValueError.
         usable = {}
         for name, condition in self.slices.items():
             try:
@@ -138,12 +140,15 @@ class FrameFilter:
 
     def _is_inside(self, given: Sequence[Any]) -> Bool[np.ndarray, "n"]:
         """Which rows a range keeps; rows without a value are outside."""
+        # 1. A word of a column of text
         column, *ends = given
         if column not in self.table:
             raise ValueError(f"There is no column “{column}”.")
         values = self.table[column]
         if len(ends) == 1:
             return (values.astype(str) == str(ends[0])).to_numpy(bool)
+
+        # 2. Numbers between two ends
         if not is_numeric_dtype(values.dtype):
             raise ValueError(f"{column} holds text: give one of its words.")
         low, high = ends

@@ -146,14 +146,15 @@ class FrameReader:
     def _placement(
         self, frame: Index, valid: Bool[np.ndarray, "42"], batch: Batch
     ) -> _Placement:
+        # 1. Depths of both wrists, true or of RootNet
         true_mm = torch.tensor(frame["joints_cam_mm"]).double()
         wrists_mm = true_mm[:, WRISTS]
         depth_mm = wrists_mm[..., 2]
         if self.root_depth == "rootnet":
             depth_mm = torch.tensor(frame["rootnet_depth_mm"]).double()
 
+        # 2. The hand whose wrist each side gets: its own, or the only one
         wrist_valid = valid[list(WRISTS)]
-        # The hand whose wrist each side gets: its own, or the only one
         source = [side if wrist_valid[side] else 1 - side for side in (0, 1)]
         return _Placement(
             wrists_mm=wrists_mm[:, source],
@@ -170,6 +171,7 @@ class FrameReader:
         self, network: Digit, index_row: int
     ) -> tuple[StoredPrediction, NetworkOutput]:
         """Run a network on a frame, in its own input size."""
+        # 1. The prediction in heatmap units
         dataset = InterHandDataset(self.index, network.image_size, bbox=self.bbox)
         batch = dataset.batch([index_row])
         found = network(batch.images(), batch.parts)
@@ -179,6 +181,7 @@ class FrameReader:
             hand_type=found.hand_type_logits[0].sigmoid().numpy(),
         )
 
+        # 2. What the layers show, in half precision as it is kept
         probability = found.part_logits[0].float().softmax(0)
         labels = probability.argmax(0).byte().numpy()
         size = (CROP_PX, CROP_PX)
@@ -201,6 +204,7 @@ def _place(
     stored: StoredPrediction, placement: _Placement, output: NetworkOutput | None
 ) -> FramePrediction:
     """A prediction in heatmap units in the crop's pixels and in camera space."""
+    # 1. From heatmap units into the camera
     joints_25d = torch.tensor(stored.joints_25d)[None].double()
 
     def in_camera(wrist_depth_mm: Float64[Tensor, "1 2"]) -> Float64[Tensor, "1 42 3"]:
@@ -213,17 +217,18 @@ def _place(
             CROP_PX,
         )
 
-    # Each hand on its true wrist
+    # 2. Each hand on its true wrist
     cam_mm = in_camera(placement.wrist_depth_mm)
     aligned_mm = geometry.root_relative(cam_mm) + placement.wrists_mm[:, JOINT_SIDE]
 
-    # The left hand by the right wrist's depth and the predicted relative depth
+    # 3. The left hand by the right wrist's depth and the predicted relative depth
     if placement.both_wrists:
         right_mm = placement.wrist_depth_mm[:, 0]
         relative = torch.tensor([stored.relative_root_depth]).double()
         left_mm = right_mm + geometry.cells_to_depth(relative)
         cam_mm = in_camera(torch.stack([right_mm, left_mm], 1))
 
+    # 4. Only hands that are predicted, and in space only those with a true wrist
     predicted = (np.asarray(stored.hand_type) > 0.5)[JOINT_SIDE]
     known = predicted & placement.joint_known
     joints_px = stored.joints_25d[:, :2].astype(float) * CELL_PX

@@ -51,6 +51,7 @@ class FrameNotes:
         Raises:
             ValueError: If it cannot be read as notes; it is never written over then.
         """
+        # Nothing is noted yet, or notes stay in memory.
         if self.path is None or not self.path.exists():
             return
         try:
@@ -78,6 +79,7 @@ class FrameNotes:
 
     def toggle_tag(self, key: str, tag: str) -> None:
         """Set a tag of a frame, or take it away."""
+        # Other tags keep their order.
         note = self.of(key)
         if tag in note.tags:
             tags = [other for other in note.tags if other != tag]
@@ -93,6 +95,7 @@ class FrameNotes:
         """
         if not self.changes:
             return None
+        # Another kernel may have noted something in the meantime.
         self.read()
         change = self.changes.pop()
         self._save(change.key, change.before)
@@ -104,6 +107,7 @@ class FrameNotes:
         return [tag for tag, _ in used.most_common()]
 
     def _save(self, key: str, note: Note) -> None:
+        # A copy: if the file cannot be written, the notes in memory stay as they are.
         notes = dict(self.notes)
         notes[key] = note
         kept = {name: value for name, value in notes.items() if not value.is_empty()}

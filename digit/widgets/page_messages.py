@@ -7,6 +7,7 @@ counterpart that draws them is web/failure_browser.js.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int, UInt8
@@ -20,10 +21,11 @@ from digit.widgets.canvas import encode_jpeg
 from digit.widgets.columns import column_records, describe, frame_facts
 from digit.widgets.exports import PAGE_LIMIT
 from digit.widgets.frame_filter import FilterState, Selection, describe_range
-from digit.widgets.frame_view import FrameSource, FrameView
+from digit.widgets.frame_view import THUMBNAIL_PX, FrameSource, FrameView
 from digit.widgets.messages import one_line, plain_facts, plain_numbers
 
 PER_PAGE = 18  # thumbnails
+SHEET_COLUMNS = 6  # of the static picture
 CROP_QUALITY = 88  # of the JPEG of a frame's crop
 EXPORT_QUALITY = 80
 BINS = 40  # of the histogram, at most
@@ -138,6 +140,7 @@ def page_message(
         frames: Where the thumbnails come from.
         keys: The name of each row of the table.
     """
+    # 1. The thumbnails
     cells = []
     pictures = []
     first = page * PER_PAGE
@@ -160,6 +163,7 @@ def page_message(
         )
         pictures.append(picture)
 
+    # 2. The filter
     chips = []
     for given, unknown in zip(state.ranges, unknown_counts, strict=True):
         chips.append({"text": describe_range(given), "unknown": unknown})
@@ -189,6 +193,44 @@ def _format_value(value: Any) -> str:
     return str(value)
 
 
+def thumbnail_sheet(
+    rows: Int[np.ndarray, "n"], frames: FrameSource
+) -> UInt8[np.ndarray, "h w 3"] | None:
+    """The thumbnails of rows of the table as one picture.
+
+    Args:
+        rows: The rows.
+        frames: Where the thumbnails come from.
+
+    Returns:
+        The picture, grey where a frame has none; None if no frame has one.
+    """
+    # 1. A tile for each frame
+    tiles = []
+    found_any = False
+    for row in rows.tolist():
+        try:
+            data = np.frombuffer(frames.thumbnail(row), np.uint8)
+            tiles.append(cv2.imdecode(data, cv2.IMREAD_COLOR_RGB))
+            found_any = True
+        except (ValueError, KeyError, OSError):
+            tiles.append(_grey_tile())
+
+    # 2. Full lines
+    if not found_any:
+        return None
+    while len(tiles) % SHEET_COLUMNS:
+        tiles.append(_grey_tile())
+    lines = []
+    for first in range(0, len(tiles), SHEET_COLUMNS):
+        lines.append(np.hstack(tiles[first : first + SHEET_COLUMNS]))
+    return np.vstack(lines)
+
+
+def _grey_tile() -> UInt8[np.ndarray, "s s 3"]:
+    return np.full((THUMBNAIL_PX, THUMBNAIL_PX, 3), 128, np.uint8)
+
+
 def charts_message(
     table: pd.DataFrame,
     selection: Selection,
@@ -207,6 +249,7 @@ def charts_message(
         The message; its buffers are x, y (float32), whether there are two hands (uint8),
         the row (int32) and whether it was chosen (uint8), for each point.
     """
+    # 1. The points
     shown = table.iloc[selection.before_choice]
     two_hands = np.zeros(len(shown), np.uint8)
     if "hand_type" in shown:
@@ -220,6 +263,7 @@ def charts_message(
         chosen.astype(np.uint8),
     ]
 
+    # 2. The histogram
     values = shown[axes.bars].to_numpy(float)
     known = values[np.isfinite(values)]
     counts, edges = histogram(known, is_integer_dtype(shown[axes.bars].dtype))
@@ -252,6 +296,7 @@ def histogram(
     whole_numbers = whole_numbers or bool((values == np.round(values)).all())
     if not whole_numbers or len(values) == 0:
         return np.histogram(values, BINS if len(values) > 1 else 1)
+    # As many numbers in each bin as make at most BINS of them
     low = values.min()
     count = values.max() - low + 1
     width = np.ceil(count / BINS)
@@ -284,6 +329,7 @@ def frame_card(
         JSON values, and a picture for each model; where the frame has no picture, none,
         and `fault` says why.
     """
+    # 1. What the table tells
     frame = table.iloc[row]
     other_columns = [name for name in table if name not in ERRORS]
     card = {
@@ -299,12 +345,15 @@ def frame_card(
         "fault": "",
         "pictures": [],
     }
+
+    # 2. The picture, if there is one
     try:
         view = frames.view(row)
     except Exception as error:  # the browser outlives every frame
         card["fault"] = one_line(error)
         return card, []
 
+    # 3. The truth, and each model's prediction
     card["true"] = plain_numbers(view.joints_px)
     card["true_mm"] = plain_numbers(view.joints_cam_mm)
     pictures = []
@@ -399,6 +448,7 @@ def comparison_words(names: Sequence[str], found: dict[str, float]) -> str:
 
 def with_hidden_share(table: pd.DataFrame) -> pd.DataFrame:
     """The table's columns of one value a frame, and the mean hidden share of its hands."""
+    # Columns of arrays (part counts) are for the evaluation.
     first = table.iloc[0] if len(table) else {}
     names = [n for n in table if not isinstance(first.get(n), np.ndarray)]
     flat = table[names]

@@ -12,6 +12,7 @@ import ipywidgets as widgets
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
+from matplotlib.figure import Figure
 
 from digit import geometry
 from digit.data.index import Index
@@ -23,7 +24,7 @@ from digit.plots import hands as hand_plots
 from digit.plots import overlays
 from digit.skeleton import BONES, JOINTS_PER_HAND, N_JOINTS, SIDES, WRISTS
 from digit.widgets.canvas import Canvas, Space
-from digit.widgets.controls import NARROW, WIDE, ReportingBox, column, row
+from digit.widgets.controls import WIDE, ReportingBox, column, row
 
 # The 20 bones of a hand together, in lengths of the hand (wrist to the tip of the
 # stretched middle finger). Measured on InterHand2.6M's annotations.
@@ -132,6 +133,10 @@ class OwnPhoto(ReportingBox):
         self.canvas.show(self.image)
         self.example.value = 0 if frames else NO_EXAMPLE
 
+    def static_figure(self) -> Figure | None:
+        """The last prediction: crop, parts and hands in 3D."""
+        return None if self.estimate is None else self.estimate.figure()
+
     def _make_widgets(self) -> None:
         names = self.frames["file_name"].tolist() if self.frames else []
         examples = [("–", NO_EXAMPLE)]
@@ -147,32 +152,34 @@ class OwnPhoto(ReportingBox):
         self.path = text(description="or a path", placeholder="photo.jpg", **WIDE)
 
         # 2. Parts, hands, camera and the length of a hand
-        self.parts = Canvas(room=[270, 270])
+        self.parts = Canvas(room=[300, 300])
         self.parts_caption = widgets.HTML()
         self.hands = widgets.Dropdown(
-            options=list(HANDS), description="hands shown", **NARROW
+            options=list(HANDS), description="hands shown", **WIDE
         )
         self.angle = widgets.IntSlider(
-            DEFAULT_ANGLE_DEG, 5, 120, description="field of view (°)", **NARROW
+            DEFAULT_ANGLE_DEG, 5, 120, description="field of view (°)", **WIDE
         )
-        self.camera = text(description=CAMERA_FIELD, **NARROW)
+        self.camera = text(description=CAMERA_FIELD, **WIDE)
         self.hand_mm = widgets.IntSlider(
-            180, 110, 240, description="hand's length (mm)", **NARROW
+            180, 110, 240, description="hand's length (mm)", **WIDE
         )
 
         # 3. The hands in 3D, and the layout
-        self.space = Space()
-        left = column(self.canvas, self.box, self.example, self.path)
-        middle = column(
-            self.parts,
-            self.parts_caption,
+        self.space = Space(room=[400, 340])
+        left = column(
+            self.canvas,
+            self.note,
+            self.box,
+            self.example,
+            self.path,
             self.hands,
             self.angle,
             self.camera,
             self.hand_mm,
         )
-        right = column(row(middle, self.space), self.note, self.about)
-        self.children = [row(left, right)]
+        right = column(self.parts, self.parts_caption, self.space)
+        self.children = [row(left, right), self.about]
 
     def _connect(self) -> None:
         self.on_change(self.example, "value", lambda: self._take(self.example.value))
@@ -205,6 +212,7 @@ class OwnPhoto(ReportingBox):
 
     def _receive(self, about: dict, pieces: list) -> None:
         """Collect a photo that the page sends in pieces."""
+        # The first piece begins a new photo, even if the last one never came to its end.
         if about["i"] == 0:
             self._pieces = []
         self._pieces.append(bytes(pieces[0]))
@@ -223,12 +231,15 @@ class OwnPhoto(ReportingBox):
 
     def _take(self, source: int | Path | bytes) -> None:
         """Show an example or a photo; the last one stays where it cannot be read."""
+        # 1. Picture, camera and a box; an error leaves the last ones as they are
         if source == NO_EXAMPLE:
             return
         if isinstance(source, int):
             bbox_xywh = self._take_example(source)
         else:
             bbox_xywh = self._take_photo(source)
+
+        # 2. Show them, and predict
         self.example.value = source if isinstance(source, int) else NO_EXAMPLE
         self.hands.value = next(iter(HANDS))
         self.canvas.show(self.image)
@@ -301,9 +312,12 @@ class OwnPhoto(ReportingBox):
 
     def _predict(self) -> None:
         """Predict in the box and show it; what was shown before is greyed out."""
+        # 1. Nothing that is shown belongs to the new box yet.
         self.box.value = ", ".join(f"{value:.1f}" for value in self.canvas.box)
         self._mark_stale()
         self._check_box()
+
+        # 2. The prediction
         self.estimate = predict(self.network, self.image, self.canvas.box)
         self._warn_of_box()
         painted = overlays.paint_parts(self.estimate.crop, self.estimate.parts)
@@ -376,6 +390,7 @@ class OwnPhoto(ReportingBox):
         """Place the hands in space by the camera and the length of a hand."""
         if self.estimate is None:
             return
+        # 1. The camera; what was placed with another one is stale.
         self.joints_cam_mm = None
         self.space.stale = True
         self.about.value = ""
@@ -383,7 +398,7 @@ class OwnPhoto(ReportingBox):
         angle_rad = 2 * np.arctan2(self.image.shape[1] / 2, fx)
         self.angle.value = round(np.degrees(angle_rad))
 
-        # A hand that the user chose counts as certain.
+        # 2. A hand that the user chose counts as certain.
         estimate = self.estimate
         if HANDS[self.hands.value] is not None:
             certain = self._hands_shown().astype(float)
@@ -394,6 +409,8 @@ class OwnPhoto(ReportingBox):
             princpt=[cx, cy],
             hand_mm=float(self.hand_mm.value),
         )
+
+        # 3. The hands in space and what was assumed
         self.joints_cam_mm = self._only_shown(joints_mm)
         self.space.draw(hand_plots.hand_strokes(self.joints_cam_mm))
         self.about.value = self._describe(joints_mm)
@@ -410,6 +427,7 @@ class OwnPhoto(ReportingBox):
 
     def _describe(self, joints_mm: Float[np.ndarray, "42 3"]) -> str:
         """What the network predicts and what was assumed, as HTML."""
+        # Distances of the hands that are shown; the prediction tells of both.
         shown = self._hands_shown()
         predicted = " and ".join(f"a {side}" for side in self.estimate.hands()) or "no"
         wrists = zip(SIDES, joints_mm[list(WRISTS), 2], shown, strict=True)
@@ -420,7 +438,7 @@ class OwnPhoto(ReportingBox):
         if self.box_is_guess:
             guess = "<b>The box is a first guess:</b> draw one around the hands. "
         return (
-            "<div style='line-height:1.4;max-width:715px'>"
+            "<div style='line-height:1.4;max-width:880px'>"
             f"{guess}<b>The network predicts {predicted} hand</b> "
             f"({self._probabilities()}). It answers for any picture, also for one "
             f"without hands.<br>{DISTANCE}Focal length: {self.camera_source}. With a "

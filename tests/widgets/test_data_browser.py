@@ -40,6 +40,10 @@ def test_the_next_instant_is_another_picture(browser):
     assert browser.note.value == ""
 
 
+def test_the_browser_comes_with_a_static_picture(browser):
+    assert browser._repr_mimebundle_()["image/png"][:4] == b"\x89PNG"
+
+
 def test_a_view_or_a_camera_is_chosen_by_a_click(browser):
     browser.choices[SEQUENCE].value = browser.choices[SEQUENCE].options[-1]
     camera = browser.choices[CAMERA]

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -392,6 +393,21 @@ def test_progress_of_a_page_is_shown(browser):
     progress = [content["text"] for content in said if content["kind"] == "say"]
     assert progress[0] == f"Making the page: 0 of {len(browser.rows)} frames …"
     assert len(progress) > 1
+
+
+# Without a kernel
+
+
+def bundle_of(widget) -> dict:
+    data = widget._repr_mimebundle_()
+    return data[0] if isinstance(data, tuple) else data
+
+
+def test_the_widget_comes_with_a_static_picture(browser, table):
+    jpeg = np.frombuffer(bundle_of(browser)["image/jpeg"], np.uint8)
+    assert cv2.imdecode(jpeg, cv2.IMREAD_COLOR).shape == (3 * 84, 6 * 84, 3)
+    without = FailureBrowser(table, split="train")
+    assert "image/jpeg" not in bundle_of(without)
 
 
 # Odd tables

@@ -109,6 +109,12 @@ def test_the_widget_shows_what_predict_returns(editor, network, index):
     assert np.abs(editor.estimate.joints_px - expected.joints_px).max() < 1e-6
 
 
+def test_the_widget_comes_with_a_static_picture(editor):
+    assert editor._repr_mimebundle_()["image/png"][:4] == b"\x89PNG"
+    editor.move([5000.0, 0.0, 10.0, 10.0])
+    assert "image/png" not in editor._repr_mimebundle_()
+
+
 def test_a_moved_box_is_predicted_and_answered(editor):
     before_px = editor.estimate.joints_px
     parts = editor.parts.picture
