@@ -73,12 +73,14 @@ class DataBrowser(ReportingBox):
         # 1. Widgets
         self.canvas = Canvas()
         self.strip = Canvas(room=[1200, TILE_HEIGHT_PX])
-        self.space = Space()
+        self.space = Space(room=[400, 300])
         self.choices = [
             widgets.Dropdown(description=level, **NARROW) for level in LEVELS
         ]
         self.layers = {
-            name: widgets.Checkbox(name != "box", description=name, **NARROW)
+            name: widgets.Checkbox(
+                name != "box", description=name, indent=False, layout={"width": "90px"}
+            )
             for name in ("joints", "parts", "box")
         }
         self.previous_instant = widgets.Button(description="◀ instant")
@@ -86,8 +88,10 @@ class DataBrowser(ReportingBox):
 
         # 2. Layout
         steps = row(self.previous_instant, self.next_instant)
-        tools = column(*self.choices, steps, *self.layers.values(), self.about)
-        self.children = [row(self.canvas, tools, self.space), self.strip, self.note]
+        layers = row(*self.layers.values())
+        left = column(self.canvas, self.about)
+        right = column(*self.choices, steps, layers, self.space)
+        self.children = [row(left, right), self.note, self.strip]
 
         # 3. Callbacks
         for level, choice in enumerate(self.choices):
@@ -211,8 +215,8 @@ class DataBrowser(ReportingBox):
             is_nan = value != value
             if not is_nan:
                 lines.append(escape(f"{label} {value:{number_format}}"))
-        text = "<br>".join(lines)
-        return f"<div style='line-height:1.4;width:300px'>{text}</div>"
+        text = "; ".join(lines)
+        return f"<div style='line-height:1.4;max-width:470px'>{text}</div>"
 
     def _show_cameras(self, frame: Frame) -> None:
         """The cameras of the capture around the hands; the frame's own is coloured."""

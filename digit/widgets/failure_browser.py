@@ -23,11 +23,9 @@ from digit.widgets.frame_filter import SLICES, FilterState, FrameFilter
 from digit.widgets.frame_view import FrameSource, FrameView
 from digit.widgets.messages import one_line
 from digit.widgets.notes import FrameNotes
-from digit.widgets.page_messages import PER_PAGE, Axes, Look, Message
+from digit.widgets.page_messages import PER_PAGE, Look, Message
 
 OFFERED_TAGS = ("wrong hand", "hidden", "bad label", "look again")
-# The x axis at first: the first of these that the table has
-FIRST_X = ("hidden", "heatmap_entropy", "error_depth", "mpjpe")
 LARGEST_DOWNLOAD_BYTES = 8_000_000
 PROGRESS_EVERY = 10  # frames of an export
 
@@ -107,8 +105,7 @@ class FailureBrowser(anywidget.AnyWidget):
         self.page = 0  # of thumbnails
         self.position = 0  # of the frame, among the rows that pass
         self.look = Look()
-        first_x = next(name for name in FIRST_X if name in self.table)
-        self.axes = Axes(x=first_x, y="mpjpe", bars="mpjpe")
+        self.axes = page_messages.first_axes(self.table)
 
         # 4. What the page may ask for
         self._answers = {
@@ -398,10 +395,14 @@ class FailureBrowser(anywidget.AnyWidget):
         self._send_frames()
 
     def _answer_page(self, page: int) -> None:
-        self.page = page
+        last = max(0, len(self.rows) - 1) // PER_PAGE
+        self.page = int(np.clip(page, 0, last))
         self._send_page()
 
     def _answer_axes(self, **axes: str) -> None:
+        for name in axes.values():
+            if name not in self.table:
+                raise ValueError(f"There is no column “{name}” to plot.")
         self.axes = self.axes._replace(**axes)
         self._send_charts()
 

@@ -33,6 +33,9 @@ BINS = 40  # of the histogram, at most
 Message = tuple[dict[str, Any], list[bytes]]
 Pictures = list[UInt8[np.ndarray, "s s 3"]]
 
+# The x axis at first: the first of these that the table has
+FIRST_X = ("hidden", "heatmap_entropy", "error_depth", "mpjpe")
+
 PICTURE_LAYER = "picture"
 LAYERS_BY_PART = (overlays.PART_PROBABILITY,)
 LAYERS_BY_JOINT = (overlays.JOINT_HEATMAP,)
@@ -53,6 +56,12 @@ class Axes(NamedTuple):
     x: str
     y: str
     bars: str  # of the histogram
+
+
+def first_axes(table: pd.DataFrame) -> Axes:
+    """What is plotted at first: the error against what most likely explains it."""
+    x = next(name for name in FIRST_X if name in table)
+    return Axes(x=x, y="mpjpe", bars="mpjpe")
 
 
 def parts_by_finger() -> list[str]:

@@ -1,6 +1,7 @@
 """The failure browser without a page: what it answers to what a page asks."""
 
 import json
+import random
 import shutil
 
 import cv2
@@ -393,6 +394,46 @@ def test_progress_of_a_page_is_shown(browser):
     progress = [content["text"] for content in said if content["kind"] == "say"]
     assert progress[0] == f"Making the page: 0 of {len(browser.rows)} frames …"
     assert len(progress) > 1
+
+
+# Any request
+
+
+def test_two_hundred_random_requests_are_answered(browser):
+    rng = random.Random(0)
+    columns = ["mpjpe", "hidden", "camera", "hand_type", "none", 3, None]
+    words = ["interacting", "x", "", "</script>", "mpjpe > 90", "mpjpe >", None, 7]
+    numbers = [-1, 0, 1, 5, 10**9, 0.5, None]
+    requests = {
+        "hello": lambda: {"plotly_there": True},
+        "filter": lambda: {
+            "query": rng.choice(words),
+            "slices": rng.choice([[], ["tagged"], ["none"]]),
+            "ranges": [[rng.choice(columns), rng.choice(numbers), rng.choice(numbers)]],
+            "sort": rng.choice(columns),
+        },
+        "page": lambda: {"page": rng.choice(numbers)},
+        "axes": lambda: {rng.choice(["x", "y", "bars", "z"]): rng.choice(columns)},
+        "show": lambda: {"row": rng.choice(numbers)},
+        "step": lambda: {"by": rng.choice(numbers)},
+        "look": lambda: {"layer": rng.choice([*overlays.LAYERS, "none"])},
+        "tag": lambda: {"tag": rng.choice(words[:4])},
+        "note": lambda: {"text": rng.choice(words[:4]), "row": rng.choice(numbers)},
+        "undo": dict,
+        "export": lambda: {"ending": rng.choice([".txt", ".csv", ".pdf", None])},
+        "compare": lambda: {"path": rng.choice(words)},
+        "none": dict,
+    }
+    for _ in range(200):
+        request = rng.choice(list(requests))
+        for message in ask(browser, request, **requests[request]()).values():
+            assert "Traceback" not in str(message.get("text", ""))
+    # It still works.
+    ask(browser, "filter", query="", slices=[], ranges=[], chosen=None, sort="mpjpe")
+    answer = ask(browser, "hello", plotly_there=True)
+    assert answer["page"]["shown"] == len(browser.table)
+    assert answer["frame"]["fault"] == ""
+    assert "charts" in answer
 
 
 # Without a kernel

@@ -108,6 +108,7 @@ class PictureView {
     this.model = model;
     this.canvas = make("canvas", { tabIndex: 0, className: "digit-picture" });
     this.canvas.style.display = "block";
+    this.canvas.style.maxWidth = "100%"; // of a narrow window
     this.canvas.style.touchAction = "none";
     this.context = this.canvas.getContext("2d");
     this.image = new Image();
@@ -273,7 +274,7 @@ function addFileButton(model, el, canvas) {
 
 function render({ model, el }) {
   el.dataset.lmSuppressShortcuts = "true"; // arrow keys move the box, not the cells
-  el.style.flex = "none";
+  el.style.maxWidth = "100%";
   const view = new PictureView(model, el);
   if (model.get("opens")) addFileButton(model, el, view.canvas);
 }

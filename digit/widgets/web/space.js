@@ -158,7 +158,7 @@ class SpaceView {
       className: "digit-space",
       title: "drag to turn, wheel to zoom, double click for the first view",
     });
-    this.canvas.style.cssText = "display: block; cursor: grab; touch-action: none";
+    this.canvas.style.cssText = "display: block; max-width: 100%; cursor: grab; touch-action: none";
     this.context = this.canvas.getContext("2d");
     this.zoom = 1;
     this.drag = null;
