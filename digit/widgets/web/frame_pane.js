@@ -146,7 +146,8 @@ class FramePane {
     }
     const name = state.models.length > 1 ? `${"AB"[model]}: ` : "";
     const image = make("img", { src: picture.url, alt: `crop of ${frame.key}` });
-    const figure = make("figure", {}, image, make("figcaption", { textContent: name + (picture.caption || "picture") }));
+    const enlarge = () => this.view.root.classList.toggle("digit-large");
+    const figure = make("figure", { title: "double click: larger or smaller", ondblclick: enlarge }, image, make("figcaption", { textContent: name + (picture.caption || "picture") }));
     image.insertAdjacentHTML("afterend", `<svg viewBox="-0.5 -0.5 ${CROP_SIZE_PX} ${CROP_SIZE_PX}">${drawn.join("")}</svg>`);
     return figure;
   }
