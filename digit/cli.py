@@ -138,18 +138,33 @@ def fit_hands(args: argparse.Namespace) -> None:
     print(f"render their masks with: digit prepare --root {args.root}")
 
 
-def add_check(commands: "Commands") -> None:
-    """Declare `digit check`."""
-    command = commands.add("check", check, "health report of a data set")
-    add_root(command)
+def add_doctor(commands: "Commands") -> None:
+    """Declare `digit doctor`, and `digit check`, its older name."""
+    for name in ("doctor", "check"):
+        command = commands.add(
+            name, doctor, "health report of a data set: findings and what mends them"
+        )
+        add_root(command)
+        command.add_argument(
+            "--json", type=Path, metavar="OUT", help="the findings, as a list"
+        )
 
 
-def check(args: argparse.Namespace) -> None:
-    """Look for faults in a data set, its images included."""
-    from digit.data.health import check as check_data_set
+def doctor(args: argparse.Namespace) -> int:
+    """Look for faults in a data set, its images and part masks included.
 
-    found = check_data_set(args.root, examine_pixels=True)
-    print(found.to_string(index=False))
+    Returns:
+        The exit status: 1 where something is wrong that excluding frames does not settle.
+    """
+    from digit.data.health import check, format_report, is_serious
+
+    check_outputs({"json": args.json})
+    report = check(args.root, examine_pixels=True)
+    if args.json is None or not is_standard_output(args.json):
+        print(format_report(report))
+    if args.json is not None:
+        write_result(args.json, report.to_dict("records"))
+    return FAILED if is_serious(report) else 0
 
 
 # --- Training -----------------------------------------------------------------------
@@ -585,9 +600,9 @@ class Commands:
         self._subparsers = top.add_subparsers(required=True, metavar="COMMAND")
 
     def add(
-        self, name: str, run: Callable[[argparse.Namespace], None], text: str
+        self, name: str, run: Callable[[argparse.Namespace], int | None], text: str
     ) -> argparse.ArgumentParser:
-        """Add a command; `run` is called with its parsed options."""
+        """Add a command; `run` takes its options and may return an exit status."""
         command = self._subparsers.add_parser(name, help=text, description=text)
         command.set_defaults(command=run)
         return command
@@ -639,7 +654,7 @@ def parser() -> argparse.ArgumentParser:
         add_synth,
         add_prepare,
         add_fit_hands,
-        add_check,
+        add_doctor,
         add_train,
         add_fit,
         add_ablation,
@@ -669,7 +684,7 @@ def main(argv: list[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     args = parser().parse_args(join_negative_values(words))
     try:
-        args.command(args)
+        status = args.command(args)
     except (ValueError, OSError, KeyError) as error:
         text = error_text(error)
         if text is None:
@@ -682,7 +697,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print(f"digit: {stop or 'interrupted'}", file=sys.stderr)
         return INTERRUPTED
-    return 0
+    return status or 0
 
 
 def tolerate_any_terminal() -> None:

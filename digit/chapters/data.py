@@ -62,7 +62,7 @@ def interacting(index: Index) -> Index:
 
 def show_frames(index: Index, columns: int = 4) -> Figure:
     """Frames with their annotated joints."""
-    images = store.image_store(index.root)
+    images = store.image_store(index.dataset_dir)
     keys = index.keys()
     captions = [f"{key.split('/')[1]} {key.split('/')[3]}" for key in keys]
     joints_px = hand_plots.masked(index["joints_px"], index["joint_valid"])
@@ -72,8 +72,8 @@ def show_frames(index: Index, columns: int = 4) -> Figure:
 
 def show_parts(index: Index) -> Figure:
     """Frames with their part masks painted over; frames without a mask as they are."""
-    images = store.image_store(index.root)
-    masks = store.mask_store(index.root)
+    images = store.image_store(index.dataset_dir)
+    masks = store.mask_store(index.dataset_dir)
     painted = []
     for key, has_mask in zip(index.keys(), index["parts_valid"], strict=True):
         picture = store.read_image(images, key)

@@ -41,7 +41,7 @@ def fit_frame(index: Index, row: int, hands: Hands) -> FittedFrame:
     joints_cam_mm = hand_plots.masked(frame.joints_cam_mm, frame.joint_valid)
     present = HAND_TYPE_FLAGS[frame.hand_type] > 0
     return FittedFrame(
-        picture=read_image(image_store(index.root), frame.key),
+        picture=read_image(image_store(index.dataset_dir), frame.key),
         focal=frame.focal,
         princpt=frame.princpt,
         meshes=fit_meshes(hands, joints_cam_mm, present),

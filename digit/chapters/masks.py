@@ -44,7 +44,7 @@ def fitted_frames(index: Index) -> Index:
 
 def stored_masks(index: Index) -> list[UInt8[np.ndarray, "h w"]]:
     """The masks that `digit prepare` has stored."""
-    masks = store.mask_store(index.root)
+    masks = store.mask_store(index.dataset_dir)
     keys = index.keys()
     return [store.read_mask(masks, key) for key in keys]
 
@@ -143,7 +143,7 @@ def render(index: Index, hands: Hands, frame: Frame) -> Rendered:
         hands, vertices_cam_mm, frame.focal, frame.princpt, frame.width, frame.height
     )
     depth_mm = _depth_map(hands, vertices_cam_mm, frame)
-    picture = store.read_image(store.image_store(index.root), frame.key)
+    picture = store.read_image(store.image_store(index.dataset_dir), frame.key)
     return Rendered(frame, picture, vertices_cam_mm, depth_mm, labels)
 
 

@@ -70,7 +70,7 @@ def example_frames(real: str, split: str, n: int) -> Index:
 
 def picture(index: Index, row: int) -> UInt8[np.ndarray, "h w 3"]:
     """The image of one frame."""
-    return read_image(image_store(index.root), index.frame(row).key)
+    return read_image(image_store(index.dataset_dir), index.frame(row).key)
 
 
 def predict_frame(network: torch.nn.Module, index: Index, row: int) -> Estimate:
@@ -173,7 +173,7 @@ def checks(
     apart_px = np.abs(widget.estimate.joints_px - estimates[0].joints_px).max()
 
     # 3. A photo read from its file is the frame that the data set reads.
-    photo, _ = read_photo(image_store(index.root).read(index.keys()[0]))
+    photo, _ = read_photo(image_store(index.dataset_dir).read(index.keys()[0]))
     differ = np.abs(photo.astype(int) - picture(index, 0)).max()
     return expected_and_measured(
         [

@@ -198,7 +198,7 @@ class CompositeFrames(Dataset):
         self.box_scale = 1.0 if about_tight_box else 1.2 * 1.25
         if not len(self.rows):
             raise ValueError(
-                f"{photos.index.root} ({photos.index.split}): no hand has been cut out; "
+                f"{photos.index.dataset_dir} ({photos.index.split}): no hand has been cut out; "
                 "run digit prepare with cut-outs for it"
             )
 

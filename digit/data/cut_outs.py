@@ -143,8 +143,8 @@ def write_cut_outs(index: Index) -> int:
     Returns:
         The number of cut-outs there are.
     """
-    folder = prepared_dir(index.root) / "cut_outs" / index.split
-    images = image_store(index.root)
+    folder = prepared_dir(index.dataset_dir) / "cut_outs" / index.split
+    images = image_store(index.dataset_dir)
     for row in tqdm(single_hands(index), f"cutting hands of {index.split}"):
         path = folder / f"{index['image_id'][row]}.png"
         if path.exists():
@@ -184,7 +184,7 @@ def rows_with_cut_outs(index: Index) -> Integer[np.ndarray, "m"]:
 
 def cut_out_folder(index: Index) -> Path | None:
     """Where the cut-outs of a split are; None before they are made."""
-    return find_prepared(index.root, f"cut_outs/{index.split}")
+    return find_prepared(index.dataset_dir, f"cut_outs/{index.split}")
 
 
 def read_cut_out(index: Index, row: int) -> Mask:

@@ -195,7 +195,7 @@ class Predictions(NamedTuple):
         rows = pd.Index(self.image_id).get_indexer(wanted)
         self._replace(image_id=wanted)._refuse(
             rows < 0,
-            problem=f"frames of {index.name} ({index.root}) without a prediction",
+            problem=f"frames of {index.name} ({index.dataset_dir}) without a prediction",
             hint="predict them too",
         )
         return self.take(rows)

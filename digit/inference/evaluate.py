@@ -157,7 +157,7 @@ def evaluate(
     n_left_out = len(whole) - len(index)
     if len(index) == 0:
         raise ValueError(
-            f"{whole.root}: every frame of {split} is left out; see prepared/exclude"
+            f"{whole.dataset_dir}: every frame of {split} is left out; see prepared/exclude"
         )
     if network is None:
         found = Predictions.load(predictions)

@@ -222,7 +222,7 @@ def _usable_frames(dataset_dir: Path, split: str) -> Index:
     index = prepare_index(dataset_dir, split).usable()
     if not len(index):
         raise ValueError(
-            f"{dataset_dir}: no frame of {index.name} is usable: see digit check"
+            f"{dataset_dir}: no frame of {index.name} is usable: see digit doctor"
         )
     return index
 

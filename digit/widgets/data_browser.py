@@ -61,8 +61,8 @@ class DataBrowser(ReportingBox):
     def __init__(self, index: Index) -> None:
         super().__init__()
         self.index = index
-        self.images = image_store(index.root)
-        self.masks = mask_store(index.root)
+        self.images = image_store(index.dataset_dir)
+        self.masks = mask_store(index.dataset_dir)
         # Rows of the index before the first choice and after each of them
         self.rows = [np.arange(len(index))] * (len(LEVELS) + 1)
         self.frame: Frame | None = None  # that is shown

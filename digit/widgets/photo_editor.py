@@ -249,7 +249,7 @@ class OwnPhoto(ReportingBox):
     def _take_example(self, number: int) -> list[float]:
         """Take image and camera of an example; returns its box."""
         frame = self.frames.frame(number)
-        self.image = read_image(image_store(self.frames.root), frame.key)
+        self.image = read_image(image_store(self.frames.dataset_dir), frame.key)
         self.estimate = None
         self.box_is_guess = False
         camera = [*frame.focal.tolist(), *frame.princpt.tolist()]

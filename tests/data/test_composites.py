@@ -122,7 +122,7 @@ def test_batches_of_composites(photos, index):
 
 
 def test_a_data_set_without_cut_outs_is_refused(index):
-    val = prepare_index(index.root, "val")
+    val = prepare_index(index.dataset_dir, "val")
     with pytest.raises(ValueError, match="no hand has been cut out"):
         CompositeFrames(InterHandDataset(val, 64), InterHandDataset(index, 64))
 

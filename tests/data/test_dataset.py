@@ -128,7 +128,7 @@ def test_a_flipped_sample_is_the_sample_of_the_flipped_picture(index):
     )
     targets, dataset = evaluation_targets(index), InterHandDataset(index)
     for i, key in enumerate(index.keys()):
-        picture = cv2.imread(str(index.root / "images" / key))[:, ::-1, ::-1]
+        picture = cv2.imread(str(index.dataset_dir / "images" / key))[:, ::-1, ::-1]
         mask = dataset._masks.read(key.replace(".jpg", ".png"))
         mask = SWAP_LABELS[cv2.imdecode(np.frombuffer(mask, np.uint8), -1)[:, ::-1]]
         x, y, w, h = targets.bbox_xywh[i].tolist()

@@ -1,12 +1,15 @@
 """The health report: every fault is found, and what cannot be used is excluded."""
 
+import json
+
 import numpy as np
 import pytest
 from trees import columns, write_columns_tree
 
+from digit.cli import main
 from digit.data import health
 from digit.data.build_index import prepare_index
-from digit.data.health import COLUMNS, check
+from digit.data.health import COLUMNS, check, format_report, is_serious
 from digit.data.tree import write_tree
 from digit.paths import prepared_dir
 
@@ -96,3 +99,30 @@ def test_a_scaled_world_is_found_by_its_bones(tmp_path):
     write_tree(tmp_path, "train", frames, instants, cameras)
     found = findings(tmp_path)
     assert found.loc["bone length beyond human", "frames"] == 30
+
+
+def test_the_report_says_what_to_do(tmp_path):
+    frames, instants, cameras, _ = columns()
+    frames["joint_valid"][6, 21:] = 0
+    frames["bbox_xywh"][1] = [50, 50, 0, 0]
+    write_tree(tmp_path, "train", frames, instants, cameras)
+    report = check(tmp_path)
+    text = format_report(report)
+    assert "interacting, but a hand has no valid joint, as in train/Capture0" in text
+    assert "Known as InterHand2.6M #99, #113." in text
+    assert text.count("To do: ") == 2
+    # Excluding the frame settles the empty box.
+    assert not is_serious(report)
+
+
+def test_the_command_gives_findings_and_a_status(tmp_path, capsys):
+    write_columns_tree(tmp_path / "tree", "val")
+    root = ["--root", str(tmp_path / "tree")]
+    out = tmp_path / "findings.json"
+    # All images are missing.
+    assert main(["doctor", *root, "--json", str(out)]) == 1
+    rows = json.loads(out.read_text())
+    assert [set(row) for row in rows] == [set(COLUMNS)] * len(rows)
+    missing = [row for row in rows if row["finding"] == "image: missing"]
+    assert missing[0]["frames"] == 30
+    assert "To do: put the images there" in capsys.readouterr().out

@@ -104,7 +104,7 @@ def test_twice_the_focal_length_is_twice_the_distance_and_the_same_picture(two_h
 
 def test_the_widget_shows_what_predict_returns(editor, network, index):
     frame = index.frame(0)
-    image, _ = read_photo(index.root / "images" / frame.key)
+    image, _ = read_photo(index.dataset_dir / "images" / frame.key)
     expected = predict(network, image, frame.bbox_xywh.tolist())
     assert np.abs(editor.estimate.joints_px - expected.joints_px).max() < 1e-6
 
