@@ -1,15 +1,14 @@
-"""Everything the workbench claims of GPUs, measured on one: a Markdown table and
-trained weights.
+"""What the workbench claims of GPUs, measured on one: a Markdown table and trained weights.
 
     python benchmarks/gpu.py run --out DIR [--minutes 10] [--frames 8000] [--root ROOT] [--dry]
-    python benchmarks/gpu.py split WEIGHTS DIR       pieces of at most 16 MiB, with a checksum
+    python benchmarks/gpu.py split WEIGHTS DIR     pieces of at most 16 MiB, with a checksum
     python benchmarks/gpu.py join DIR WEIGHTS
 
-`run` tests on CUDA, measures `full` (images/s, peak memory, share of the bf16 peak;
-training and inference; eager and compiled), trains it for some minutes on synthetic
-frames (or `--root`), and writes DIR/gpu.md, DIR/result.json and DIR/weights/, the best
-weights in half precision. Every step that fails is a row that says so, and the others
-still run. `--dry`: tiny sizes, on the processor.
+`run` runs the tests on CUDA, measures `full` (images/s, peak memory, share of the bf16 peak;
+training and inference; eager and compiled), trains it for some minutes on synthetic frames (or
+`--root`), and writes DIR/gpu.md, DIR/result.json and DIR/weights/, the best weights in half
+precision. A step that fails is a row that says so, and the others still run. `--dry`: tiny
+sizes, on the CPU.
 """
 
 import argparse
@@ -21,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -32,9 +32,12 @@ from digit.model.checkpoints import load_network, save_checkpoint
 from digit.training.settings import HEADLINE
 
 PROJECT = Path(__file__).resolve().parents[1]
-PIECE = 16 * 2**20
+PIECE = 16 * 2**20  # bytes
 DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-DENSE_BF16_TFLOPS = {  # data sheets, without sparsity; of other GPUs no share is told
+UNMEASURED = 3  # repeats that warm up
+
+# Dense bf16 rates by NVIDIA's data sheets, without sparsity.
+DENSE_BF16_TFLOPS = {
     "H200": 989,
     "H100": 989,
     "A100": 312,
@@ -43,7 +46,8 @@ DENSE_BF16_TFLOPS = {  # data sheets, without sparsity; of other GPUs no share i
     "RTX 4090": 165,
     "A10": 125,
 }
-GFLOP_FORWARD = {"full": 47.7}  # of 256 × 256 pixels; training costs three times that
+GFLOP_FORWARD = {"full": 47.7}  # of 256 × 256 pixels, by torch's counter
+TRAINING_FACTOR = 3  # a step's arithmetic over that of its forward pass
 
 
 def synchronize(device: str) -> None:
@@ -52,31 +56,35 @@ def synchronize(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def training_step(network: Digit, batch: int, dtype: torch.dtype | None, device: str):
-    """A function that makes one step on fixed random pictures: forward, loss, backward,
-    Adam."""
-    plain = getattr(network, "_orig_mod", network)
-    image = torch.rand(batch, 3, plain.image_size, plain.image_size, device=device)
-    image = image.contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(0, 33, (batch, plain.image_size // 2, plain.image_size // 2))
-    labels, optimizer = (
-        labels.to(device),
-        torch.optim.Adam(network.parameters(), 1e-4, fused=True),
-    )
-    scaler = torch.amp.GradScaler(
-        device, enabled=dtype == torch.float16 and device == "cuda"
-    )
+def random_images(network: Digit, batch: int, device: str) -> torch.Tensor:
+    """A fixed batch of random images of the network's size, channels last."""
+    size = getattr(network, "_orig_mod", network).image_size
+    image = torch.rand(batch, 3, size, size, device=device)
+    return image.contiguous(memory_format=torch.channels_last)
+
+
+def training_step(
+    network: Digit, batch: int, dtype: torch.dtype | None, device: str
+) -> Callable[[], None]:
+    """A function that makes one step on random images: forward, loss, backward, Adam."""
+    image = random_images(network, batch, device)
+    half = image.shape[-1] // 2
+    labels = torch.randint(0, 33, (batch, half, half)).to(device)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-4, fused=True)
+    scales = dtype == torch.float16 and device == "cuda"
+    scaler = torch.amp.GradScaler(device, enabled=scales)
 
     def step() -> None:
+        # 1. Forward, with a loss that reaches every output.
         with torch.autocast(device, dtype, enabled=dtype is not None):
             prediction = network(image)
-        loss = (
-            prediction.joints_25d - 32
-        ).abs().mean() + prediction.relative_root_depth.mean()
+        loss = (prediction.joints_25d - 32).abs().mean()
+        loss = loss + prediction.relative_root_depth.mean()
         loss = loss + prediction.hand_type_logits.square().mean()
-        loss = loss + torch.nn.functional.cross_entropy(
-            prediction.part_logits.float(), labels
-        )
+        part_logits = prediction.part_logits.float()
+        loss = loss + torch.nn.functional.cross_entropy(part_logits, labels)
+
+        # 2. Backward and update.
         optimizer.zero_grad()
         scaler.scale(loss).backward()
         scaler.step(optimizer)
@@ -85,11 +93,11 @@ def training_step(network: Digit, batch: int, dtype: torch.dtype | None, device:
     return step
 
 
-def inference_step(network: Digit, batch: int, dtype: torch.dtype | None, device: str):
-    """A function that predicts fixed random pictures."""
-    size = getattr(network, "_orig_mod", network).image_size
-    image = torch.rand(batch, 3, size, size, device=device)
-    image = image.contiguous(memory_format=torch.channels_last)
+def inference_step(
+    network: Digit, batch: int, dtype: torch.dtype | None, device: str
+) -> Callable[[], None]:
+    """A function that predicts random images."""
+    image = random_images(network, batch, device)
 
     @torch.no_grad()
     def step() -> None:
@@ -99,81 +107,115 @@ def inference_step(network: Digit, batch: int, dtype: torch.dtype | None, device
     return step
 
 
-def speed(step, batch: int, device: str, repeats: int) -> dict[str, float | None]:
-    """Images a second (median over repeats, after three unmeasured) and peak memory,
-    GiB."""
+def speed(
+    step: Callable[[], None], batch: int, device: str, repeats: int
+) -> dict[str, float | None]:
+    """Images a second (median over the repeats) and peak memory in GiB."""
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     times = []
-    for _ in range(3 + repeats):
+    for _ in range(UNMEASURED + repeats):
         start = time.perf_counter()
         step()
         synchronize(device)
         times.append(time.perf_counter() - start)
-    peak = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else None
-    return {"images_per_s": batch / statistics.median(times[3:]), "peak_gib": peak}
+    seconds = statistics.median(times[UNMEASURED:])
+    peak_gib = None
+    if device == "cuda":
+        peak_gib = torch.cuda.max_memory_allocated() / 2**30
+    return {"images_per_s": batch / seconds, "peak_gib": peak_gib}
 
 
 def peak_tflops(device: str) -> float | None:
-    """The data sheet's dense bf16 rate of this GPU, if it is known here."""
+    """The data sheet's dense bf16 rate of this GPU; None where it is not known here."""
     name = torch.cuda.get_device_name() if device == "cuda" else ""
-    return next((rate for key, rate in DENSE_BF16_TFLOPS.items() if key in name), None)
+    for key, rate in DENSE_BF16_TFLOPS.items():
+        if key in name:
+            return rate
+    return None
 
 
 def speeds(
     network: str, batches: list[int], device: str, repeats: int, compiled: bool
-) -> list:
-    """One row for each job, precision, batch and way; a failure is a row too."""
+) -> list[dict]:
+    """Measure every job, way, precision and batch size.
+
+    Args:
+        network: A name of `digit.model.network.NETWORKS`.
+        batches: Batch sizes.
+        device: "cpu" or "cuda".
+        repeats: Measured steps each.
+        compiled: Whether to measure torch.compile as well.
+
+    Returns:
+        One row each; a failure is a row too.
+    """
     rows = []
-    for job, way in itertools.product(("training", "inference"), ("eager", "compiled")):
-        if way == "compiled" and not compiled:
-            continue
-        for precision, dtype in DTYPES.items():
-            model = build_network(network, pretrained=False).to(device)
-            model = model.to(memory_format=torch.channels_last)
-            if job == "inference":
-                model = optimized_for_inference(model)
-            torch._dynamo.reset()
-            # as a run meets it: a graph for each size
-            model = torch.compile(model, dynamic=False) if way == "compiled" else model
-            make = training_step if job == "training" else inference_step
-            for batch in batches:
-                row = {"job": job, "way": way, "precision": precision, "batch": batch}
-                try:
-                    row |= speed(
-                        make(model, batch, dtype, device), batch, device, repeats
-                    )
-                    work = GFLOP_FORWARD.get(network, 0) * (
-                        3 if job == "training" else 1
-                    )
-                    peak = peak_tflops(device)
-                    if peak and work and precision == "bf16":
-                        row["share_of_bf16_peak"] = (
-                            row["images_per_s"] * work / 1000 / peak
-                        )
-                except Exception as error:  # out of memory, or no compiler
-                    row["failed"] = (str(error).strip() or repr(error)).splitlines()[0][
-                        :80
-                    ]
-                rows.append(row)
-                print(json.dumps(row), flush=True)
+    ways = ("eager", "compiled") if compiled else ("eager",)
+    for job, way, precision in itertools.product(
+        ("training", "inference"), ways, DTYPES
+    ):
+        model = prepared_network(network, job, way, device)
+        for batch in batches:
+            row = {"job": job, "way": way, "precision": precision, "batch": batch}
+            try:
+                make = training_step if job == "training" else inference_step
+                step = make(model, batch, DTYPES[precision], device)
+                row.update(speed(step, batch, device, repeats))
+                row.update(share_of_peak(row, network, device))
+            except Exception as error:  # out of memory, or no compiler
+                row["failed"] = (str(error).strip() or repr(error)).splitlines()[0][:80]
+            rows.append(row)
+            print(json.dumps(row), flush=True)
     return rows
+
+
+def prepared_network(network: str, job: str, way: str, device: str) -> Digit:
+    """A network as a run or a prediction would have it on this device."""
+    model = build_network(network, pretrained=False).to(device)
+    model = model.to(memory_format=torch.channels_last)
+    if job == "inference":
+        model = optimized_for_inference(model)
+    torch._dynamo.reset()
+    # As a run meets it: a graph for each size.
+    return torch.compile(model, dynamic=False) if way == "compiled" else model
+
+
+def share_of_peak(row: dict, network: str, device: str) -> dict[str, float]:
+    """The share of the GPU's bf16 peak that a row reaches; {} where it cannot be told."""
+    peak = peak_tflops(device)
+    gflop = GFLOP_FORWARD.get(network)
+    if peak is None or gflop is None or row["precision"] != "bf16":
+        return {}
+    if row["job"] == "training":
+        gflop *= TRAINING_FACTOR
+    return {"share_of_bf16_peak": row["images_per_s"] * gflop / 1000 / peak}
 
 
 def table(rows: list[dict]) -> str:
     """The speeds in Markdown."""
-    head = (
-        "| job | way | precision | batch | images/s | peak memory, GiB | of bf16 peak |"
+    titles = (
+        "job",
+        "way",
+        "precision",
+        "batch",
+        "images/s",
+        "peak GiB",
+        "of bf16 peak",
     )
-    lines = [head, "| --- " * 7 + "|"]
+    lines = [f"| {' | '.join(titles)} |", "| --- " * len(titles) + "|"]
     for row in rows:
+        speed = row.get("images_per_s")
+        peak_gib = row.get("peak_gib")
         share = row.get("share_of_bf16_peak")
-        speed, peak = row.get("images_per_s"), row.get("peak_gib")
-        cells = [row["job"], row["way"], row["precision"], str(row["batch"])]
-        cells += [f"{speed:.1f}" if speed else f"failed: {row['failed']}"]
-        cells += [
-            f"{peak:.1f}" if peak else "",
+        cells = [
+            row["job"],
+            row["way"],
+            row["precision"],
+            str(row["batch"]),
+            f"{speed:.1f}" if speed else f"failed: {row['failed']}",
+            f"{peak_gib:.1f}" if peak_gib else "",
             f"{100 * share:.0f} %" if share else "",
         ]
         lines.append(f"| {' | '.join(cells)} |")
@@ -181,22 +223,23 @@ def table(rows: list[dict]) -> str:
 
 
 def split(path: Path, folder: Path) -> list[Path]:
-    """A file in pieces of at most 16 MiB, and SHA256 to check what is joined."""
+    """Cut a file into pieces of at most 16 MiB, with a SHA256 to check what is joined."""
     folder.mkdir(parents=True, exist_ok=True)
     content = path.read_bytes()
     pieces = []
-    for i, start in enumerate(range(0, len(content), PIECE)):
-        pieces.append(folder / f"part{i:03}")
-        pieces[-1].write_bytes(content[start : start + PIECE])
+    for number, start in enumerate(range(0, len(content), PIECE)):
+        piece = folder / f"part{number:03}"
+        piece.write_bytes(content[start : start + PIECE])
+        pieces.append(piece)
     (folder / "SHA256").write_text(hashlib.sha256(content).hexdigest() + "\n")
     return pieces
 
 
 def join(folder: Path, path: Path) -> None:
-    """What `split` made, whole again; ValueError where a piece is missing or
-    damaged."""
+    """Join what `split` made; ValueError where a piece is missing or damaged."""
     content = b"".join(piece.read_bytes() for piece in sorted(folder.glob("part*")))
-    if hashlib.sha256(content).hexdigest() != (folder / "SHA256").read_text().strip():
+    expected = (folder / "SHA256").read_text().strip()
+    if hashlib.sha256(content).hexdigest() != expected:
         raise ValueError(
             f"{folder}: a piece is missing or damaged: bring them all again"
         )
@@ -204,109 +247,88 @@ def join(folder: Path, path: Path) -> None:
 
 
 def halve(checkpoint: Path, out: Path) -> None:
-    """A checkpoint's best weights alone, in half precision; it loads as any other."""
+    """Save a checkpoint's best weights alone, in half precision; it loads as any other."""
     save_checkpoint(out, load_network(checkpoint).half())
 
 
-def train(args, out: Path) -> dict:
-    """Train `full` through `digit train`, evaluate it on unseen subjects, bring the
-    weights."""
-    root, digit = args.root or out / "data", [sys.executable, "-m", "digit"]
-    environment = os.environ | {"DIGIT_RUNS": str(out / "runs")}
-    dry = ["network=quick", "steps=2", "batch_size=2", "workers=0", "val_frames=2"]
-    real = [
-        f"minutes={args.minutes}",
-        "epochs=100000",
-        "batch_size=64",
-        "evaluate_every=20",
-    ]
-    real += ["workers=12", "val_frames=1000"]
-    commands = [
-        [*digit, "prepare", "--root", str(root)],
-        [
-            *digit,
-            "train",
-            "--root",
-            str(root),
-            "--preset",
-            "full",
-            "--name",
-            "gpu",
-            "--set",
-        ]
-        + (dry if args.dry else real),
-    ]
+def train(args: argparse.Namespace, out: Path) -> dict:
+    """Train `full` by `digit train`, evaluate it on unseen subjects, bring the weights."""
+    # 1. Data.
+    root = args.root or out / "data"
     if args.root is None:
-        commands.insert(
-            0, [*digit, "synth", "--out", str(root), "--frames", str(args.frames)]
-        )
-        commands[0] += ["--seed", "1"]
-    for command in commands:
-        subprocess.run(command, check=True, env=environment, cwd=PROJECT)
+        run_digit(out, "synth", "--out", root, "--frames", args.frames, "--seed", 1)
+    run_digit(out, "prepare", "--root", root)
+
+    # 2. Training.
+    changes = [f"minutes={args.minutes}", "epochs=100000", "batch_size=64"]
+    changes += ["evaluate_every=20", "workers=12", "val_frames=1000"]
+    if args.dry:
+        changes = ["network=quick", "steps=2", "batch_size=2"]
+        changes += ["workers=0", "val_frames=2"]
+    options = ["--root", root, "--preset", "full", "--name", "gpu"]
+    run_digit(out, "train", *options, "--set", *changes)
     run = max((out / "runs").glob("*-gpu-*"))
-    best, found = run / "checkpoints" / "best.ckpt", out / "test.json"
-    evaluate = [
-        *digit,
-        "evaluate",
-        "--root",
-        str(root),
-        "--split",
-        "test",
-        "--root-depth",
-        "gt",
-    ]
-    evaluate += ["--checkpoint", str(best), "--json", str(found)]
-    subprocess.run(evaluate, check=True, env=environment, cwd=PROJECT)
+    best = run / "checkpoints" / "best.ckpt"
+
+    # 3. Evaluation and weights.
+    test_file = out / "test.json"
+    options = ["--root", root, "--split", "test", "--root-depth", "gt"]
+    run_digit(out, "evaluate", *options, "--checkpoint", best, "--json", test_file)
     halve(best, out / "half.ckpt")
     split(out / "half.ckpt", out / "weights")
-    return {"run": json.loads((run / "result.json").read_text())} | {
-        "test": {
-            k: v for k, v in json.loads(found.read_text()).items() if k in HEADLINE
-        }
+    test = json.loads(test_file.read_text())
+    return {
+        "run": json.loads((run / "result.json").read_text()),
+        "test": {name: test[name] for name in HEADLINE if name in test},
     }
 
 
-def run(args) -> None:
-    """All of it, in order; result.json and gpu.md are written anew after each part."""
-    out, result = args.out.resolve(), {}
-    out.mkdir(parents=True, exist_ok=True)
-    device = "cuda" if torch.cuda.is_available() and not args.dry else "cpu"
-    if device == "cpu" and not args.dry:
-        raise SystemExit("there is no GPU here: try the script with --dry")
-    result["device"] = (
-        torch.cuda.get_device_name() if device == "cuda" else "processor (dry run)"
+def run_digit(out: Path, *words: object) -> None:
+    """Run a command of the workbench, its runs under DIR/runs."""
+    command = [sys.executable, "-m", "digit", *map(str, words)]
+    environment = {**os.environ, "DIGIT_RUNS": str(out / "runs")}
+    subprocess.run(command, check=True, env=environment, cwd=PROJECT)
+
+
+def run_tests(dry: bool) -> str:
+    """Run the tests on CUDA (nothing in a dry run); returns their last line."""
+    command = [sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "-rs"]
+    command.append("tests/test_cuda.py")
+    if dry:
+        command = [sys.executable, "--version"]
+    done = subprocess.run(
+        command,
+        cwd=PROJECT,
+        text=True,
+        env={**os.environ, "DIGIT_CUDA": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
-    result["versions"] = {"torch": torch.__version__, "cuda": torch.version.cuda}
+    print(done.stdout)
+    return done.stdout.strip().splitlines()[-1]
 
-    def tests() -> str:
-        files = [] if args.dry else ["tests/test_cuda.py"]
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-o",
-            "addopts=",
-            "-q",
-            "-rs",
-            *files,
-        ]
-        done = subprocess.run(
-            command if files else [sys.executable, "--version"],
-            cwd=PROJECT,
-            text=True,
-            env=os.environ | {"DIGIT_CUDA": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        print(done.stdout)
-        return done.stdout.strip().splitlines()[-1]
 
-    network, batches = ("quick", [1]) if args.dry else ("full", [32, 64, 128, 256])
+def run(args: argparse.Namespace) -> None:
+    """All of it, in order; result.json and gpu.md are written anew after each part."""
+    # 1. Where it runs.
+    out = args.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    cuda = torch.cuda.is_available() and not args.dry
+    if not cuda and not args.dry:
+        raise SystemExit("there is no GPU here: try the script with --dry")
+    device = "cuda" if cuda else "cpu"
+    result: dict[str, object] = {
+        "device": torch.cuda.get_device_name() if cuda else "processor (dry run)",
+        "versions": {"torch": torch.__version__, "cuda": torch.version.cuda},
+    }
+
+    # 2. The parts; one that fails is recorded.
+    network = "quick" if args.dry else "full"
+    batches = [1] if args.dry else [32, 64, 128, 256]
+    repeats = 1 if args.dry else 10
     parts = {
-        "tests": tests,
-        "speeds": lambda: speeds(
-            network, batches, device, 1 if args.dry else 10, not args.dry
-        ),
+        "tests": lambda: run_tests(args.dry),
+        "speeds": lambda: speeds(network, batches, device, repeats, not args.dry),
         "training": lambda: train(args, out),
     }
     for name, part in parts.items():
@@ -316,14 +338,21 @@ def run(args) -> None:
             result[name] = []
             result[f"{name}_failed"] = f"{type(error).__name__}: {error}"
         (out / "result.json").write_text(json.dumps(result, indent=1))
-        rest = {k: v for k, v in result.items() if k not in ("speeds", "device")}
-        lines = [
-            f"# `{network}` on {result['device']}",
-            table(result.get("speeds") or []),
-        ]
-        lines += ["```json", json.dumps(rest, indent=1), "```"]
-        (out / "gpu.md").write_text("\n\n".join(lines) + "\n")
+        (out / "gpu.md").write_text(report(network, result))
     print((out / "gpu.md").read_text())
+
+
+def report(network: str, result: dict) -> str:
+    """The results in Markdown."""
+    rest = {k: v for k, v in result.items() if k not in ("speeds", "device")}
+    paragraphs = [
+        f"# `{network}` on {result['device']}",
+        table(result.get("speeds") or []),
+        "```json",
+        json.dumps(rest, indent=1),
+        "```",
+    ]
+    return "\n\n".join(paragraphs) + "\n"
 
 
 def main() -> None:

@@ -123,6 +123,7 @@ def _read_resume_state(path: Path, network: Digit, has_average: bool) -> ResumeS
             without what a training needs to go on.
     """
     content = read_checkpoint(path)
+    # A file may be whole and yet not hold what is expected, of the types expected.
     weights = {"state_dict": content["state_dict"]}
     average = {"state_dict": content.get("ema")}
     try:

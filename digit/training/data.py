@@ -116,6 +116,7 @@ class HandData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """The batches of this process, from `first_step` to `last_step`."""
         settings = self.settings
+        # Which frames: this process\' share of the stream of each data set.
         samplers = []
         members = zip(self.mixture.members, self.batch_counts, strict=True)
         for frames, count in members:
@@ -131,6 +132,8 @@ class HandData(pl.LightningDataModule):
                 world_size=self.trainer.world_size,
             )
             samplers.append(sampler)
+
+        # Who makes them: workers that make whole batches, one each in turn.
         return DataLoader(
             self.mixture,
             batch_sampler=MixedSampler(samplers),

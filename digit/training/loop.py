@@ -105,6 +105,7 @@ def check_start(dataset_dir: Path, settings: Settings) -> None:
         FileNotFoundError, ValueError: For faulty data, and weights of another network.
     """
     open_data(dataset_dir, settings)
+    check_shared_memory(settings)
     if settings.weights:
         content = read_checkpoint(settings.weights)
         with torch.device("meta"):  # the shapes alone
@@ -241,10 +242,13 @@ def _failure(
     training: HandTraining, trainer: pl.Trainer, error: Exception, run: Path
 ) -> RuntimeError:
     """The error in one line: what it means, what is saved, and how to go on."""
+    # 1. What it means; an error that is not known shows its traceback.
     meaning, change = explain(error, training.settings)
     if not meaning:
         traceback.print_exception(error)
     detail = (str(error).strip() or type(error).__name__).splitlines()[-1]
+
+    # 2. What is saved, and the command that goes on from it.
     saved = "no checkpoint yet"
     if training.saved_step:
         saved = f"checkpoint of step {training.saved_step}"

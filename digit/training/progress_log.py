@@ -96,6 +96,8 @@ class ProgressLog:
         """
         epoch = step / self._plan.steps_per_epoch
         seconds = self._clock.seconds()
+
+        # metrics.csv is in long format, so that rows may have different quantities.
         head = [step, f"{epoch:.4f}", f"{seconds:.1f}"]
         with (self._run / "metrics.csv").open("a", newline="") as file:
             writer = csv.writer(file)

@@ -1,12 +1,14 @@
 """Settings: presets, conversion, and the rules that they must keep."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from digit.model.losses import LOSS_TERMS
+from digit.training.data import check_shared_memory
 from digit.training.settings import (
     FIXED,
     PRESETS,
@@ -127,3 +129,19 @@ def test_any_value_is_taken_or_named(key, value):
 
 def make_settings_of(overrides):
     return make_settings("quick", overrides)
+
+
+@pytest.mark.parametrize(("free_bytes", "fits"), [(400_000, False), (64_000_000, True)])
+def test_small_shared_memory_is_named(free_bytes, fits, monkeypatch, tmp_path):
+    """`quick` needs some 3 MB of it for its loader workers."""
+    space = SimpleNamespace(f_bavail=free_bytes // 4096, f_frsize=4096)
+    monkeypatch.setattr("digit.training.data.SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr("digit.training.data.os.statvfs", lambda _: space)
+    check_shared_memory(make_settings("quick", {"workers": 0}))
+    if fits:
+        check_shared_memory(make_settings("quick"))
+    else:
+        with pytest.raises(
+            SettingError, match=r"^workers=2: .*shared memory; set workers=0"
+        ):
+            check_shared_memory(make_settings("quick"))

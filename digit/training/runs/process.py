@@ -204,6 +204,7 @@ def wait(
     Raises:
         RuntimeError: If the training did not end well; with the last line of its log.
     """
+    # 1. While it runs, show what is new.
     line = ""
     try:
         while trainer(run) if process is None else process.poll() is None:
@@ -214,6 +215,8 @@ def wait(
             time.sleep(every_s)
     except KeyboardInterrupt:
         stop(run)
+
+    # 2. How it ended.
     show(progress_line(run))
     if not (run / "result.json").exists():
         status = "" if process is None else f" with status {process.wait()}"

@@ -5,6 +5,7 @@ functions.
 """
 
 import json
+import math
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pandas as pd
 
 from digit.training.progress_log import read_metrics
 
+LONGEST_S = 1e9  # some thirty years; more cannot be shown
 LOSSES = ("loss", "parts", "joints", "relative_root_depth", "hand_type", "bones")
 
 
@@ -28,23 +30,40 @@ def progress(run: Path) -> dict[str, Any]:
 def progress_line(run: Path) -> str:
     """Epoch, step, speed, best error, time left and losses in one line."""
     now = progress(run)
-    if "seconds" not in now:
+    if _number(now, "seconds") is None:
         return f"{run.name}: starting"
-    best_mm = (now.get("best") or {}).get("mpjpe_all")
-    left = timedelta(seconds=round(now.get("seconds_left") or 0))
+
+    # What the training has not measured yet is null or missing.
+    best_mm = _best_mm(now)
+    left_s = min(_number(now, "seconds_left") or 0, LONGEST_S)
     losses = []
     for name in LOSSES:
-        if now.get(name) is not None:
-            losses.append(f"{name} {now[name]:.2f}")
+        value = _number(now, name)
+        if value is not None:
+            losses.append(f"{name} {value:.2f}")
     parts = [
-        f"epoch {now['epoch']:.2f}",
-        f"step {now['step']}/{now['steps']}",
-        f"{now.get('samples_per_s') or 0:.0f} samples/s",
+        f"epoch {_number(now, 'epoch') or 0:.2f}",
+        f"step {_number(now, 'step') or 0:.0f}/{_number(now, 'steps') or 0:.0f}",
+        f"{_number(now, 'samples_per_s') or 0:.0f} samples/s",
         f"best {best_mm:.1f} mm" if best_mm else "best –",
-        f"{left} left",
+        f"{timedelta(seconds=round(left_s))} left",
         ", ".join(losses),
     ]
     return " · ".join(parts)
+
+
+def _number(content: dict[str, Any], name: str) -> float | None:
+    """A number of progress.json; None where it is missing, null, or something else."""
+    value = content.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _best_mm(content: dict[str, Any]) -> float | None:
+    """The lowest MPJPE on val so far."""
+    best = content.get("best")
+    return _number(best, "mpjpe_all") if isinstance(best, dict) else None
 
 
 def list_runs() -> pd.DataFrame:
@@ -73,10 +92,10 @@ def _row(run: Path) -> dict[str, Any]:
         "state": state(run),
         "preset": content.get("preset"),
         "data": Path(content["root"]).name,
-        "epoch": now.get("epoch"),
-        "step": now.get("step"),
-        "best_mpjpe_mm": (now.get("best") or {}).get("mpjpe_all"),
-        "minutes": (now.get("seconds") or 0) / 60,
+        "epoch": _number(now, "epoch"),
+        "step": _number(now, "step"),
+        "best_mpjpe_mm": _best_mm(now),
+        "minutes": (_number(now, "seconds") or 0) / 60,
     }
 
 
