@@ -52,7 +52,7 @@ def progress_line(run: Path) -> str:
     return " · ".join(parts)
 
 
-def _number(content: dict[str, Any], name: str) -> float | None:
+def _number(content: dict[str, Any], name: str) -> int | float | None:
     """A number of progress.json; None where it is missing, null, or something else."""
     value = content.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
@@ -60,7 +60,7 @@ def _number(content: dict[str, Any], name: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _best_mm(content: dict[str, Any]) -> float | None:
+def _best_mm(content: dict[str, Any]) -> int | float | None:
     """The lowest MPJPE on val so far."""
     best = content.get("best")
     return _number(best, "mpjpe_all") if isinstance(best, dict) else None
