@@ -11,5 +11,6 @@ The package makes data and knows nothing of the network. Read it in this order:
 - `cameras`, `viewpoints`: a dome of cameras; cameras that people hold up their hands
   to.
 - `renderer`, `shading`, `backgrounds`, `film`: from the posed mesh to an RGB picture.
-- `annotations`, `capture`, `dataset`: labels, one capture, the whole data set.
+- `statistics`: how hands are held, beside real photographs.
+- `annotations`, `scene`, `capture`, `dataset`: labels, one capture, the whole data set.
 """

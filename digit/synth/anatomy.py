@@ -275,9 +275,13 @@ def frame_from_directions(
     fingers = normalize(fingers)
     along = (palm * fingers).sum(-1, keepdims=True)
     back = normalize(along * fingers - palm)
-    little = np.cross(fingers, back) * [[1], [-1]]
+    little = np.cross(fingers, back)
+    of_right = [1]
+    of_left = [-1]
+    little = little * [of_right, of_left]
     frame = np.stack([fingers, back, little], -1)
-    return frame @ REST_FRAME.transpose(0, 2, 1)
+    to_rest = REST_FRAME.transpose(0, 2, 1)
+    return frame @ to_rest
 
 
 def rotation_matrix(

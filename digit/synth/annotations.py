@@ -45,9 +45,12 @@ class FrameTruth(NamedTuple):
     present: Present
 
 
-def hand_type(present: Bool[np.ndarray, "*b 2"]) -> np.integer | Int[np.ndarray, "*b"]:
+def hand_type(
+    present: Bool[np.ndarray, "*b 2"],
+) -> np.integer | Int[np.ndarray, "*b"]:
     """The number of the hand type (in `HAND_TYPES`) of frames that show these hands."""
-    return (present[..., None, :] == HAND_TYPE_FLAGS).all(-1).argmax(-1)
+    matches = present[..., None, :] == HAND_TYPE_FLAGS
+    return matches.all(-1).argmax(-1)
 
 
 def annotate(

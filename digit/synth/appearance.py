@@ -184,8 +184,12 @@ def _draw_hair(
 
 def _draw_glasses(rng: Rng, picture: Picture) -> None:
     """Draw the dark rims of a pair of glasses."""
-    dark = [0.02] * 3
+    dark = [0.02, 0.02, 0.02]
     for side in (-1, 1):
+        middle = (FRONT + side * 16, EYE_Y)
         axes = (24, rng.uniform(16, 22))
-        cv2.ellipse(picture, ((FRONT + side * 16, 101), axes, 0), dark, 2, cv2.LINE_AA)
-    cv2.line(picture, (FRONT - 5, 99), (FRONT + 5, 99), dark, 2)
+        ellipse = (middle, axes, 0)
+        cv2.ellipse(picture, ellipse, dark, 2, cv2.LINE_AA)
+    left = (FRONT - 5, 99)
+    right = (FRONT + 5, 99)
+    cv2.line(picture, left, right, dark, 2)

@@ -130,8 +130,7 @@ def make_capture(job: Job) -> Path:
     return part
 
 
-# ------------------------------------------------------------------ profiles studio and
-# wild
+# ----------------------------------------------------------- profiles studio and wild
 
 
 def _dome_capture(job: Job, profile: Profile) -> dict[str, Any]:
@@ -268,7 +267,7 @@ def _sorted_cameras(rng: Rng, dome: Dome, joints_mm: Points) -> list[Camera]:
     return [shuffled[k] for k in order]
 
 
-# ------------------------------------------------------------------ profile webcam
+# ---------------------------------------------------------------------- profile webcam
 
 
 def _webcam_capture(job: Job, profile: WebcamProfile) -> dict[str, Any]:
@@ -309,9 +308,15 @@ def _webcam_capture(job: Job, profile: WebcamProfile) -> dict[str, Any]:
         scene = _viewpoint_scene(rng, viewpoint, subject, hands, t)
         wanted = min(profile.views, job.frames - len(rows))
         for _ in range(wanted):
-            number = len(rows)
-            *_, (view, is_grey) = _aim_until_seen(
-                rng, profile, viewpoint, scene, hands, t, number, frame_size
+            view, is_grey = _aim_until_seen(
+                rng,
+                profile,
+                viewpoint,
+                scene,
+                hands,
+                t,
+                number=len(rows),
+                frame_size=frame_size,
             )
             picture = develop_webcam(view.light, look, is_grey, rng)
             quality = int(100 - log_uniform(rng, *WEBCAM_QUALITY_LOSS))
@@ -347,24 +352,23 @@ def _aim_until_seen(
     t: int,
     number: int,
     frame_size: tuple[int, int],
-) -> Iterator[tuple[View, bool]]:
-    """Take pictures, and whether they are grey, until most joints are seen."""
+) -> tuple[View, bool]:
+    """Aim a camera, again if most joints are hidden; the view, and whether it is grey."""
     valid = hands.joint_valid[t]
+    joints_mm = hands.joints_mm[t][valid]
     for _ in range(AIM_ATTEMPTS):
         is_grey = bool(rng.random() < profile.grey)
         name = f"{'41' if is_grey else '40'}{number:04d}"
-        joints = hands.joints_mm[t][valid]
-        camera = aim_camera(rng, viewpoint, joints, name, frame_size)
+        camera = aim_camera(rng, viewpoint, joints_mm, name, frame_size)
         background = backdrop(rng, *frame_size)
         view = take_picture(scene, hands, t, camera, background)
-        yield view, is_grey
         hidden = view.truth["joint_hidden"][valid] >= BEHIND_OTHER
         if hidden.mean() < WEBCAM_HIDDEN_LIMIT:
-            return
+            break
+    return view, is_grey
 
 
-# ------------------------------------------------------------------ phases of all
-# profiles
+# --------------------------------------------------------------- phases of all profiles
 
 
 def _ceil_divide(a: int, b: int) -> int:

@@ -158,9 +158,11 @@ def _overlap_between(
 ) -> PerInstant:
     """Sum of squared overlaps (mm²) between spheres of different hands."""
     centres = points[..., : len(spheres.apart), :]
-    distance = torch.cdist(centres[:, 0], centres[:, 1])
-    overlap = (spheres.apart + GAP_MM - distance).clamp(min=0)
-    return overlap.square().sum((1, 2))
+    right = centres[:, 0]
+    left = centres[:, 1]
+    distance = torch.cdist(right, left)
+    overlap = spheres.apart + GAP_MM - distance
+    return overlap.clamp(min=0).square().sum((1, 2))
 
 
 def _overlap_within(
@@ -168,9 +170,11 @@ def _overlap_within(
     spheres: _Spheres,
 ) -> PerInstant:
     """Sum of squared overlaps (mm²) between spheres of the same hand."""
-    centres = points[..., : len(spheres.apart), :][..., ::2, :]
-    overlap = (spheres.apart_within - torch.cdist(centres, centres)).clamp(min=0)
-    return overlap.square().sum((1, 2, 3))
+    centres = points[..., : len(spheres.apart), :]
+    every_second = centres[..., ::2, :]
+    distance = torch.cdist(every_second, every_second)
+    overlap = spheres.apart_within - distance
+    return overlap.clamp(min=0).square().sum((1, 2, 3))
 
 
 class Separation(NamedTuple):

@@ -1,7 +1,9 @@
 """Named shapes of a hand and families of two hands, from `data/hand/poses.json`.
 
-`motion` and `held_motion` draw from them. Angles are those of `anatomy`: (15, 3)
-radians of flexion, abduction and twist of MANO's joints 1–15.
+`motion` draws from `shapes` and `families`, `held_motion` from those that the file
+keeps under `held_shapes` and `held_families`, with `stances` that say where palm and
+fingers point in the camera's view. Angles are those of `anatomy`: (15, 3) radians of
+flexion, abduction and twist of MANO's joints 1–15.
 """
 
 import functools

@@ -71,7 +71,8 @@ def develop(
 
 def _compressed(light: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
     """Light with all above the knee pressed together below 1."""
-    above = KNEE + (1 - KNEE) * np.tanh((light - KNEE) / 0.3)
+    beyond = (light - KNEE) / 0.3
+    above = KNEE + (1 - KNEE) * np.tanh(beyond)
     return np.where(light < KNEE, light, above)
 
 

@@ -2,8 +2,7 @@
 
 `capture` calls `draw_held_motion`. The camera's place comes first: where palm and
 fingers point is drawn in its view, and of many places the hand is held where the arm
-likes it. Numbers were chosen by eye, beside the statistics of real photographs in
-`tests/synth/test_webcam_statistics.py`.
+likes it. Numbers were chosen by eye, beside `statistics.REAL_PHOTOS`.
 """
 
 import numpy as np
@@ -54,8 +53,8 @@ KEYS = 2
 CHOICE_RANDOMNESS = 0.05
 # Share of right hands among single ones.
 RIGHT_SHARE = 0.58
-# How much a hand is tilted in the picture, rolled about the forearm and leant to or from
-# the camera; standard deviations.
+# How much a hand is tilted in the picture, rolled about the forearm and leant to or
+# from the camera; standard deviations.
 TILT_RAD = 0.34
 ROLL_RAD = 0.33
 LEAN_RAD = 0.25
@@ -65,6 +64,9 @@ OWN_BACK_SHARE = 0.2
 TURNED_TO_CAMERA_SHARE = 0.8
 # Share of two hands of any shape that have the same one.
 SAME_SHAPE_SHARE = 0.4
+# Distance of two hands apart, and how far a pair is turned; standard deviation.
+APART_MM = (80.0, 560.0)
+PAIR_TURN_RAD = 0.3
 # From the wrist to the middle of a hand that overlaps another.
 HAND_MIDDLE_MM_OF_PAIR = 75
 
@@ -156,7 +158,8 @@ def _draw_angles(rng: Rng, name: str) -> Angles:
     else:
         shape = shapes()[name]
 
-    # 1. Noise on all angles and on whole joints; few people hold their fingers straight.
+    # 1. Noise on all angles and on whole joints; few people hold their fingers
+    # straight.
     of_angles = rng.normal(0, 0.11, shape.shape)
     of_joints = rng.normal(0, 0.09, (15, 1))
     angles = shape + of_angles + of_joints
@@ -273,54 +276,69 @@ def _draw_pair(
     if family.swappable and rng.random() < 0.5:
         family = family.swapped()
     rows = contact_rows(rig, family)
-    roles = (family.right, family.left)
 
-    # 1. Shapes.
-    names, probability = held_shape_names()
-    common = str(rng.choice(names, p=probability))
+    # 1. Shapes, much the same at all keys.
+    shape_of_hand = _draw_pair_shapes(rng, family)
+    base = np.stack([_draw_angles(rng, shape) for shape in shape_of_hand])
     angles = []
-    chosen = []
-    for role in roles:
-        shape = role.shape
-        if not shape:
-            is_same = rng.random() < SAME_SHAPE_SHARE
-            shape = common if is_same else str(rng.choice(names, p=probability))
-        chosen.append(shape)
-    base = np.stack([_draw_angles(rng, shape) for shape in chosen])
     for _ in range(KEYS):
-        angles.append(clip_to_limits(base + rng.normal(0, 0.06, base.shape)))
+        noise = rng.normal(0, 0.06, base.shape)
+        angles.append(clip_to_limits(base + noise))
     angles = np.stack(angles)
 
     # 2. Orientations, with "front" along the world's.
+    roles = (family.right, family.left)
     directions = role_directions(rng, roles, sigma=0.14)
-    orientation = frame_from_directions(fingers=directions[:, 0], palm=directions[:, 1])
-    orientation = jitter(rng, np.broadcast_to(orientation, (KEYS, 2, 3, 3)), 0.1)
+    orientation = frame_from_directions(
+        fingers=directions[:, 0],
+        palm=directions[:, 1],
+    )
+    of_keys = np.broadcast_to(orientation, (KEYS, 2, 3, 3))
+    orientation = jitter(rng, of_keys, 0.1)
 
     # 3. The hands touch, one hides part of the other, or they are apart.
     wrist = np.zeros((KEYS, 2, 3))
     retreat = np.zeros((KEYS, 2, 3))
     if family.contacts:
-        wrist[:, 1], retreat = meet_at_contacts(rig, family, rows, angles, orientation)
+        left_wrist, retreat = meet_at_contacts(rig, family, rows, angles, orientation)
+        wrist[:, 1] = left_wrist
     elif family.overlapping:
         wrist[:, 1] = _overlapping_wrist(rng, orientation)
     else:
-        apart = np.array([log_uniform(rng, 80.0, 560.0), 0, 0])
-        wrist[:, 1] = apart + rng.normal(0, [25, 55, 60]) + rng.normal(0, 12, (KEYS, 3))
+        distance = log_uniform(rng, *APART_MM)
+        offset = np.array([distance, 0, 0]) + rng.normal(0, [25, 55, 60])
+        moving = rng.normal(0, 12, (KEYS, 3))
+        wrist[:, 1] = offset + moving
 
     # 4. The pair is turned to the camera or to the body's front, and placed.
     front = _draw_front(rng, person, viewpoint, family)
-    turns = rotation_matrix(rng.normal(0, 1, (CANDIDATES, 3)) * [0.3, 0.3, 0.3]) @ front
+    noise = rng.normal(0, 1, (CANDIDATES, 3)) * PAIR_TURN_RAD
     centre = _draw_places(rng, person, viewpoint, CANDIDATES, side=None)
     keys = place_comfortably(
         rng,
         person,
         Keys(angles, orientation, wrist, retreat),
-        turns,
-        centre[:, None, None],
+        turns=rotation_matrix(noise) @ front,
+        centre_mm=centre[:, None, None],
         shown=[0, 1],
         randomness=CHOICE_RANDOMNESS,
     )
     return keys, rows
+
+
+def _draw_pair_shapes(rng: Rng, family: Family) -> list[str]:
+    """The shapes of both hands; where a family takes any, they are often the same."""
+    names, probability = held_shape_names()
+    common = str(rng.choice(names, p=probability))
+    chosen = []
+    for role in (family.right, family.left):
+        shape = role.shape
+        if not shape and rng.random() < SAME_SHAPE_SHARE:
+            shape = common
+        elif not shape:
+            shape = str(rng.choice(names, p=probability))
+        chosen.append(shape)
+    return chosen
 
 
 def _overlapping_wrist(

@@ -218,12 +218,21 @@ def place_comfortably(
         shown: The sides that are there.
         randomness: Mean of the exponential noise that is added to the strain.
     """
-    middle = keys.wrist_mm + HAND_MIDDLE_MM * hand_frame(keys.orientation)[..., 0]
-    middle = middle[:, shown].mean((0, 1))
+    # 1. The middle of the hands, over all keys.
+    fingers = hand_frame(keys.orientation)[..., 0]
+    middles = keys.wrist_mm + HAND_MIDDLE_MM * fingers
+    middle = middles[:, shown].mean((0, 1))
+
+    # 2. All candidates: (n, k, 2, ...).
     orientation = turns[:, None, None] @ keys.orientation
-    wrist = (keys.wrist_mm - middle) @ turns.mT[:, None] + centre_mm
-    strain = reach(person, orientation, wrist)[1][..., shown].sum(-1).max(1)
-    best = (strain + rng.exponential(randomness, len(turns))).argmin()
+    from_middle = keys.wrist_mm - middle
+    wrist = from_middle @ turns.mT[:, None] + centre_mm
+
+    # 3. The one that strains the arms least at its worst key, nearly.
+    _, strain = reach(person, orientation, wrist)
+    of_key = strain[..., shown].sum(-1)
+    noise = rng.exponential(randomness, len(turns))
+    best = (of_key.max(1) + noise).argmin()
     return keys._replace(
         orientation=orientation[best],
         wrist_mm=wrist[best],
@@ -244,14 +253,18 @@ def interpolate(
         weight: 0 at that key, 1 at the next.
     """
     after = before + 1
-    turn = axis_angle(keys.orientation[before].mT @ keys.orientation[after])
 
     def between(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        return values[before] + weight * (values[after] - values[before])
+        difference = values[after] - values[before]
+        return values[before] + weight * difference
 
+    # Orientations turn about the axis that leads from one key to the next.
+    start = keys.orientation[before]
+    turn = axis_angle(start.mT @ keys.orientation[after])
+    angles = between(keys.angles, weight[..., None])
     return Keys(
-        angles=clip_to_limits(between(keys.angles, weight[..., None])),
-        orientation=keys.orientation[before] @ rotation_matrix(weight * turn),
+        angles=clip_to_limits(angles),
+        orientation=start @ rotation_matrix(weight * turn),
         wrist_mm=between(keys.wrist_mm, weight),
         retreat_mm=between(keys.retreat_mm, weight),
     )
@@ -307,32 +320,43 @@ def _draw_keys(
     """Key poses of a family, with the right wrist at 0."""
     roles = (family.right, family.left)
 
-    # 1. Shapes of the hands, and noise on all joints and on whole fingers.
-    names = [
-        [role.shape or rng.choice(list(shapes())) for role in roles]
-        for _ in range(n_keys)
-    ]
-    angles = np.array([[shapes()[shape] for shape in pair] for pair in names])
-    noise = rng.normal(0, 0.13, angles.shape)
-    noise = noise + rng.normal(0, 0.08, (*angles.shape[:-1], 1))
-    angles = clip_to_limits(angles + noise)
+    # 1. Shapes of the hands.
+    angles = []
+    for _ in range(n_keys):
+        of_key = []
+        for role in roles:
+            shape = role.shape or rng.choice(list(shapes()))
+            of_key.append(shapes()[shape])
+        angles.append(of_key)
+    angles = np.array(angles)
 
-    # 2. Orientations, in the body's axes.
+    # 2. Noise on all angles and on whole joints.
+    of_angles = rng.normal(0, 0.13, angles.shape)
+    of_joints = rng.normal(0, 0.08, (*angles.shape[:-1], 1))
+    angles = clip_to_limits(angles + (of_angles + of_joints))
+
+    # 3. Orientations, in the body's axes.
     directions = role_directions(rng, roles, sigma=0.12)
-    orientation = frame_from_directions(fingers=directions[:, 0], palm=directions[:, 1])
+    orientation = frame_from_directions(
+        fingers=directions[:, 0],
+        palm=directions[:, 1],
+    )
     orientation = np.stack([jitter(rng, orientation, 0.1) for _ in range(n_keys)])
 
-    # 3. The left hand meets the right one at the contacts, or is held beside it.
+    # 4. The left hand meets the right one at the contacts, or is held beside it.
     wrist = np.zeros((n_keys, 2, 3))
     retreat = np.zeros((n_keys, 2, 3))
     if family.contacts:
-        wrist[:, 1], retreat = meet_at_contacts(rig, family, rows, angles, orientation)
+        left_wrist, retreat = meet_at_contacts(rig, family, rows, angles, orientation)
+        wrist[:, 1] = left_wrist
+        # Some begin before the hands touch.
         distance = rng.uniform(15, 70)
         begins_apart = rng.random() < 0.15
         wrist[0, 1, 0] += distance * begins_apart
     else:
         distance = rng.uniform(90, 240)
-        wrist[:, 1] = [distance, 0, 0] + rng.normal(0, [15, 30, 30], (n_keys, 3))
+        noise = rng.normal(0, [15, 30, 30], (n_keys, 3))
+        wrist[:, 1] = [distance, 0, 0] + noise
     return Keys(angles, orientation, wrist, retreat)
 
 

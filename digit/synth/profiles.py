@@ -54,8 +54,8 @@ class Profile:
 class WebcamProfile:
     """Hands held up to webcams, phones and other people's cameras.
 
-    Every frame has a camera of its own. Shares were set beside the statistics of real
-    photographs, which `tests/synth/test_webcam_statistics.py` states.
+    Every frame has a camera of its own. Shares were set beside
+    `statistics.REAL_PHOTOS`.
     """
 
     name: str = "webcam"

@@ -166,8 +166,15 @@ def render(
     # 1. Which face each pixel shows.
     px, depth = camera.project(attributes[:, :3])
     height, width = background.shape[:2]
-    drawn_depth = np.where(depth < near_mm, 0, depth)
-    face, depth_map = rasterize(px, drawn_depth, surface.faces, width, height)
+    is_near = depth < near_mm
+    drawn_depth = np.where(is_near, 0, depth)
+    face, depth_map = rasterize(
+        px,
+        drawn_depth,
+        surface.faces,
+        width,
+        height,
+    )
 
     # 2. Attributes and texels there.
     values = np.zeros((height, width, 7), np.float32)

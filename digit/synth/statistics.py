@@ -137,5 +137,7 @@ def overlap(one: list[float], other: list[float]) -> float:
 
 def _angle_deg(a: Float[np.ndarray, "n 3"], b: Float[np.ndarray, "n 3"]) -> Numbers:
     """Angles between vectors."""
-    cosine = (normalize(a) * normalize(b)).sum(-1)
-    return np.degrees(np.arccos(np.clip(cosine, -1, 1)))
+    products = normalize(a) * normalize(b)
+    cosine = products.sum(-1)
+    angle = np.arccos(np.clip(cosine, -1, 1))
+    return np.degrees(angle)

@@ -188,14 +188,19 @@ def _draw_veins(
 
 def _draw_tone(rng: Rng) -> Tone:
     """Draw a skin colour between two neighbours of `TONES_SRGB`."""
+    last = len(TONES_SRGB) - 1
     tone = rng.uniform(0, len(TONES_SRGB) - 1.001)
     k = int(tone)
-    between = TONES_SRGB[k] + (tone - k) * (TONES_SRGB[k + 1] - TONES_SRGB[k])
+    darker = TONES_SRGB[k + 1]
+    lighter = TONES_SRGB[k]
+    between = lighter + (tone - k) * (darker - lighter)
     back, palm = linear(between)
+    back_tint = np.exp(rng.normal(0, 0.04, 3))
+    palm_tint = np.exp(rng.normal(0, 0.04, 3))
     return Tone(
-        back=back * np.exp(rng.normal(0, 0.04, 3)),
-        palm=palm * np.exp(rng.normal(0, 0.04, 3)),
-        darkness=tone / (len(TONES_SRGB) - 1),
+        back=back * back_tint,
+        palm=palm * palm_tint,
+        darkness=tone / last,
     )
 
 

@@ -1,8 +1,7 @@
 """Cameras that hands are held up to: webcams, phones, one's own eyes.
 
 `held_motion` poses hands for a viewpoint, `capture` takes pictures from it. Ranges were
-chosen by eye, beside the statistics of real photographs in
-`tests/synth/test_webcam_statistics.py`.
+chosen by eye, beside `statistics.REAL_PHOTOS`.
 """
 
 from typing import NamedTuple
@@ -25,6 +24,8 @@ OTHER_AZIMUTH = 70
 OTHER_ELEVATION = (-25, 45)
 ANY_AZIMUTH = 110
 ANY_ELEVATION = (-40, 75)
+# Where hands are held, from the middle of the shoulders.
+BEFORE_SHOULDERS_MM = np.array([0, 60, -260])
 DISTANCE_MM = (450.0, 1900.0)
 NEAREST_MM = 330.0
 # Width, height and weight of the frames of a capture.
@@ -87,16 +88,19 @@ def _stand_around(
     """The place of a camera around the person, in mm."""
     widest = ANY_AZIMUTH if anywhere else OTHER_AZIMUTH
     heights = ANY_ELEVATION if anywhere else OTHER_ELEVATION
-    azimuth = np.radians(rng.uniform(-widest, widest))
-    elevation = np.radians(rng.uniform(*heights))
-    toward = direction(azimuth, elevation)
-    return shoulder + [0, 60, -260] + toward * log_uniform(rng, *DISTANCE_MM)
+    azimuth = rng.uniform(-widest, widest)
+    elevation = rng.uniform(*heights)
+    toward = direction(np.radians(azimuth), np.radians(elevation))
+    hands = shoulder + BEFORE_SHOULDERS_MM
+    distance = log_uniform(rng, *DISTANCE_MM)
+    return hands + toward * distance
 
 
 def view_frame(toward: Vectors) -> Rotations:
     """Columns: right and up in a level picture, and towards the camera."""
     right = normalize(np.cross([0, 1.0, 0], -toward))
-    return np.stack([right, np.cross(toward, right), toward], -1)
+    up = np.cross(toward, right)
+    return np.stack([right, up, toward], -1)
 
 
 def draw_frame_size(rng: Rng) -> tuple[int, int]:
@@ -126,30 +130,37 @@ def aim_camera(
         name: The camera's name.
         frame_size: Width and height in px.
     """
-    # 1. The camera's place, and an optical axis that does not quite hit the hands.
+    # 1. The camera's place.
     centre = (joints_mm.min(0) + joints_mm.max(0)) / 2
-    toward = viewpoint.eye_mm - centre
-    distance = np.linalg.norm(toward) * np.exp(rng.normal(0, 0.12))
+    offset = viewpoint.eye_mm - centre
+    distance = np.linalg.norm(offset) * np.exp(rng.normal(0, 0.12))
     distance = max(distance, NEAREST_MM)
-    toward = normalize(toward) @ rotation_matrix(rng.normal(0, 0.12, 3))
+    turn = rotation_matrix(rng.normal(0, 0.12, 3))
+    toward = normalize(offset) @ turn
     eye = centre + toward * distance
-    axis = normalize(rotation_matrix(rng.normal(0, 0.16, 3)) @ -toward)
+
+    # 2. An optical axis that does not quite hit the hands.
+    turn = rotation_matrix(rng.normal(0, 0.16, 3))
+    axis = normalize(turn @ -toward)
     camrot = _draw_roll(rng) @ _level_rotation(axis)
 
-    # 2. The size of the hands in the picture gives the focal length.
+    # 3. The size of the hands in the picture gives the focal length.
     in_camera = (joints_mm - eye) @ camrot.T
-    flat = in_camera[:, :2] / np.maximum(in_camera[:, 2:], 1)
+    depth = np.maximum(in_camera[:, 2:], 1)
+    flat = in_camera[:, :2] / depth
     low = flat.min(0)
     high = flat.max(0)
+    extent = high - low
     fill = _draw_fill(rng, viewpoint)
-    focal = fill * min(frame_size) / (high - low).max()
+    focal = fill * min(frame_size) / extent.max()
 
-    # 3. Their place in the picture gives the principal point.
+    # 4. Their place in the picture gives the principal point.
     size = np.array(frame_size)
-    room = np.maximum(size - 1.1 * focal * (high - low), 0) / 2
+    room = np.maximum(size - 1.1 * focal * extent, 0) / 2
     place = size / 2 + rng.uniform(-1, 1, 2) * room
     if rng.random() < CUT_SHARE:
-        place = place + rng.normal(0, 0.25, 2) * focal * (high - low)
+        shift = rng.normal(0, 0.25, 2) * focal
+        place = place + shift * extent
     princpt = place - focal * (low + high) / 2
     uneven = np.exp(rng.normal(0, 0.004, 2))
     return Camera(
@@ -164,7 +175,8 @@ def aim_camera(
 def _level_rotation(axis: Vector) -> Rotation:
     """World → camera for a level camera that looks along the axis."""
     right = normalize(np.cross([0, 1.0, 0], axis))
-    return np.stack([right, np.cross(axis, right), axis])
+    down = np.cross(axis, right)
+    return np.stack([right, down, axis])
 
 
 def _draw_roll(rng: Rng) -> Rotation:
