@@ -149,7 +149,7 @@ def error_table(
 def _measure(index: Index, predictions: Predictions, root_depth: RootDepth) -> Columns:
     """The measured columns of some frames; predictions in the index's order."""
     truth = read_ground_truth(index, root_depth)
-    placed = _place(predictions, truth, root_depth)
+    placed = place_predictions(predictions, truth, root_depth)
     by_joint = _joint_columns(placed, truth)
     if predictions.heatmap_entropy is not None:
         by_joint["heatmap_entropy"] = torch.tensor(predictions.heatmap_entropy)
@@ -209,7 +209,7 @@ def _measure(index: Index, predictions: Predictions, root_depth: RootDepth) -> C
     return columns
 
 
-def _place(
+def place_predictions(
     predictions: Predictions, truth: GroundTruth, root_depth: RootDepth
 ) -> PlacedHands:
     """Bring predictions from heat-map units back before the camera."""

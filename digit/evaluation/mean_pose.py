@@ -12,15 +12,15 @@ from torch import Tensor
 
 from digit import geometry, skeleton
 from digit.data.index import Index
+from digit.evaluation.conversion import cells_from_camera
 from digit.evaluation.ground_truth import (
     RootDepth,
     annotated_joints,
     float_column,
-    image_to_cells,
     wrist_depths,
 )
 from digit.evaluation.predictions import Predictions
-from digit.skeleton import HEATMAP_CELLS, JOINT_SIDE, WRISTS
+from digit.skeleton import JOINT_SIDE, WRISTS
 
 # More frames do not change a mean by a tenth of a millimetre; chosen by eye.
 FRAMES_TO_AVERAGE = 50_000
@@ -96,17 +96,11 @@ def mean_pose_predictions(
     joints_cam_mm = wrists_cam_mm[:, JOINT_SIDE] + mean.joints_mm
 
     # 3. In heat-map units of the crop; zero where no wrist is known and nothing counts.
-    joints_px = geometry.project(joints_cam_mm, focal, princpt)
-    crop_affine = image_to_cells(test, root_depth).float()
-    joints_25d = geometry.to_25d(
-        geometry.apply_affine(crop_affine, joints_px),
-        joints_cam_mm[..., 2],
-        HEATMAP_CELLS,
-    )
+    joints_25d = cells_from_camera(test, joints_cam_mm.numpy(), root_depth)
     relative_cells = geometry.depth_to_cells(mean.right_to_left_mm[2])
     return Predictions(
         image_id=np.asarray(test["image_id"]),
-        joints_25d=joints_25d.nan_to_num(0, 0, 0).numpy(),
+        joints_25d=joints_25d,
         relative_root_depth=relative_cells.expand(len(test)).numpy(),
         hand_type=np.tile(mean.hand_type, (len(test), 1)),
     )
