@@ -30,6 +30,7 @@ OPTIONS = {
     "wrist_depth_mm": "--wrist-depth",
     "hand_length_mm": "--hand-length",
     "smoothing": "--smoothing",
+    "split": "--split",
     "variants": "--variants",
     "seeds": "--seeds",
 }
@@ -142,29 +143,66 @@ def add_doctor(commands: "Commands") -> None:
     """Declare `digit doctor`, and `digit check`, its older name."""
     for name in ("doctor", "check"):
         command = commands.add(
-            name, doctor, "health report of a data set: findings and what mends them"
+            name,
+            doctor,
+            "findings on a data set, or on predictions for it, and what mends them; "
+            "status 1 if something is wrong",
         )
         add_root(command)
         command.add_argument(
-            "--json", type=Path, metavar="OUT", help="the findings, as a list"
+            "--predictions",
+            type=Path,
+            metavar="FILE.npz",
+            help="look for the usual mistakes in these predictions: order of joints, "
+            "mirrored or exchanged hands, units, crops",
+        )
+        command.add_argument(
+            "--split", help="which split the predictions are for; default: by their ids"
+        )
+        command.add_argument(
+            "--root-depth",
+            choices=("gt", "rootnet"),
+            default="gt",
+            help="whose boxes and wrist depths they are made for; default: gt",
+        )
+        command.add_argument(
+            "--json",
+            type=Path,
+            metavar="OUT",
+            help="the findings, as a list; - for standard output",
         )
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Look for faults in a data set, its images and part masks included.
+    """Look for faults in a data set, its images and part masks included, or in
+    predictions for it.
 
     Returns:
         The exit status: 1 where something is wrong that excluding frames does not settle.
     """
-    from digit.data.health import check, format_report, is_serious
+    check_outputs({"--json": args.json}, inputs=[args.predictions])
+    if args.predictions is None:
+        from digit.data.health import check, format_report, is_serious
 
-    check_outputs({"json": args.json})
-    report = check(args.root, examine_pixels=True)
-    if args.json is None or not is_standard_output(args.json):
-        print(format_report(report))
+        report = check(args.root, examine_pixels=True)
+        findings = report.to_dict("records")
+        text = format_report(report)
+        is_ill = is_serious(report)
+    else:
+        from digit.evaluation.prediction_doctor import examine_predictions
+
+        mistakes = examine_predictions(
+            args.root, args.predictions, split=args.split, root_depth=args.root_depth
+        )
+        findings = [mistake._asdict() for mistake in mistakes]
+        lines = [mistake.sentence() for mistake in mistakes]
+        text = "\n".join(lines) or "none of the usual mistakes is found"
+        is_ill = bool(mistakes)
+    if not is_standard_output(args.json):
+        print(text)
     if args.json is not None:
-        write_result(args.json, report.to_dict("records"))
-    return FAILED if is_serious(report) else 0
+        write_result(args.json, findings)
+    return FAILED if is_ill else 0
 
 
 # --- Training -----------------------------------------------------------------------
@@ -678,7 +716,8 @@ def main(argv: list[str] | None = None) -> int:
 
     Returns:
         The exit status: 0; 2, with one line on standard error, for what the user can
-        mend; 1 for a run that failed; 130 where it was interrupted.
+        mend; 1 for a run that failed or a doctor's finding; 130 where it was
+        interrupted.
     """
     tolerate_any_terminal()
     words = list(sys.argv[1:] if argv is None else argv)

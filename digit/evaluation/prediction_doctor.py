@@ -5,27 +5,36 @@ units, another crop) on a sample of frames, and names those whose correction bri
 error down by far. `digit doctor --predictions` prints what it finds.
 """
 
-from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
-from digit import conventions, geometry
+from digit import geometry
+from digit.data.build_index import prepare_index
 from digit.data.dataset import evaluation_targets
 from digit.data.index import Index
+from digit.data.layout import splits_of
 from digit.evaluation import metrics
-from digit.evaluation.conversion import cells_from_camera
-from digit.evaluation.ground_truth import (
-    BBOX_OF,
-    GroundTruth,
-    RootDepth,
-    image_to_cells,
-    read_ground_truth,
+from digit.evaluation.ground_truth import BBOX_OF, RootDepth, read_ground_truth
+from digit.evaluation.prediction_mistakes import (
+    MM_PER_M,
+    Cells,
+    Correction,
+    Sample,
+    both,
+    depth_corrections,
+    depth_to_cells,
+    image_corrections,
+    mirror_corrections,
+    order_corrections,
+    space_corrections,
+    with_image_positions,
 )
 from digit.evaluation.predictions import Predictions
-from digit.skeleton import HEATMAP_CELLS, JOINT_WRIST, JOINTS_PER_HAND, WRISTS
+from digit.skeleton import HEATMAP_CELLS, JOINT_WRIST, WRISTS
 
 SAMPLE = 500  # frames that are looked at
 # All thresholds are chosen by eye, on files with and without mistakes.
@@ -36,12 +45,7 @@ SCALE_SLOPE = 1.1
 SCALE_CORRELATION = 0.85  # below it a network is poor, whatever its slope
 SCALE_RANGE = (0.4, 2.5)  # of crops that somebody may have cut
 PLAUSIBLE_SLOPE = (0.4, 2.5)  # of predicted against true positions, in right units
-FAR_FROM_WRIST = 32  # cells: such a wrist has no depth relative to itself
 MOST_MISTAKES = 3  # of the joints, one upon the other
-CROP_PX = 256
-MM_PER_M = 1000
-
-Cells = Float[np.ndarray, "n 42 3"]
 
 
 class Mistake(NamedTuple):
@@ -71,24 +75,49 @@ class Mistake(NamedTuple):
         return f"{self.what}: {self.metric} {numbers} when mended; {self.remedy}"
 
 
-class Sample(NamedTuple):
-    """Frames that are looked at, and what is true of them."""
+def examine_predictions(
+    dataset_dir: Path | str,
+    predictions: Path | str,
+    split: str | None = None,
+    root_depth: RootDepth = "gt",
+) -> list[Mistake]:
+    """Look for the usual mistakes in a file of predictions.
 
-    index: Index
-    root_depth: RootDepth
-    truth: GroundTruth
-    true_25d: Cells
-    counts: Bool[np.ndarray, "n 42"]  # valid joints
+    Args:
+        dataset_dir: The data set's folder.
+        predictions: An .npz file, see `Predictions.load`.
+        split: Which split they are for; by default the one that has their image ids.
+        root_depth: Whose wrist depths and crops they are made for.
+
+    Returns:
+        The mistakes found; see `diagnose_predictions`.
+
+    Raises:
+        FileNotFoundError: If the data set or the file is missing.
+        ValueError: If the file is malformed, has too few frames of the split, or its
+            frames may be those of several splits.
+    """
+    found = Predictions.load(predictions)
+    if split is None:
+        split = _split_of(dataset_dir, found)
+    return diagnose_predictions(prepare_index(dataset_dir, split), found, root_depth)
 
 
-class Correction(NamedTuple):
-    """A mistake, and the joints as they would be without it."""
-
-    what: str
-    remedy: str
-    apply: Callable[[Cells], Cells]
-    # Whether it changes units: then the result must also follow the truth in size.
-    of_units: bool = False
+def _split_of(dataset_dir: Path | str, predictions: Predictions) -> str:
+    """The split that has the predictions' image ids."""
+    splits = splits_of(dataset_dir)
+    fitting = [
+        split
+        for split in splits
+        if np.isin(
+            predictions.image_id, prepare_index(dataset_dir, split).split_image_ids
+        ).all()
+    ]
+    if len(splits) == 1 or len(fitting) == 1:
+        return (fitting or splits)[0]
+    if fitting:
+        raise ValueError(f"split: the image ids fit {' and '.join(fitting)}; name one")
+    raise ValueError(f"split: no split has all image ids; name one of {splits}")
 
 
 def diagnose_predictions(
@@ -178,13 +207,13 @@ def _draw_sample(
 
 def _joint_mistakes(sample: Sample, joints_25d: Cells) -> tuple[list[Mistake], Cells]:
     """Mistakes of the joints, one upon the other, and the joints without them."""
-    orders = [*_order_corrections(), *_mirror_corrections()]
+    orders = [*order_corrections(), *mirror_corrections()]
     units = [
-        *_depth_corrections(),
-        *_image_corrections(sample),
-        *_space_corrections(sample),
+        *depth_corrections(),
+        *image_corrections(sample),
+        *space_corrections(sample),
     ]
-    pairs = [_both(order, unit) for order in orders for unit in units]
+    pairs = [both(order, unit) for order in orders for unit in units]
     mistakes: list[Mistake] = []
     for _ in range(MOST_MISTAKES):
         # Two at once where none of the two is enough to tell.
@@ -198,16 +227,6 @@ def _joint_mistakes(sample: Sample, joints_25d: Cells) -> tuple[list[Mistake], C
         mistake, joints_25d = found
         mistakes.append(mistake)
     return mistakes, joints_25d
-
-
-def _both(first: Correction, second: Correction) -> Correction:
-    """Two corrections, one after the other."""
-    return Correction(
-        what=f"{first.what}, and {second.what}",
-        remedy=f"{first.remedy}, then {second.remedy}",
-        apply=lambda joints: second.apply(first.apply(joints)),
-        of_units=True,
-    )
 
 
 def _best_correction(
@@ -278,143 +297,6 @@ def _has_plausible_size(sample: Sample, joints_25d: Cells) -> bool:
     return True
 
 
-def _order_corrections() -> Iterator[Correction]:
-    """Other orders of joints and hands."""
-    for source, name in (("mano", "MANO's"), ("openpose", "OpenPose's (MediaPipe's)")):
-        yield Correction(
-            what=f"the joints are in {name} order",
-            remedy=f"digit.conventions.reorder_hands(joints, {source!r})",
-            apply=lambda joints, source=source: conventions.reorder_hands(
-                joints, source
-            ),
-        )
-    yield Correction(
-        what="right and left hand are exchanged",
-        remedy="digit.conventions.swap_hands(joints)",
-        apply=conventions.swap_hands,
-    )
-
-
-def _mirror_corrections() -> Iterator[Correction]:
-    """Mirrored hands, pictures and axes."""
-    left = slice(JOINTS_PER_HAND, None)
-    right = slice(0, JOINTS_PER_HAND)
-    for hand, side in ((left, "left"), (right, "right")):
-        yield Correction(
-            what=f"the {side} hand is mirrored, as if in the flipped picture",
-            remedy=f"digit.conventions.mirror_cells for the {side} hand's joints",
-            apply=lambda joints, hand=hand: _with_hand(
-                joints, hand, conventions.mirror_cells(joints[:, hand])
-            ),
-        )
-        yield Correction(
-            what=f"the {side} hand is mirrored about its wrist",
-            remedy=f"x → 2 · x of the wrist − x for the {side} hand's joints",
-            apply=lambda joints, hand=hand: _with_hand(
-                joints, hand, _mirrored_about_wrist(joints[:, hand])
-            ),
-        )
-    yield Correction(
-        what="the predictions are for mirrored pictures",
-        remedy="digit.conventions.swap_hands(mirror_cells(joints))",
-        apply=lambda joints: conventions.swap_hands(conventions.mirror_cells(joints)),
-    )
-    yield Correction(
-        what="x runs to the left",
-        remedy="digit.conventions.mirror_cells(joints)",
-        apply=conventions.mirror_cells,
-    )
-    for axis, name in ((1, "y runs upward"), (2, "z runs towards the camera")):
-        yield Correction(
-            what=name,
-            remedy=f"{'xyz'[axis]} → 64 − {'xyz'[axis]}",
-            apply=lambda joints, axis=axis: _with_axis(
-                joints, axis, HEATMAP_CELLS - joints[..., axis]
-            ),
-        )
-
-
-def _depth_corrections() -> Iterator[Correction]:
-    """Depths in other units, or not relative to the wrist."""
-    relative = "(z / 200 + 1) / 2 · 64 with z in mm behind the own wrist"
-    for unit, mm in (("millimetres", 1), ("metres", MM_PER_M)):
-        yield Correction(
-            what=f"depths are in {unit}, not in heatmap cells",
-            remedy=f"z → {relative}",
-            apply=lambda joints, mm=mm: _with_axis(
-                joints, 2, _depth_to_cells(mm * joints[..., 2])
-            ),
-            of_units=True,
-        )
-        yield Correction(
-            what=f"depths are absolute, in {unit}",
-            remedy=f"z → {relative}",
-            apply=lambda joints, mm=mm: _with_axis(
-                joints, 2, _depth_to_cells(mm * _behind_wrist(joints))
-            ),
-            of_units=True,
-        )
-    yield Correction(
-        what="depths are absolute, not relative to the own wrist",
-        remedy="z → z − z of the wrist + 32",
-        apply=_relative_to_wrist,
-        of_units=True,
-    )
-
-
-def _image_corrections(sample: Sample) -> Iterator[Correction]:
-    """Image positions in other units or of another picture."""
-    ratio = HEATMAP_CELLS / CROP_PX
-    scales = (
-        ("pixels of the 256 px crop", ratio, 1.0),
-        ("shares of the crop, 0…1", HEATMAP_CELLS, 1.0),
-        ("pixels of the 256 px crop, depths likewise", ratio, ratio),
-        ("shares of the crop, 0…1, depths likewise", HEATMAP_CELLS, HEATMAP_CELLS),
-    )
-    for name, scale, depth_scale in scales:
-        factors = np.array([scale, scale, depth_scale], np.float32)
-        yield Correction(
-            what=f"x and y are {name}, not heatmap cells",
-            remedy=f"multiply by {scale:g}",
-            apply=lambda joints, factors=factors: joints * factors,
-            of_units=True,
-        )
-    to_cells = image_to_cells(sample.index, sample.root_depth).numpy()
-    yield Correction(
-        what="x and y are pixels of the image, not cells of the crop",
-        remedy="map them by digit.geometry.crop_affine(box, 64)",
-        apply=lambda joints: _with_image_positions(
-            joints, _mapped(to_cells, joints[..., :2])
-        ),
-        of_units=True,
-    )
-
-
-def _space_corrections(sample: Sample) -> Iterator[Correction]:
-    """Joints in space, not in heatmap units at all."""
-    true_wrists_mm = sample.truth.joints_cam_mm[:, JOINT_WRIST].numpy()
-    for unit, mm in (("millimetres", 1), ("metres", MM_PER_M)):
-        yield Correction(
-            what=f"joints are in {unit} relative to the wrist, not in heatmap cells",
-            remedy="add the wrist's place, then digit.evaluation.conversion."
-            "cells_from_camera",
-            apply=lambda joints, mm=mm: cells_from_camera(
-                sample.index,
-                mm * (joints - joints[:, JOINT_WRIST]) + true_wrists_mm,
-                sample.root_depth,
-            ),
-            of_units=True,
-        )
-        yield Correction(
-            what=f"joints are in {unit} of the camera frame, not in heatmap cells",
-            remedy="digit.evaluation.conversion.cells_from_camera",
-            apply=lambda joints, mm=mm: cells_from_camera(
-                sample.index, (mm * joints).astype(np.float32), sample.root_depth
-            ),
-            of_units=True,
-        )
-
-
 def _crop_scale(sample: Sample, joints_25d: Cells) -> tuple[Mistake, Cells] | None:
     """Whether image positions are of a crop of another scale about the same centre."""
     on_true, on_predicted = _slopes(sample, joints_25d, slice(0, 2))
@@ -428,7 +310,7 @@ def _crop_scale(sample: Sample, joints_25d: Cells) -> tuple[Mistake, Cells] | No
         return None
     centre = HEATMAP_CELLS / 2
     positions = (joints_25d[..., :2] - centre) * factor + centre
-    mended = _with_image_positions(joints_25d, positions)
+    mended = with_image_positions(joints_25d, positions)
     before, before_2d = _errors(sample, joints_25d)
     after, after_2d = _errors(sample, mended)
     if after > SCALE_GAIN * before or after_2d > SCALE_GAIN * before_2d:
@@ -442,57 +324,6 @@ def _crop_scale(sample: Sample, joints_25d: Cells) -> tuple[Mistake, Cells] | No
         f"(x − 32) · {factor:.3g} + 32, and y likewise",
     )
     return mistake, mended
-
-
-def _with_hand(joints: Cells, hand: slice, values: np.ndarray) -> Cells:
-    """The joints with one hand replaced."""
-    changed = joints.copy()
-    changed[:, hand] = values
-    return changed
-
-
-def _with_axis(joints: Cells, axis: int, values: np.ndarray) -> Cells:
-    """The joints with one coordinate replaced."""
-    changed = joints.copy()
-    changed[..., axis] = values
-    return changed
-
-
-def _with_image_positions(joints: Cells, positions: np.ndarray) -> Cells:
-    """The joints with x and y replaced."""
-    changed = joints.copy()
-    changed[..., :2] = positions
-    return changed
-
-
-def _mirrored_about_wrist(hand: np.ndarray) -> np.ndarray:
-    """A hand's joints with x mirrored about its wrist, the last joint."""
-    return _with_axis(hand, 0, 2 * hand[:, -1:, 0] - hand[..., 0])
-
-
-def _behind_wrist(joints: Cells) -> np.ndarray:
-    """Depths minus those of the own wrist."""
-    return joints[..., 2] - joints[:, JOINT_WRIST, 2]
-
-
-def _relative_to_wrist(joints: Cells) -> Cells:
-    """Depths in cells made relative, where the wrists' own are far from relative."""
-    wrist_cells = joints[:, WRISTS, 2] - HEATMAP_CELLS / 2
-    if np.median(np.abs(wrist_cells)) < FAR_FROM_WRIST:
-        return joints
-    return _with_axis(joints, 2, _behind_wrist(joints) + HEATMAP_CELLS / 2)
-
-
-def _depth_to_cells(depth_mm: np.ndarray) -> np.ndarray:
-    """`geometry.depth_to_cells` of an array."""
-    return geometry.depth_to_cells(torch.from_numpy(depth_mm)).numpy()
-
-
-def _mapped(affine: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Positions of each frame mapped by its affine."""
-    linear = affine[:, :, :2]
-    offset = affine[:, None, :, 2]
-    return positions @ linear.swapaxes(1, 2) + offset
 
 
 # --- Relative root depth and hand type ----------------------------------------------
@@ -519,17 +350,17 @@ def _root_depth_mistakes(sample: Sample, predictions: Predictions) -> list[Mista
             (
                 f"relative root depth is in {unit}, not in heatmap cells",
                 f"→ {cells}",
-                _depth_to_cells(mm * relative),
+                depth_to_cells(mm * relative),
             ),
             (
                 f"relative root depth is right minus left, in {unit}",
                 f"→ {cells}",
-                _depth_to_cells(-mm * relative),
+                depth_to_cells(-mm * relative),
             ),
             (
                 f"relative root depth is the left wrist's absolute depth in {unit}",
                 f"→ {cells}",
-                _depth_to_cells(mm * relative - right_mm),
+                depth_to_cells(mm * relative - right_mm),
             ),
         ]
     best = None
