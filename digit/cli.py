@@ -21,6 +21,7 @@ from digit.outputs import check_outputs, is_standard_output
 OPTIONS = {
     "dataset_dir": "--root",
     "root_depth": "--root-depth",
+    "flip_test": "--flip-test",
     "label_kind": "--labels",
     "views": "--views",
     "errors": "--errors",
@@ -596,7 +597,9 @@ def add_blend(commands: "Commands") -> None:
         "--share", type=float, default=0.5, help="of the second; default: 0.5"
     )
     command.add_argument("--half", action="store_true", help="write half precision")
-    command.add_argument("--out", type=Path, required=True, metavar="OUT.ckpt")
+    command.add_argument(
+        "--out", type=Path, required=True, metavar="OUT.ckpt", help="their mean"
+    )
 
 
 def blend(args: argparse.Namespace) -> None:
