@@ -56,6 +56,7 @@ def learning_curves(
 
 def _draw_curve(axes: Axes, name: str, curve: pd.Series) -> None:
     """The running mean over a twentieth of the curve, and the curve itself."""
+    # The mean over windows that are centred, so that it is not late
     window = max(1, len(curve) // 20)
     smooth = curve.rolling(window, center=True).mean()
     [line] = axes.plot(smooth, label=name)
@@ -111,11 +112,13 @@ def _draw_histograms(
     axes: Axes, groups: Mapping[str, Values], values: Values, bins: int
 ) -> None:
     """Histograms of the groups over common bins; `values` are those of all groups."""
+    # Few values get few bins.
     finite = values[np.isfinite(values)]
     edges = np.histogram_bin_edges(finite, min(bins, len(values) + 4))
     looks = itertools.cycle(zip(LINE_COLORS, LINE_DASHES, strict=True))
     for (name, group), (color, dash) in zip(groups.items(), looks, strict=False):
         finite = group[np.isfinite(group)]
+        # A histogram of few values beside many would be flat.
         if 20 * len(finite) < len(values):
             axes.plot(
                 finite,
@@ -166,6 +169,7 @@ def ranges(
             # The finger that the name begins with, else the palm's grey
             fingers = [i for i, f in enumerate(sk.FINGERS) if name.startswith(f)]
             color = finger_color(fingers[0] if fingers else 5, 0, 0.2)
+            # A bar for nine tenths of the values, a line for all, a mark for the median
             percentiles = np.nanpercentile(group, (0, 5, 50, 95, 100))
             lowest, low, median, high, highest = percentiles
             axes.bar(x, high - low, 0.6, bottom=low, color=color)
@@ -199,6 +203,7 @@ def joint_errors(
         figure = Picture(figsize=(10, 3.2))
         axes = figure.subplots()
         for side, name in enumerate(sk.SIDES):
+            # Right and left bars side by side
             hand = table.loc[:, side == sk.JOINT_SIDE]
             axes.bar(
                 joints + 0.4 * side - 0.2,
@@ -273,6 +278,7 @@ def error_against(
             table = pd.DataFrame({"x": column, "y": errors_mm})
             table = table.dropna().sort_values("x")
             axes.plot(table["x"], table["y"], ".", alpha=0.25, markersize=4)
+            # Parts of equally many frames, in order of x
             quantile = np.arange(len(table)) * bins // max(len(table), 1)
             groups = table.groupby(quantile)
             mean = groups.mean()

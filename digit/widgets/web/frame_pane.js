@@ -6,7 +6,7 @@ const TRUE_COLOR = "#8A8A8A"; // of true hands in 3D, on light and dark walls
 const VECTOR_COLOR = "#CC79A7"; // from wrist to wrist, predicted
 const NOTE_DELAY_MS = 400; // after the last key until a note is saved
 const PLOT_DELAY_MS = 0; // plots follow when the picture is on the screen
-const FIRST_EYE = { x: 1.08, y: -0.78, z: -2.85 }; // as digit.plots.style.VIEW_DIRECTION
+const FIRST_EYE = { x: 1.2, y: -0.86, z: -3.1 }; // along digit.plots.style.VIEW_DIRECTION, by eye
 
 class FramePane {
   constructor(view) {
