@@ -172,9 +172,8 @@ def test_a_hand_behind_or_around_the_camera_is_left_out():
 def test_a_hand_cut_by_the_edge_is_the_cut_picture():
     hands, scenes = random_hands(4, seed=5)
     edge, x, y = 150, WIDTH / 2, HEIGHT / 2
-    for scene, corner in zip(
-        scenes, np.array([[0, y], [2 * x, y], [x, 0], [x, 2 * y]])
-    ):
+    corners = np.array([[0, y], [2 * x, y], [x, 0], [x, 2 * y]])
+    for scene, corner in zip(scenes, corners, strict=True):
         cut = render_part_mask(hands, scene, FOCAL, corner, WIDTH, HEIGHT)
         size = WIDTH + 2 * edge, HEIGHT + 2 * edge
         whole = render_part_mask(hands, scene, FOCAL, corner + edge, *size)
