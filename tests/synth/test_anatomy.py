@@ -18,10 +18,13 @@ from digit.synth.anatomy import (
     rotation_matrix,
     to_tensor,
 )
+from digit.synth.shading import vertex_normals
 
 MODELS = [load_hand("right"), load_hand("left")]
 RIG = build_rig(MODELS[0], np.zeros(10, np.float32))
 FINGERTIPS = ["thumb_tip", "index_tip", "middle_tip", "ring_tip", "pinky_tip"]
+# The rows of these among a hand's 21 joints.
+FINGERTIP_JOINTS = [0, 4, 8, 12, 16]
 
 
 def random_hands(seed: int, count: int = 3):
@@ -53,62 +56,94 @@ def test_joints_have_the_axes_of_a_hand():
     assert (~is_fixed).sum() == 15 + 4 + 2
 
 
-@pytest.mark.parametrize(
-    ("row", "finger"), [(0, "index"), (3, "middle"), (6, "pinky"), (9, "ring")]
-)
-@pytest.mark.parametrize(
-    ("axis", "direction"), [(0, [0, -1, 0]), (1, [0, 0, 1])], ids=["flex", "abduct"]
-)
-def test_fingers_move_the_same_way_in_both_hands(row, finger, axis, direction):
-    angles = torch.zeros(1, 2, 15, 3)
+FIRST_ROW = {"index": 0, "middle": 3, "pinky": 6, "ring": 9}
+FLEXION, ABDUCTION = 0, 1
+# Flexion goes to the palm, abduction to the thumb.
+TO_PALM = [0, -1, 0]
+TO_THUMB = [0, 0, 1]
+
+
+def moved_fingertips(finger: str, axis: int):
+    """How far the tips of both hands move (mm) when a knuckle turns by 0.3 rad."""
     orientation = torch.eye(3).expand(1, 2, 3, 3)
     wrist = torch.zeros(1, 2, 3)
+    angles = torch.zeros(1, 2, 15, 3)
     rest = pose_rig(RIG, angles, orientation, wrist)
-    angles[:, :, row, axis] = 0.3
-    moved = pose_rig(RIG, angles, orientation, wrist) - rest
-    of_tip = moved[0, :, RIG.landmarks[f"{finger}_tip"]].numpy()
-    # Flexion goes to the palm (−y), abduction to the thumb (+z).
-    assert (of_tip @ direction > 8).all()
+    angles[:, :, FIRST_ROW[finger], axis] = 0.3
+    moved = pose_rig(RIG, angles, orientation, wrist)
+    tip = RIG.landmarks[f"{finger}_tip"]
+    return (moved - rest)[0, :, tip].numpy()
 
 
-def test_landmarks_follow_the_skin():
+@pytest.mark.parametrize("finger", FIRST_ROW)
+def test_fingers_of_both_hands_flex_to_the_palm(finger):
+    moved = moved_fingertips(finger, FLEXION)
+    assert (moved @ TO_PALM > 8).all()
+
+
+@pytest.mark.parametrize("finger", FIRST_ROW)
+def test_fingers_of_both_hands_abduct_to_the_thumb(finger):
+    moved = moved_fingertips(finger, ABDUCTION)
+    assert (moved @ TO_THUMB > 8).all()
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_landmarks_follow_the_skin(side):
+    # 1. The landmarks of the rig.
     angles, orientation, wrist_mm = random_hands(1)
-    hands = [to_tensor(array) for array in (angles, orientation, wrist_mm)]
-    points = pose_rig(RIG, *hands)
-    pose = torch.from_numpy(mano_pose(RIG, angles, orientation))
-    no_shape = torch.zeros(len(pose), 10)
+    points = pose_rig(
+        RIG,
+        to_tensor(angles),
+        to_tensor(orientation),
+        to_tensor(wrist_mm),
+    )
     rows = [RIG.landmarks[name] for name in FINGERTIPS]
-    for side, model in enumerate(MODELS):
-        wrist_m = torch.from_numpy(wrist_mm[:, side] / 1000).float()
-        trans = wrist_m - model.rest_joints(no_shape[0])[0]
-        skin = model.skin(pose[:, side], no_shape, trans) * 1000
-        tips = model.joints(skin)[:, [0, 4, 8, 12, 16]]
-        distance = (tips - points[:, side, rows]).norm(dim=-1)
-        # Pose correctives, which the rig leaves out, move the skin a little.
-        assert distance.max() < 3
+    landmarks = points[:, side, rows]
+
+    # 2. The fingertips of the skinned model.
+    model = MODELS[side]
+    pose = torch.from_numpy(mano_pose(RIG, angles, orientation))
+    shape = torch.zeros(len(pose), 10)
+    wrist_m = torch.from_numpy(wrist_mm[:, side] / 1000).float()
+    trans = wrist_m - model.rest_joints(shape[0])[0]
+    skin = model.skin(pose[:, side], shape, trans) * 1000
+    tips = model.joints(skin)[:, FINGERTIP_JOINTS]
+
+    # 3. Pose correctives, which the rig leaves out, move the skin a little.
+    distance = (tips - landmarks).norm(dim=-1)
+    assert distance.max() < 3
 
 
-def test_spheres_fill_the_hand():
+def test_spheres_lie_in_the_hand():
     vertices = MODELS[0].v_template * 1000
-    faces = torch.from_numpy(MODELS[0].faces)
-    # The last two spheres are the forearm's.
-    radii = RIG.radii[:-2]
-    centres = RIG.points[: len(radii)]
+    centres, radii = spheres_of_hand()
     distance, nearest = torch.cdist(centres, vertices).min(1)
     assert (radii - distance).max() < 0.5
 
-    corners = vertices[faces]
-    along = corners[:, 1] - corners[:, 0]
-    across = corners[:, 2] - corners[:, 0]
-    normal_of_face = torch.linalg.cross(along, across)
-    normals = torch.zeros_like(vertices)
-    normals.index_add_(0, faces.flatten(), normal_of_face.repeat_interleave(3, 0))
-    height = ((centres - vertices[nearest]) * normals[nearest]).sum(1)
+    # The nearest skin is in front of each centre.
+    normals = vertex_normals(
+        vertices.numpy(),
+        MODELS[0].faces,
+        np.arange(len(vertices)),
+    )
+    inwards = (centres - vertices[nearest]).numpy()
+    height = (inwards * normals[nearest]).sum(1)
     assert (height < 0).all()
 
-    covered = (torch.cdist(vertices, centres) - radii).amin(1) < 3
+
+def test_spheres_cover_the_hand():
+    vertices = MODELS[0].v_template * 1000
+    centres, radii = spheres_of_hand()
+    distance = torch.cdist(vertices, centres) - radii
+    is_covered = distance.amin(1) < 3
     is_hand = vertices[:, 0] < 90
-    assert covered[is_hand].float().mean() > 0.9
+    assert is_covered[is_hand].float().mean() > 0.9
+
+
+def spheres_of_hand():
+    """Centres and radii (mm) of the spheres; the last two of the rig are the forearm's."""
+    radii = RIG.radii[:-2]
+    return RIG.points[: len(radii)], radii
 
 
 def test_directions_of_fingers_and_palm_give_an_orientation():

@@ -14,10 +14,12 @@ def sphere(centre, radius, n=24):
     polar = np.linspace(0.05, np.pi - 0.05, n)
     azimuth = np.linspace(0, 2 * np.pi, 2 * n)
     theta, phi = np.meshgrid(polar, azimuth)
-    x = np.sin(theta) * np.cos(phi)
-    y = np.sin(theta) * np.sin(phi)
-    normals = np.stack([x, y, np.cos(theta)], -1).reshape(-1, 3)
-    normals = normals.astype(np.float32)
+    ring = np.sin(theta)
+    x = ring * np.cos(phi)
+    y = ring * np.sin(phi)
+    z = np.cos(theta)
+    normals = np.stack([x, y, z], -1)
+    normals = normals.reshape(-1, 3).astype(np.float32)
     vertices = normals * radius + np.float32(centre)
     return vertices.astype(np.float32), normals
 
@@ -42,15 +44,16 @@ def test_depth_of_two_spheres():
 
 
 def two_hands(between_mm):
-    """Vertices of a right and a left hand, back to back, at 0."""
+    """Vertices of a right and a left hand, one above the other."""
     hands = []
     for side, model in enumerate(MODELS):
-        place = (
-            model.v_template.numpy() * 1000 - model.v_template.numpy().mean(0) * 1000
-        )
-        # The left hand is turned over, so that the backs meet.
-        turn = np.diag([-1.0, -1, 1]) if side else np.eye(3)
-        hands.append(place @ turn + [0, side * between_mm, 0])
+        vertices = model.v_template.numpy() * 1000
+        vertices = vertices - vertices.mean(0)
+        if side == 1:
+            # Turned over, so that the backs meet.
+            vertices = vertices * [-1, -1, 1]
+        above = side * between_mm
+        hands.append(vertices + [0, above, 0])
     return np.stack(hands)[None].astype(np.float32)
 
 

@@ -14,6 +14,8 @@ from digit.synth.families import families, shapes
 SPLITS = ("train", "val", "test")
 MODELS = [load_hand("right"), load_hand("left")]
 INTERACTING = 2
+# Columns of the right and of the left hand's joints.
+OWN_JOINTS = [slice(0, JOINTS_PER_HAND), slice(JOINTS_PER_HAND, None)]
 
 
 def fits_of(index):
@@ -39,36 +41,47 @@ def test_tree_names_the_generic_hand_and_leaves_no_parts(small_tree):
 
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("side", [0, 1])
+def test_hands_have_all_joints_and_a_fit_or_neither(small_tree, split, side):
+    index = small_tree.indices[split]
+    valid = index["joint_valid"][:, OWN_JOINTS[side]]
+    is_there = valid.all(1)
+    assert np.array_equal(is_there, valid.any(1))
+
+    _, _, trans = fits_of(index)
+    has_fit = np.isfinite(trans[:, side, 0].numpy())
+    assert np.array_equal(is_there, has_fit)
+
+    # As InterHand2.6M has it: all coordinates of absent joints are 1.
+    joints_mm = index["joints_world_mm"][:, OWN_JOINTS[side]]
+    assert (joints_mm[~is_there] == 1).all()
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("side", [0, 1])
 def test_joints_are_those_of_the_fits(small_tree, split, side):
     index = small_tree.indices[split]
     pose, shape, trans = [fit[:, side] for fit in fits_of(index)]
-    own = slice(side * JOINTS_PER_HAND, (side + 1) * JOINTS_PER_HAND)
-    valid = index["joint_valid"][:, own]
-    joints = index["joints_world_mm"][:, own]
-
-    # A hand has all of its joints and a fit, or neither.
-    is_there = valid.all(1)
-    assert np.array_equal(is_there, valid.any(1))
-    assert np.array_equal(is_there, np.isfinite(trans[:, 0].numpy()))
-    assert (joints[~is_there] == 1).all()
-
+    is_there = torch.isfinite(trans[:, 0])
     model = MODELS[side]
-    vertices = model.skin(pose, shape, trans) * 1000
-    error_mm = np.abs(model.joints(vertices).numpy() - joints)
+    vertices_mm = model.skin(pose, shape, trans) * 1000
+    of_fit = model.joints(vertices_mm).numpy()
+    annotated = index["joints_world_mm"][:, OWN_JOINTS[side]]
+    error_mm = np.abs(of_fit - annotated)
     assert (error_mm[is_there] < 0.01).all()
 
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_boxes_are_wider_than_the_joints_by_a_fifth(small_tree, split):
     index = small_tree.indices[split]
-    boxes = index["bbox_xywh"]
-    for px, valid, box in zip(
-        index["joints_px"], index["joint_valid"], boxes, strict=True
-    ):
-        low = px[valid].min(0)
-        high = px[valid].max(0)
-        assert np.allclose(box[2:], 1.2 * (high - low), atol=0.1)
-        assert np.allclose(box[:2] + box[2:] / 2, (low + high) / 2, atol=0.1)
+    for i in range(len(index)):
+        px = index["joints_px"][i]
+        px = px[index["joint_valid"][i]]
+        low = px.min(0)
+        high = px.max(0)
+        x, y, width, height = index["bbox_xywh"][i]
+        assert np.allclose([width, height], 1.2 * (high - low), atol=0.1)
+        middle = [x + width / 2, y + height / 2]
+        assert np.allclose(middle, (low + high) / 2, atol=0.1)
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -96,19 +109,27 @@ def test_pictures_show_the_masks(small_tree):
     owners = iter(small_tree.owners)
     for index in small_tree.indices.values():
         for i, (mask, errors_mm, _) in enumerate(render_masks(hands, index)):
+            # 1. Sizes and fits.
             frame = index.frame(i)
-            picture = cv2.imread(str(small_tree.dataset_dir / "images" / frame.key))
-            assert picture.shape[:2] == mask.shape == (frame.height, frame.width)
-
-            shown = next(owners)
-            side_in_mask = np.where(mask == 0, -1, (mask.astype(int) - 1) // 16)
-            is_hand = np.isin(shown, [0, 1])
-            assert (side_in_mask[is_hand] == shown[is_hand]).mean() > 0.999
-            is_covered = (side_in_mask >= 0) & ~is_hand
-            # The share is that of all covered pixels; there may be none.
-            uncovered = is_covered & (shown != 2)
-            assert uncovered.sum() <= 0.001 * max(is_covered.sum(), 1)
+            path = small_tree.dataset_dir / "images" / frame.key
+            picture = cv2.imread(str(path))
+            assert picture.shape[:2] == mask.shape
+            assert mask.shape == (frame.height, frame.width)
             assert np.nanmax(errors_mm) < 0.01
+
+            # 2. Labels 1–16 are the right hand's, 17–32 the left hand's.
+            shown = next(owners)
+            label = mask.astype(int)
+            side_in_mask = np.where(label == 0, -1, (label - 1) // 16)
+            is_hand = np.isin(shown, [0, 1])
+            agrees = side_in_mask[is_hand] == shown[is_hand]
+            assert agrees.mean() > 0.999
+
+            # 3. Hidden parts of hands lie behind other things, not behind nothing.
+            is_hidden = (side_in_mask >= 0) & ~is_hand
+            behind_nothing = is_hidden & (shown != 2)
+            allowed = 0.001 * max(is_hidden.sum(), 1)
+            assert behind_nothing.sum() <= allowed
 
 
 def test_hands_stand_out_from_what_is_around_them(small_tree):
@@ -117,19 +138,24 @@ def test_hands_stand_out_from_what_is_around_them(small_tree):
     owners = iter(small_tree.owners)
     for index in small_tree.indices.values():
         for i in range(len(index)):
-            key = index.frame(i).key
-            picture = cv2.imread(str(small_tree.dataset_dir / "images" / key))
-            hand = np.isin(next(owners), [0, 1]).astype(np.uint8)
-            inside = cv2.erode(hand, np.ones((7, 7))) > 0
-            wide = cv2.dilate(hand, np.ones((15, 15))) > 0
-            near = cv2.dilate(hand, np.ones((5, 5))) > 0
-            around = wide & ~near
+            path = small_tree.dataset_dir / "images" / index.frame(i).key
+            picture = cv2.imread(str(path)).astype(float)
+            inside, around = inside_and_around(next(owners))
             if min(inside.sum(), around.sum()) > 200:
-                of_hand = picture[inside].astype(float).mean(0)
-                of_rest = picture[around].astype(float).mean(0)
+                of_hand = picture[inside].mean(0)
+                of_rest = picture[around].mean(0)
                 contrast.append(np.linalg.norm(of_hand - of_rest))
     assert len(contrast) > 10
     assert np.median(contrast) > 15
+
+
+def inside_and_around(owner):
+    """Pixels well inside the hands, and those a little outside of them."""
+    hand = np.isin(owner, [0, 1]).astype(np.uint8)
+    inside = cv2.erode(hand, np.ones((7, 7)))
+    wide = cv2.dilate(hand, np.ones((15, 15)))
+    near = cv2.dilate(hand, np.ones((5, 5)))
+    return inside > 0, (wide > 0) & (near == 0)
 
 
 @pytest.mark.parametrize("split", SPLITS)
