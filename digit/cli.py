@@ -1,7 +1,8 @@
 """The commands: each parses its options, calls the library once, and prints.
 
 `digit` and `python -m digit` come here. The library's errors speak of its arguments;
-`main` puts the options' names in their place.
+`main` puts the options' names in their place. The file is long because all options of
+all commands stand here, in the order of `digit --help`.
 """
 
 import argparse

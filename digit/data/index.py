@@ -269,10 +269,18 @@ def open_index(dataset_dir: Path | str, name: str = "train") -> Index:
         dataset_dir: The data set's folder.
         name: One of `layout.SPLITS`: "train", "val", "test", or a subset as "minival".
 
+    Returns:
+        Its frames as columns: `index["joints_cam_mm"]` (N, 42, 3) in mm,
+        `index["bbox_xywh"]` (N, 4) in px, …; `index.columns()` names them all.
+
     Raises:
         ValueError: If there is no split of this name, or no frame in it.
         FileNotFoundError: If an annotation file is missing, or the index is missing,
             damaged or older than the annotations.
+
+    Example:
+        >>> index = digit.open_index("data/demo", "val")
+        >>> joints_px = index["joints_px"]  # (N, 42, 2)
     """
     dataset_dir = Path(dataset_dir).resolve()
     if name not in SPLITS:

@@ -104,6 +104,11 @@ def error_table(
     Raises:
         ValueError: If predictions are missing or malformed (`Predictions.ordered`), or
             RootNet's box is asked for and a frame has none.
+
+    Example:
+        >>> index = digit.open_index("data/demo", "test")
+        >>> table = digit.error_table(index, Predictions.load("mine.npz"))
+        >>> table.sort_values("mpjpe").tail(20)
     """
     predictions = predictions.ordered(index)
 

@@ -92,6 +92,9 @@ def protocol(
         over all pixels; the metrics of `digit.evaluation.found`. With them what they
         stand for: `data`, `split`, `root_depth`, `label_kind`, `n_frames`, `n_scored`,
         `protocol`. Where depths are not to be trusted, all lengths in mm are None.
+
+    Example:
+        >>> digit.protocol(table[table["hand_type"] == "interacting"])["mpjpe_ih"]
     """
     rng = np.random.default_rng(seed)
 

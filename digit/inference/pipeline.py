@@ -56,6 +56,10 @@ def predict_files(
     Yields:
         A record for each picture or frame, in order, as it is ready; a failure for each
         input, picture or video that cannot be read.
+
+    Example:
+        >>> for record in digit.predict_files(["photos"], digit.load_network()):
+        ...     print(record)
     """
     sources, failures = expand_inputs(inputs)
     yield from failures

@@ -62,6 +62,10 @@ def synthesize(
     Raises:
         ValueError: if the profile is unknown, there are fewer than 3 frames, or the
             folder holds other data.
+
+    Example:
+        >>> digit.synthesize("data/small", frames=60, seed=1)
+        {'train': 48, 'val': 6, 'test': 6}
     """
     dataset_dir = Path(dataset_dir)
     profiles = _find_profiles(profile)

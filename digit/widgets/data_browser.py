@@ -56,6 +56,9 @@ class DataBrowser(ReportingBox):
 
     Args:
         index: The frames to browse; images and masks are read from its data set.
+
+    Example:
+        >>> digit.DataBrowser(digit.open_index("data/demo", "val"))
     """
 
     def __init__(self, index: Index) -> None:

@@ -52,6 +52,9 @@ class FailureBrowser(anywidget.AnyWidget):
     Raises:
         FileNotFoundError: If table or checkpoint do not exist.
         ValueError: If they are no such thing.
+
+    Example:
+        >>> digit.FailureBrowser("errors.parquet", "data/demo", "best.ckpt")
     """
 
     _esm = assets.script(

@@ -114,6 +114,10 @@ class OwnPhoto(ReportingBox):
         estimate: The last prediction, None where there is none; `note` says why.
         joints_cam_mm: Its joints in the camera's frame, NaN for hands that are not
             shown; None without a prediction or with an invalid camera.
+
+    Example:
+        >>> editor = digit.PhotoEditor(digit.load_network())
+        >>> editor.take(Path("photo.jpg"))
     """
 
     def __init__(self, network: Digit, frames: Index | None = None) -> None:
