@@ -68,6 +68,7 @@ def back_project(
         princpt: Principal point, px.
     """
     depth_mm = depth_mm[..., None]
+    # x = (u − c) / f · z, and y likewise.
     points_xy = (points_px - princpt[..., None, :]) / focal[..., None, :] * depth_mm
     return torch.cat([points_xy, depth_mm.expand_as(points_xy[..., :1])], dim=-1)
 
@@ -164,6 +165,7 @@ def to_25d(joints_crop_px: Joints2, joints_depth_mm: Depths, size_px: int) -> Jo
         joints_depth_mm: Their depths before the camera.
         size_px: Width and height of the crop.
     """
+    # z first: relative to the wrist of the joint's own hand.
     relative = joints_depth_mm - joints_depth_mm[..., JOINT_WRIST]
     cells_xy = joints_crop_px / size_px * HEATMAP_CELLS
     return torch.cat([cells_xy, depth_to_cells(relative)[..., None]], dim=-1)
@@ -228,6 +230,7 @@ def place_hands(
 
 def root_relative(joints_mm: Joints3) -> Joints3:
     """Subtract from each joint the wrist of its own hand."""
+    # The wrist is each hand's last joint.
     hands = joints_mm.unflatten(-2, (2, JOINTS_PER_HAND))
     return (hands - hands[..., -1:, :]).flatten(-3, -2)
 

@@ -62,6 +62,7 @@ def prepared_dir(dataset_dir: Path | str) -> Path:
         `$DIGIT_CACHE` (by default `~/.cache/digit`), or a temporary one where that
         cannot be written either.
     """
+    # Beside the data everyone who uses the data set shares the work.
     dataset_dir = Path(dataset_dir).resolve()
     beside_the_data = dataset_dir / "prepared"
     if _is_writable(beside_the_data):

@@ -117,6 +117,7 @@ def read_instants(
     """
     # 1. Joints
     faults: list[Broken] = []
+    # Captures and frames are keys of nested objects, not fields.
     records = _moments(joints_path, faults)
     instants, broken_ones = read_table(joints_path, MOMENT | INSTANT, records)
     faults += broken_ones
@@ -152,6 +153,7 @@ def _add_fits(
         fit_faults += broken_ones
         check_share(fit_faults, len(fits["capture"]) + len(fit_faults))
         faults += fit_faults
+        # Fits of moments that have no joints are of no use.
         rows = find_rows(instants, fits, tuple(MOMENT))
         wanted = (rows >= 0) & into[rows, side]
         for name in FIT:
@@ -196,6 +198,7 @@ def read_fit_errors(
     Raises:
         ValueError: If the file cannot be read, or too many of its entries are broken.
     """
+    # image key → {right_fit_err, left_fit_err, imsize}
     entries = load_pickle(path, NUMPY_ALLOWED)
     if not isinstance(entries, dict):
         raise ValueError(str(broken(path, (), "a dictionary by image", entries)))
@@ -210,6 +213,7 @@ def read_fit_errors(
             continue
         for side, side_name in enumerate(SIDES):
             error = entry.get(f"{side_name}_fit_err")
+            # A hand without a fit has none, or null.
             if error is None:
                 continue
             if isinstance(error, int | float | np.number):
@@ -256,6 +260,7 @@ def _without_repeats(
 
 def _json_groups(path: Path) -> Iterator[tuple[str, Iterator[tuple[Place, Any]]]]:
     """The lists of data.json by name."""
+    # Records arrive in the order of the file: list after list.
     groups = itertools.groupby(walk_json(path, 2), lambda item: item[0][:1])
     for keys, items in groups:
         if not keys or not isinstance(keys[0], str):
@@ -285,6 +290,7 @@ def _pickled_groups(path: Path) -> Iterator[tuple[str, list[tuple[Place, Any]]]]
     if not isinstance(entries, dict):
         fault = broken(path, (), "a dictionary of images by their id", entries)
         raise ValueError(f"{fault}; {DOWNLOAD_HINT}")
+    # Each image has its annotation under "anno".
     records = list(entries.items())
     yield "images", [((str(key),), image) for key, image in records]
     labels = [
@@ -344,6 +350,7 @@ def _cameras(path: Path, faults: list[Broken]) -> Iterator[tuple[Place, dict]]:
             else:
                 fault = broken(path, (*keys, name), "an object by camera", by_camera)
                 faults.append(fault)
+        # A camera that only some of the quantities name is reported as incomplete.
         names = dict.fromkeys(itertools.chain.from_iterable(quantities.values()))
         if len(quantities) < len(CAMERA):
             continue

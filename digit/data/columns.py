@@ -47,6 +47,7 @@ def write_columns(folder: Path, columns: Mapping[str, np.ndarray]) -> None:
     manifest: dict[str, Any] = {}
     for name, column in columns.items():
         path = folder / f"{name}.npy"
+        # Python's texts become numpy's of fixed width: nothing is pickled.
         array = column.astype(str) if column.dtype == object else column
         with atomic(path, "wb") as file:
             np.save(file, array, allow_pickle=False)
@@ -68,6 +69,7 @@ def read_columns(folder: Path, rows: int | None = None) -> dict[str, np.ndarray]
     Raises:
         DamagedTable: If a column is missing, cut, changed, or of another length.
     """
+    # 1. Which columns there should be
     manifest = _read_manifest(folder)
     names = [path.stem for path in sorted(folder.glob("*.npy"))]
     if manifest is not None:
@@ -78,6 +80,7 @@ def read_columns(folder: Path, rows: int | None = None) -> dict[str, np.ndarray]
     if not names:
         raise DamagedTable(f"{folder}: no columns")
 
+    # 2. Each as it was written, and of one length
     table: dict[str, np.ndarray] = {}
     for name in names:
         path = folder / f"{name}.npy"
@@ -159,6 +162,7 @@ def _verify(path: Path, entry: dict[str, Any]) -> None:
 
 def _map_column(path: Path) -> np.ndarray:
     try:
+        # A plain view: numpy's memmap class would slow down every slice.
         return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise DamagedTable(f"{path}: {_in_one_line(error)}") from None

@@ -1,8 +1,8 @@
 """Frames of an index as batches: crop, augmentation, targets.
 
-A batch is made at once: the geometry of all its frames in one call, then each picture is
-decoded and warped straight into its place. Training and evaluation read their frames here,
-through `loader` or a DataLoader of their own.
+A batch is made at once: the geometry of all its frames in one call, then each picture
+is decoded and warped straight into its place. Training and evaluation read their frames
+here, through `loader` or a DataLoader of their own.
 """
 
 import logging
@@ -40,7 +40,8 @@ LOOK_STREAM = 1  # tells the generator of a sample's look from that of its geome
 
 
 class Batch(NamedTuple):
-    """Frames as the network and the losses take them; flags and validities are 0 or 1."""
+    """Frames as the network and the losses take them; flags and validities are 0 or
+    1."""
 
     image: UInt8[Tensor, "b 3 s s"]  # RGB, channels last in memory
     # Heat-map units of the crop; finite where not valid too.
@@ -105,7 +106,8 @@ def frame_labels(index: Index) -> FrameLabels:
 
 
 def tight_boxes(labels: FrameLabels) -> Float64[Tensor, "b 4"]:
-    """The box of each frame's annotated joints (x, y, width, height); NaN without any."""
+    """The box of each frame's annotated joints (x, y, width, height); NaN without
+    any."""
     seen = labels.annotated & labels.joints_px.isfinite().all(-1)
     none = ~seen.any(-1, keepdim=True)
     low = torch.where(seen[..., None], labels.joints_px, torch.inf).amin(1)
@@ -119,8 +121,8 @@ def crop_boxes(index: Index, bbox: BboxSource = "truth") -> Float64[Tensor, "b 4
 
     Args:
         index: b frames.
-        bbox: "truth": the annotated box made square, × 1.25. "rootnet": RootNet's box as
-            it stands.
+        bbox: "truth": the annotated box made square, × 1.25. "rootnet": RootNet's box
+            as it stands.
 
     Returns:
         Boxes (x, y, width, height, px); NaN where the annotated box is empty.
@@ -159,8 +161,8 @@ def crop_targets(
         size_px: The crop's size.
 
     Returns:
-        Targets; a joint is valid where it is annotated, its wrist is, it lies in the crop
-        and its relative depth in the range of the heat maps.
+        Targets; a joint is valid where it is annotated, its wrist is, it lies in the
+        crop and its relative depth in the range of the heat maps.
     """
     # 1. Joints in the crop; those of mirrored frames change sides.
     image_to_crop = geometry.crop_affine(bbox_xywh, size_px, rotation, mirrored)
@@ -214,7 +216,8 @@ def evaluation_targets(
 
 
 class InterHandDataset(Dataset):
-    """The frames of an index as batches: evaluation crops, or augmented ones for training."""
+    """The frames of an index as batches: evaluation crops, or augmented ones for
+    training."""
 
     def __init__(
         self,
@@ -258,12 +261,14 @@ class InterHandDataset(Dataset):
     def batch(self, positions: Sequence[int]) -> Batch:
         """The frames at these positions of the stream, epoch · len(self) + row.
 
-        A sample's augmentation is a function of (seed, epoch, row) alone. A part mask that
-        cannot be used (missing, broken, of another size, with values that are no labels)
-        is left out with a line in the log: its frame counts without part supervision.
+        A sample's augmentation is a function of (seed, epoch, row) alone. A part mask
+        that cannot be used (missing, broken, of another size, with values that are no
+        labels) is left out with a line in the log: its frame counts without part
+        supervision.
 
         Raises:
-            ValueError: If a box is empty, or a picture broken or not of its annotated size.
+            ValueError: If a box is empty, or a picture broken or not of its annotated
+                size.
             KeyError: If a picture is missing.
         """
         epochs, rows = np.divmod(np.asarray(positions, np.int64), len(self))
@@ -288,7 +293,8 @@ class InterHandDataset(Dataset):
 
         Args:
             labels: `FrameLabels` of b frames.
-            base_xywh: Boxes (b, 4) that the augmentation's shifts and scales refer to, px.
+            base_xywh: Boxes (b, 4) that the augmentation's shifts and scales refer to,
+                px.
             pictures: Iterable of b RGB pictures.
             masks: Iterable of b part masks, None where a frame has none.
             keys: What each sample's random numbers follow from.
@@ -366,6 +372,7 @@ class InterHandDataset(Dataset):
         """
         key = f"{index.split}/{index['file_name'][i]}"
         width, height = int(index["width"][i]), int(index["height"][i])
+        # The header is read first: no memory is asked for a picture of a wrong size.
         data = self._images.read(key)
         try:
             fault = size_fault(data, width, height)
@@ -393,6 +400,7 @@ class InterHandDataset(Dataset):
             fault = f"{key[:-4]}.png: {found}, its image has {width} × {height}"
         except (ValueError, KeyError) as error:
             fault = str(error.args[0])
+        # An unusable mask costs part supervision of one frame, not the run.
         self._mask_faults += 1
         if self._mask_faults <= MASK_WARNINGS:
             is_last = self._mask_faults == MASK_WARNINGS
@@ -404,11 +412,14 @@ class InterHandDataset(Dataset):
 def single_threaded(worker: int) -> None:
     """`worker_init_fn`: the processes are the parallelism, libraries must not add more.
 
-    Signals sent to all are for the main process, which saves a checkpoint while its workers
-    live. SIGTERM may also be its own, to end them as it leaves: they obey after five seconds.
+    Signals sent to all are for the main process, which saves a checkpoint while its
+    workers live. SIGTERM may also be its own, to end them as it leaves: they obey after
+    five seconds.
     """
+    # 1. One thread each
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
+    # 2. Signals
     for number in (signal.SIGINT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(5))
@@ -418,7 +429,8 @@ def single_threaded(worker: int) -> None:
 def loader(
     dataset: InterHandDataset, batch_size: int, workers: int = 0, **options
 ) -> DataLoader:
-    """A DataLoader of batches; `options` are the DataLoader's own (shuffle, sampler, …)."""
+    """A DataLoader of batches; `options` are the DataLoader's own (shuffle, sampler,
+    …)."""
     options.setdefault("persistent_workers", workers > 0)
     start = {"collate_fn": Batch._make, "worker_init_fn": single_threaded}
     return DataLoader(dataset, batch_size, num_workers=workers, **start, **options)

@@ -65,6 +65,7 @@ def read_exclude_lists(
             key = key.strip()
             if not key or key.startswith("#"):
                 continue
+            # Keys of other frames may be of another version of the labels.
             if key in keys:
                 reasons.setdefault(key, reason.strip() or f"listed in {path.name}")
             else:

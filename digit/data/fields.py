@@ -97,9 +97,11 @@ class Integer(Kind):
         return f"a whole number from {self.low} to {self.high}"
 
     def convert(self, values: list) -> np.ndarray:
+        # The usual case needs no look at each value.
         if {type(value) for value in values} != {int}:
             values = [self._whole(value) for value in values]
         column = np.array(values, np.int64)
+        # Every value lies within the limits.
         if len(column) and not self.low <= column.min() <= column.max() <= self.high:
             raise ValueError(self.expected)
         return column
@@ -155,6 +157,7 @@ class FileName(Text):
     def _text(self, value: Any) -> str:
         if not isinstance(value, str):
             raise TypeError(value)
+        # Names that lead out of the images' folder are refused, whoever wrote them.
         name = value.replace("\\", "/")
         parts = name.split("/")
         is_plain = not any(part in ("", ".", "..") for part in parts)
@@ -186,6 +189,7 @@ class Numbers(Kind):
             column = column.astype(self.dtype)  # null becomes NaN
         if column.dtype.kind not in "biuf":
             raise TypeError(self.expected)
+        # Validities are numbers in some versions and lists of one in others.
         whole = (len(values), *self.shape)
         if column.shape not in (whole, (*whole, 1)):
             raise ValueError(self.expected)
@@ -242,6 +246,7 @@ def read_table(
                 else:
                     faults.append(fault)
     check_share(faults, total)
+    # One array a column.
     columns = {
         name: np.concatenate([chunk[name] for chunk in chunks]) for name in fields
     }

@@ -4,6 +4,7 @@
 function a finding; frames that cannot be used go onto an exclude list.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,8 @@ from digit.data.layout import (
 from digit.data.pixels import examine_images, examine_masks
 from digit.data.store import ORIGINAL_MASKS
 from digit.skeleton import BONES, HAND_TYPES, JOINTS_PER_HAND, WRISTS
+
+logger = logging.getLogger(__name__)
 
 Severity = Literal["error", "warning", "note"]
 
@@ -117,9 +120,11 @@ def check(
     """
     rows: list[tuple] = []
     for split in splits or splits_of(dataset_dir):
+        # 1. The split's files
         index = _sound_index(dataset_dir, split)
         for remark in remarks(index):
             rows.append(_remark_row(index, remark))
+        # 2. Its frames
         columns = Columns(index)
         reasons = np.full(len(index), "", object)
         for finding in findings(columns, examine_pixels):
@@ -127,6 +132,7 @@ def check(
                 rows.append(_finding_row(index, finding))
                 if finding.excludes:
                     reasons[finding.wrong & (reasons == "")] = finding.what
+        # 3. The exclude list: the first reason of each frame
         keys = np.array(index.keys(), object)
         bad = np.flatnonzero(reasons != "")
         listed = dict(zip(keys[bad], reasons[bad], strict=True))
@@ -195,12 +201,14 @@ def records_left_out(index: Index) -> Iterator[Remark]:
 def names_not_as_published(index: Index) -> Iterator[Remark]:
     """Files that are there under another name or in another place."""
     found = annotation_files(index.dataset_dir, index.split)
+    # Fits are optional, so a wrong name would go unnoticed.
     if "mano" not in found:
         similar = find_similar(index.dataset_dir, index.split, "mano")
         if similar is not None:
             name = f"InterHand2.6M_{index.split}_MANO_NeuralAnnot.json"
             hint = f"if these are MANO fits, call it {name}"
             yield Remark("no MANO fits by their name", "warning", 1, str(similar), hint)
+    # The archives unpack to images/<…>/images/<split>.
     folder = misplaced_images(index.dataset_dir, index.split)
     if folder is not None:
         hint = f"move it to {index.dataset_dir / 'images' / index.split}"
@@ -323,6 +331,7 @@ def joint_outside(columns: Columns) -> Finding:
 
 def camera_misfit(columns: Columns) -> Finding:
     """Cameras that do not fit: fewer than half of the valid joints lie near the box."""
+    # A box may be tight: joints lie a little beyond it.
     margin = BOX_MARGIN * columns.box_extent
     low = (columns.box_low - margin)[:, None]
     high = (columns.box_high + margin)[:, None]
@@ -342,6 +351,7 @@ def camera_misfit(columns: Columns) -> Finding:
 def bone_lengths(columns: Columns) -> Finding:
     """Bones that no human hand has, between valid joints."""
     index = columns.index
+    # The palm's bones are longer than a finger's.
     child, parent = BONES[:, 0], BONES[:, 1]
     limit_mm = np.where(np.isin(parent, WRISTS), MAX_PALM_MM, MAX_BONE_MM)
     joints_mm = index["joints_world_mm"]
@@ -360,6 +370,7 @@ def bone_lengths(columns: Columns) -> Finding:
 def empty_hand(columns: Columns) -> Finding:
     """Interacting hands of which one has no valid joint."""
     index = columns.index
+    # Frames of one hand have an empty other hand, rightly.
     interacting = index["hand_type"] == HAND_TYPES.index("interacting")
     by_hand = columns.joint_valid.reshape(len(index), 2, JOINTS_PER_HAND)
     is_empty = ~by_hand.any(2)
@@ -416,7 +427,8 @@ def _sound_index(dataset_dir: Path | str, split: str) -> Index:
     """The split's index, built anew if a byte of its columns has changed."""
     index = prepare_index(dataset_dir, split)
     if not all(file_hashes_agree(index.folder / name) for name in TABLES):
-        (index.folder / "frames/columns.json").write_text("damaged")
+        logger.warning("%s: a column has changed; it is built anew", index.folder)
+        (index.folder / "made.json").unlink()
         index = prepare_index(dataset_dir, split)
     return index
 
@@ -438,6 +450,7 @@ def _remark_row(index: Index, remark: Remark) -> tuple:
 
 def _finding_row(index: Index, finding: Finding) -> tuple:
     wrong = finding.wrong
+    # A fault of one camera shows as a share of nearly all of its frames.
     by_camera = pd.Series(wrong).groupby(index["camera"]).agg(["sum", "mean"])
     worst = by_camera.sort_values("sum").iloc[-1]
     return (

@@ -192,6 +192,7 @@ class Index:
                 continue
             if table_name in ROW_OF:
                 return table[column][self[ROW_OF[table_name]]]
+            # Taking all rows would copy: a whole split keeps its view of the file.
             return table[column] if self._is_whole() else table[column][self.rows]
         if column not in JOINED:
             there = ", ".join(self.columns())
@@ -232,7 +233,9 @@ class Index:
         The reason is the frame's fault, or what an exclude list says (see `exclude`).
         Lines of the lists that name no frame of the split are logged.
         """
+        # 1. Faults of the annotations
         reasons = np.array(FAULTS, object)[self["fault"]]
+        # 2. Lists name frames of the whole split, of which this may be a part
         names = self._tables["frames"]["file_name"].tolist()
         every_key = {f"{self.split}/{name}" for name in names}
         lists = read_exclude_lists(self.dataset_dir, self.split, every_key)
@@ -253,6 +256,7 @@ class Index:
     def _joints(self, column: str) -> Float[np.ndarray, "n 42 _"]:
         """Compute `joints_cam_mm` or `joints_px`, some thousands of frames at a
         time."""
+        # All frames at once would take gigabytes.
         in_camera = column == "joints_cam_mm"
         joints = np.empty((len(self), N_JOINTS, 3 if in_camera else 2), np.float32)
         for part in chunks(len(self)):
@@ -361,6 +365,7 @@ def fits_match_type(
     Only then the frame's part mask shows all of its hands.
     """
     has_fit = np.isfinite(fit_error_mm)
+    # Right and left, as in the hand type.
     is_named = HAND_TYPE_FLAGS[hand_type] > 0
     return (has_fit == is_named).all(1)
 
@@ -375,6 +380,7 @@ def joints_cam_and_px(
         joints_world_mm: The joints in the world's frame.
         camera_column: Gives each frame's `camrot`, `campos_mm`, `focal` and `princpt`.
     """
+    # Float64: a pixel's rounding at a metre is a hundredth of a millimetre.
     camrot = torch.from_numpy(camera_column("camrot"))
     campos_mm = torch.from_numpy(camera_column("campos_mm"))
     focal = torch.from_numpy(camera_column("focal"))

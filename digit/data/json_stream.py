@@ -77,6 +77,7 @@ class JsonStream:
             if self.peek() in "}]":
                 self.take("}" if is_object else "]")
                 return
+            # From the second item on a comma comes first.
             if position > 0:
                 self.take(",")
             key = self.read_key() if is_object else position
@@ -96,6 +97,7 @@ class JsonStream:
         self.peek()
         while True:
             try:
+                # The standard library's scanner, which is written in C.
                 value, end = _scan_value(self.text, self.at)
             except json.JSONDecodeError:
                 # Either cut by the block's end, or not JSON: more text will tell.
@@ -139,6 +141,7 @@ class JsonStream:
         if self.ended or len(self.text) - self.at > LONGEST:
             message = f"cut in the middle, or not JSON, from {self.excerpt()} on"
             raise ValueError(message)
+        # Only what is not passed yet is kept: memory stays at a block or two.
         block = self.file.read(BLOCK)
         self.text = self.text[self.at :] + block
         self.at = 0

@@ -37,6 +37,7 @@ FRAMES_OF_V1 = {"train": 1_361_062, "val": 380_125, "test": 849_160}  # 5 fps
 
 # Fields of the records, by file.
 MOMENT: dict[str, Kind] = {"capture": Integer(), "frame_idx": Integer()}
+# images[] of data.json
 IMAGE: dict[str, Kind] = {
     "id": Integer(),
     "file_name": FileName(),
@@ -48,6 +49,7 @@ IMAGE: dict[str, Kind] = {
     "seq_name": Text(),
     "camera": Text(),
 }
+# annotations[] of data.json
 ANNOTATION: dict[str, Kind] = {
     "id": Integer(),
     "image_id": Integer(),
@@ -56,18 +58,22 @@ ANNOTATION: dict[str, Kind] = {
     "hand_type": HandType(),
     "hand_type_valid": Numbers(()),
 }
+# joint_3d.json: capture → frame → record
 INSTANT: dict[str, Kind] = {"world_coord": Numbers((N_JOINTS, 3))}
+# RootNet's output: a list
 ROOTNET: dict[str, Kind] = {
     "annot_id": Integer(),
     "bbox": Numbers((4,)),
     "abs_depth": Numbers((2,)),
 }
+# camera.json: capture → quantity → camera → value
 CAMERA: dict[str, Kind] = {
     "campos": Numbers((3,), float),
     "camrot": Numbers((3, 3), float),
     "focal": Numbers((2,), float),
     "princpt": Numbers((2,), float),
 }
+# MANO_NeuralAnnot.json: capture → frame → side → fit
 FIT: dict[str, Kind] = {
     "pose": Numbers((48,)),
     "shape": Numbers((10,)),
@@ -156,6 +162,7 @@ def find_similar(dataset_dir: Path, split: str, role: str) -> Path | None:
     InterHand2.6M has been published as `annotations/all/…`, `…_30fps.json`, and with
     `…_MANO.json` for the fits.
     """
+    # Files under their right names are not meant for another role.
     known = [name for names in annotation_names(split).values() for name in names]
     taken = {dataset_dir / name for name in known}
     for path in _json_files(dataset_dir / "annotations"):
@@ -175,6 +182,7 @@ def misplaced_images(dataset_dir: Path, split: str) -> Path | None:
         `images/<split>` is there with its captures.
     """
     images = dataset_dir / "images"
+    # Where the captures are in place, nothing is misplaced.
     if any((images / split).glob("Capture*")):
         return None
     patterns = (

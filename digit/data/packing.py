@@ -140,6 +140,7 @@ def pack_images(
     for split in splits or splits_of(dataset_dir):
         if not (images_dir / split).is_dir():
             continue
+        # The annotated size belongs to what makes an image usable.
         index = prepare_index(dataset_dir, split)
         sizes = zip(index["width"].tolist(), index["height"].tolist(), strict=True)
         frames = sorted(zip(index.keys(), sizes, strict=True))
@@ -148,6 +149,7 @@ def pack_images(
             for key, size in frames
             if key not in elsewhere
         ]
+        # In the order of the keys LMDB appends, which is fast and dense.
         bar = tqdm(items, f"packing {split}", len(items), unit="frame")
         packed[split] = pack(target, bar, stop, executor)
         write_exclude_list(dataset_dir, split, "images", packed[split].unusable)
@@ -181,6 +183,7 @@ def discard_damaged(path: Path) -> None:
         return
     close_handle(path)
     try:
+        # Opening compares its length with what its header says.
         open_lmdb(path, readonly=True, lock=False).close()
     except ValueError as error:
         logger.warning("%s; it is made anew", str(error).partition(";")[0])
@@ -219,6 +222,7 @@ def _missing(
 
 def _fetch(item: tuple[str, Value]) -> bytes | Exception:
     """An item's bytes, or why there are none."""
+    # Errors are passed on as values: they must not end the other threads.
     _, value = item
     if isinstance(value, bytes):
         return value
@@ -237,6 +241,7 @@ def _commit(
             with env.begin(write=True) as transaction:
                 transaction.cursor().putmulti(batch)
             return len(batch)
+        # The file grows: address space costs nothing, disk is taken page by page.
         except lmdb.MapFullError:
             env.set_mapsize(2 * env.info()["map_size"])
         except lmdb.Error as error:

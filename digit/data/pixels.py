@@ -47,6 +47,7 @@ def examine_masks(index: Index) -> Shaped[np.ndarray, "n"]:
     store = mask_store(index.dataset_dir)
     if store is None:
         return np.full(len(index), "", object)
+    # Masks that do not count may be missing.
     counts = dict(zip(index.keys(), index["parts_valid"].tolist(), strict=True))
 
     def examine(key: str, width: int, height: int) -> str:
@@ -65,6 +66,7 @@ def _image_fault(store: Store, key: str, width: int, height: int, reduce: int) -
     fault = image_fault(data)
     if fault:
         return fault
+    # By the header: a decoder at an eighth rounds JPEG up and PNG down.
     if image_size(data) not in (None, (width, height)):
         return "its size is not the annotated one"
     try:
@@ -94,6 +96,7 @@ def _of_each_frame(
     found: list[str] = []
     starts = range(0, len(index), FRAMES_AT_ONCE)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
+        # Decoding releases Python's lock, so threads use all cores.
         for start in tqdm(starts, desc=title):
             some = index.take(slice(start, start + FRAMES_AT_ONCE))
             widths, heights = some["width"].tolist(), some["height"].tolist()

@@ -25,8 +25,10 @@ def subset_rows(n: int, part: float | int | None) -> Integer[np.ndarray, "k"]:
     if part is None:
         return np.arange(n)
     k = min(part, n) if isinstance(part, int) else int(part * n)
+    # 1. The original's seed, and the number that it draws first
     words = mersenne_words(1)
     _draw_below(words, 101)  # the original's randint
+    # 2. CPython samples from a list or into a set, whichever is smaller
     if n <= _list_limit(k):
         chosen = _sample_from_list(words, n, k)
     else:
@@ -68,6 +70,7 @@ def _sample_from_list(words: Iterator[int], n: int, k: int) -> list[int]:
     for _ in range(k):
         place = _draw_below(words, len(pool))
         chosen.append(pool[place])
+        # The last of the rest fills the gap.
         pool[place] = pool[-1]
         pool.pop()
     return chosen

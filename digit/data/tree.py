@@ -57,6 +57,7 @@ def write_tree(
     instants = _as_lists(instants)
     cameras = _as_lists(cameras)
 
+    # data.json comes last: a tree that has it has all the others.
     _write_conventions(dataset_dir, hand_model)
     _write(dataset_dir / names["camera"], _camera_document(cameras))
     _write(dataset_dir / names["joint_3d"], _joint_document(instants))
@@ -85,6 +86,7 @@ def _write_conventions(dataset_dir: Path, hand_model: str) -> None:
 
 def _camera_document(cameras: Lists) -> dict:
     """Capture → quantity → camera → value."""
+    # InterHand2.6M calls the position campos.
     columns = {name: cameras[name] for name in CAMERA if name in cameras}
     columns["campos"] = cameras["campos_mm"]
     document: dict = {}
@@ -112,6 +114,7 @@ def _fit_document(instants: Lists) -> dict:
         fits: dict = {}
         for side, side_name in enumerate(SIDES):
             fit = {name: instants[f"mano_{name}"][row][side] for name in FIT}
+            # Without a fit every number of it is NaN.
             has_fit = not np.isnan(fit["trans"][0])
             fits[side_name] = fit if has_fit else None
         document.setdefault(capture, {})[instants["frame_idx"][row]] = fits
