@@ -155,7 +155,8 @@ def _add_fits(
         faults += fit_faults
         # Fits of moments that have no joints are of no use.
         rows = find_rows(instants, fits, tuple(MOMENT))
-        wanted = (rows >= 0) & into[rows, side]
+        wanted = rows >= 0
+        wanted[wanted] = into[rows[wanted], side]
         for name in FIT:
             instants[f"mano_{name}"][rows[wanted], side] = fits[name][wanted]
     return faults

@@ -252,6 +252,7 @@ _RESERVED = {
     "parts_valid",
     "fault",
     "mask_status",
+    "fitted_by_digit",
     "joints_world_mm",
     "mano_pose",
     "mano_shape",
