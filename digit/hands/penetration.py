@@ -1,4 +1,7 @@
-"""How deep two hand meshes reach into each other. Called for fitted predictions."""
+"""How near two hand meshes come to each other, and how deep one reaches into the other.
+
+Called for the meshes of predictions, and by the generator, which parts hands.
+"""
 
 from typing import no_type_check
 
@@ -6,10 +9,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from digit.hands.rasterizer import COMPILED
-
-# About half the distance between neighbouring vertices of a hand mesh: a point that is
-# farther to the side of its nearest vertex is not judged by that vertex's normal.
-NEIGHBOURHOOD_MM = 2.5
 
 
 def penetration_mm(
@@ -27,8 +26,8 @@ def penetration_mm(
         return float("nan")
     first_normals = vertex_normals(first_mm, first_faces)
     second_normals = vertex_normals(second_mm, second_faces)
-    first_in_second = _depth_inside(first_mm, second_mm, second_normals)
-    second_in_first = _depth_inside(second_mm, first_mm, first_normals)
+    _, first_in_second, _ = measure_contact(first_mm, second_mm, second_normals)
+    _, second_in_first, _ = measure_contact(second_mm, first_mm, first_normals)
     return float(max(first_in_second, second_in_first))
 
 
@@ -47,27 +46,55 @@ def vertex_normals(
 
 @COMPILED
 @no_type_check
-def _depth_inside(points, vertices, normals):
-    """The greatest depth of points inside a mesh, 0 for none."""
-    deepest = 0.0
-    for i in range(len(points)):
-        # The nearest vertex
+def measure_contact(vertices, other, other_normals):
+    """How near a mesh's vertices come to another mesh, and how deep they lie inside.
+
+    Args:
+        vertices: (V, 3) vertices of a mesh, mm.
+        other: (W, 3) vertices of the other mesh.
+        other_normals: (W, 3) their unit normals.
+
+    Returns:
+        The smallest distance (mm; 0 if any vertex is inside), the greatest depth inside
+        (mm), and the mean of the other's normals where vertices are inside, of length
+        one.
+    """
+    # Vertices lie within this distance of a neighbour, so a nearest vertex may be off
+    # by it.
+    spacing = 2.5
+    gap = np.inf
+    depth = 0.0
+    push = np.zeros(3)
+    for i in range(len(vertices)):
+        vertex = vertices[i]
+
+        # 1. The nearest vertex of the other mesh.
+        best = np.inf
         nearest = 0
-        smallest = np.inf
-        for j in range(len(vertices)):
-            x = points[i, 0] - vertices[j, 0]
-            y = points[i, 1] - vertices[j, 1]
-            z = points[i, 2] - vertices[j, 2]
+        for j in range(len(other)):
+            x = vertex[0] - other[j, 0]
+            y = vertex[1] - other[j, 1]
+            z = vertex[2] - other[j, 2]
             square = x * x + y * y + z * z
-            if square < smallest:
-                smallest = square
+            if square < best:
+                best = square
                 nearest = j
-        # How far the point lies below the surface there, and how far to the side
-        below = 0.0
-        for axis in range(3):
-            offset = points[i, axis] - vertices[nearest, axis]
-            below -= offset * normals[nearest, axis]
-        aside = np.sqrt(max(smallest - below * below, 0.0))
-        if below > deepest and aside < 2 * NEIGHBOURHOOD_MM:
-            deepest = below
-    return deepest
+
+        # 2. Distance along its normal, and aside from it.
+        normal = other_normals[nearest]
+        height = ((vertex - other[nearest]) * normal).sum()
+        aside2 = max(best - height * height, 0.0)
+        aside = np.sqrt(aside2) - spacing
+        if height < 0 and aside < spacing:
+            depth = max(depth, -height)
+            push -= height * normal
+        else:
+            aside = max(aside, 0.0)
+            distance = np.sqrt(height * height + aside**2)
+            gap = min(gap, distance)
+
+    # 3. The mean direction.
+    size = np.sqrt((push * push).sum())
+    if size > 0:
+        gap = 0.0
+    return gap, depth, push / max(size, 1e-9)

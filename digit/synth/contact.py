@@ -4,7 +4,7 @@
 `separate_hands` on the skinned meshes for what is left.
 """
 
-from typing import NamedTuple, no_type_check
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from digit.geometry import axis_angle_to_matrix
 from digit.hands.model import HandModel
-from digit.hands.rasterizer import COMPILED
+from digit.hands.penetration import measure_contact
 from digit.synth.anatomy import LIMITS, Rig, normalize, pose_rig, to_tensor
 from digit.synth.arrays import PresentOverTime
 from digit.synth.shading import vertex_normals
@@ -222,59 +222,3 @@ def separate_hands(
             step = SEPARATION_SHARE * excess * direction
             shift[t] += [step, -step]
     return Separation(shift, distance, penetration)
-
-
-@COMPILED
-@no_type_check
-def measure_contact(vertices, other, other_normals):
-    """How near a mesh's vertices come to another mesh, and how deep they lie inside.
-
-    Args:
-        vertices: (V, 3) vertices of a mesh, mm.
-        other: (W, 3) vertices of the other mesh.
-        other_normals: (W, 3) their unit normals.
-
-    Returns:
-        The smallest distance (mm; 0 if any vertex is inside), the greatest depth inside
-        (mm), and the mean of the other's normals where vertices are inside, of length
-        one.
-    """
-    # Vertices lie within this distance of a neighbour, so a nearest vertex may be off
-    # by it.
-    spacing = 2.5
-    gap = np.inf
-    depth = 0.0
-    push = np.zeros(3)
-    for i in range(len(vertices)):
-        vertex = vertices[i]
-
-        # 1. The nearest vertex of the other mesh.
-        best = np.inf
-        nearest = 0
-        for j in range(len(other)):
-            x = vertex[0] - other[j, 0]
-            y = vertex[1] - other[j, 1]
-            z = vertex[2] - other[j, 2]
-            square = x * x + y * y + z * z
-            if square < best:
-                best = square
-                nearest = j
-
-        # 2. Distance along its normal, and aside from it.
-        normal = other_normals[nearest]
-        height = ((vertex - other[nearest]) * normal).sum()
-        aside2 = max(best - height * height, 0.0)
-        aside = np.sqrt(aside2) - spacing
-        if height < 0 and aside < spacing:
-            depth = max(depth, -height)
-            push -= height * normal
-        else:
-            aside = max(aside, 0.0)
-            distance = np.sqrt(height * height + aside**2)
-            gap = min(gap, distance)
-
-    # 3. The mean direction.
-    size = np.sqrt((push * push).sum())
-    if size > 0:
-        gap = 0.0
-    return gap, depth, push / max(size, 1e-9)

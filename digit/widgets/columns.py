@@ -105,6 +105,43 @@ COLUMNS = {
         "px",
         PARTS,
     ),
+    "contradiction": Column(
+        "contradiction",
+        "joints against parts, without annotation: 1 − overlap of the mesh fitted to "
+        "the joints and the predicted parts",
+        "",
+        PARTS,
+    ),
+    "mesh_iou_right": Column(
+        "mesh overlap, right",
+        "overlap of the right hand's mesh and its predicted parts",
+        "",
+        PARTS,
+    ),
+    "mesh_iou_left": Column(
+        "mesh overlap, left",
+        "overlap of the left hand's mesh and its predicted parts",
+        "",
+        PARTS,
+    ),
+    "mesh_other_hand_share": Column(
+        "mesh on the other hand",
+        "share of hand pixels that the meshes give to the other hand than the parts",
+        "",
+        PARTS,
+    ),
+    "mesh_other_part_share": Column(
+        "mesh on another part",
+        "share of a hand's pixels that the mesh gives to another part",
+        "",
+        PARTS,
+    ),
+    "mesh_residual_mm": Column(
+        "mesh residual",
+        "how far the predicted joints are from those of any hand",
+        "mm",
+        KIND,
+    ),
     "hidden": Column(
         "hidden share", "mean share of the hands that is hidden", "", PICTURE
     ),
@@ -185,6 +222,7 @@ FACTS = {
     "hidden": ("hidden", 2),
     "wrong_hand_share": ("wrong hand", 2),
     "heatmap_entropy": ("entropy", 2),
+    "contradiction": ("contradiction", 2),
     "hands_distance_mm": ("gap", 0),
 }
 

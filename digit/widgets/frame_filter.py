@@ -24,6 +24,7 @@ SLICES = {
     "heavily hidden": "hidden > 0.5",
     "hands touch": "hands_distance_mm < 1",
     "unsure": "heatmap_entropy >= heatmap_entropy.quantile(0.95)",
+    "contradicts itself": "contradiction >= contradiction.quantile(0.95)",
     "not measurable": "mpjpe != mpjpe",
     "tagged": "tags != ''",
     "noted": "note != ''",

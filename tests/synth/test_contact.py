@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from digit.hands.model import load_hand
-from digit.synth.contact import SKIN_GIVES_MM, measure_contact, separate_hands
+from digit.hands.penetration import measure_contact
+from digit.synth.contact import SKIN_GIVES_MM, separate_hands
 
 MODELS = (load_hand("right"), load_hand("left"))
 
