@@ -380,6 +380,11 @@ def add_evaluate(commands: "Commands") -> None:
         help="any method's: image_id (N), joints_25d (N, 42, 3) in heatmap units of "
         "the crop, relative_root_depth (N), hand_type (N, 2)",
     )
+    source.add_argument(
+        "--method",
+        choices=("small", "mediapipe"),
+        help="the network that ships, or MediaPipe's landmark model on whole pictures",
+    )
     command.add_argument(
         "--json", type=Path, metavar="OUT", help="the metrics; - for standard output"
     )
@@ -415,6 +420,7 @@ def evaluate(args: argparse.Namespace) -> None:
         root_depth=args.root_depth,
         checkpoint=args.checkpoint,
         predictions=args.predictions,
+        method=args.method,
         errors=args.errors,
         flip_test=args.flip_test,
         label_kind=args.labels,

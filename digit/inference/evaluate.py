@@ -28,11 +28,14 @@ from digit.evaluation.predictions import Predictions
 from digit.evaluation.protocol import protocol
 from digit.files import atomic
 from digit.hands.model import generic_hands
+from digit.inference.assembly import Method
 from digit.inference.flip_test import FlipTest
+from digit.inference.landmark_dataset import predict_by_landmarks
 from digit.inference.views import evaluate_views
 from digit.model.checkpoints import load_network
 from digit.model.network import Prediction, optimized_for_inference
 from digit.outputs import check_outputs
+from digit.paths import SHIPPED_WEIGHTS
 from digit.skeleton import HEATMAP_CELLS
 
 LOADER_PROCESSES = 2  # that decode images while the network runs
@@ -110,6 +113,7 @@ def evaluate(
     flip_test: bool = False,
     label_kind: LabelKind | None = None,
     views: bool = False,
+    method: Method | None = None,
 ) -> dict:
     """Evaluate a checkpoint, or any method's predictions, by the paper's protocol.
 
@@ -130,6 +134,9 @@ def evaluate(
             `annotations/labels.txt`.
         views: Measure other crops, turned and grey pictures as well
             (`digit.inference.views`).
+        method: In the place of checkpoint and predictions: "small", the network that
+            ships, or "mediapipe", MediaPipe's landmark model on whole pictures, which
+            has no MRRPE.
 
     Returns:
         What `digit.evaluation.protocol.protocol` returns, `n_left_out`, the number
@@ -146,12 +153,20 @@ def evaluate(
         >>> result["mpjpe_all"], result["protocol"]
     """
     # 1. Arguments.
-    check_sources(checkpoint, predictions, flip_test=flip_test, views=views)
+    by_landmarks = method == "mediapipe"
+    if method == "small" and checkpoint is None:
+        checkpoint = SHIPPED_WEIGHTS
+    if by_landmarks:
+        check_landmark_method(checkpoint, predictions, flip_test or views)
+    else:
+        check_sources(checkpoint, predictions, flip_test=flip_test, views=views)
     if errors is not None:
         check_error_files(Path(errors), inputs=[checkpoint, predictions])
 
     # 2. Data and predictions. What fails at once comes first.
-    network = None if checkpoint is None else load_network(checkpoint)
+    network = (
+        None if checkpoint is None else _ready(load_network(checkpoint), flip_test)
+    )
     whole = prepare_index(dataset_dir, split)
     index = whole.usable()
     n_left_out = len(whole) - len(index)
@@ -159,19 +174,19 @@ def evaluate(
         raise ValueError(
             f"{whole.dataset_dir}: every frame of {split} is left out; see prepared/exclude"
         )
-    if network is None:
-        found = Predictions.load(predictions)
+    if by_landmarks:
+        found = predict_by_landmarks(index, BBOX_OF[root_depth], progress=True)
     else:
-        network = _ready(network, flip_test)
-        frames = InterHandDataset(index, network.image_size, bbox=BBOX_OF[root_depth])
-        found = _predict_frames(network, frames)
+        found = _predictions_of(network, predictions, index, root_depth)
 
     # 3. The error table and its averages.
     table = error_table(index, found, root_depth, label_kind)
+    if by_landmarks:
+        table["mrrpe"] = np.nan
     if errors is not None:
         with atomic(errors, "wb") as file:
             table.to_parquet(file)
-        if network is not None:
+        if predictions is None:
             # Written last: where this file is, the table is complete.
             found.save(companion_of(Path(errors)))
     result = protocol(table)
@@ -179,11 +194,27 @@ def evaluate(
     if views:
         predict = partial(_predict_frames, network)
         result.update(evaluate_views(predict, index, size_px=network.image_size))
-    if flip_test:
-        result["protocol"] += "; flip test"
-    if n_left_out:
-        result["protocol"] += f"; {n_left_out} of {len(whole)} frames are left out"
+    notes = {
+        "flip test": flip_test,
+        "MediaPipe Hands on whole pictures": by_landmarks,
+        f"{n_left_out} of {len(whole)} frames are left out": n_left_out > 0,
+    }
+    applying = [note for note, applies in notes.items() if applies]
+    result["protocol"] = "; ".join([result["protocol"], *applying])
     return result
+
+
+def _predictions_of(
+    network: torch.nn.Module | None,
+    predictions: Path | str | None,
+    index: Index,
+    root_depth: RootDepth,
+) -> Predictions:
+    """The network's predictions, or those of a file."""
+    if network is None:
+        return Predictions.load(predictions)
+    frames = InterHandDataset(index, network.image_size, bbox=BBOX_OF[root_depth])
+    return _predict_frames(network, frames)
 
 
 def check_sources(
@@ -210,6 +241,16 @@ def check_sources(
         raise ValueError(
             f"views: {predictions} holds predictions of one crop only; leave it out, "
             "or give a checkpoint"
+        )
+
+
+def check_landmark_method(
+    checkpoint: Path | str | None, predictions: Path | str | None, on_crops: bool
+) -> None:
+    """Raise ValueError for what the method "mediapipe" cannot be combined with."""
+    if checkpoint is not None or predictions is not None or on_crops:
+        raise ValueError(
+            'method "mediapipe": leave out checkpoint, predictions, flip_test and views'
         )
 
 

@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
+from digit.cli import main
 from digit.data.index import open_index
+from digit.evaluation.predictions import Predictions
 from digit.inference import tflite
 from digit.inference.crops import cut_crop
 from digit.inference.detection import (
@@ -148,7 +150,9 @@ def test_missing_and_damaged_models_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"palm_detection_full\.tflite"):
         HandDetector(tmp_path)
     (tmp_path / PALM_FILE).write_bytes(b"not a model at all, but long enough")
-    with pytest.raises(ValueError, match=r"palm_detection_full\.tflite: not a readable"):
+    with pytest.raises(
+        ValueError, match=r"palm_detection_full\.tflite: not a readable"
+    ):
         HandDetector(tmp_path)
 
 
@@ -239,3 +243,18 @@ def test_a_mirrored_photograph_shows_the_other_hand(detector):
             other = "left" if hand_type == "right" else "right"
             sides.append(hands[0].side == hand_type and mirrored[0].side == other)
     assert len(sides) >= 8 and np.mean(sides) > 0.8
+
+
+def test_the_landmark_model_is_evaluated_like_any_method(tiny_root, tmp_path, capsys):
+    out, errors = tmp_path / "m.json", tmp_path / "e.parquet"
+    words = ["evaluate", "--root", tiny_root, "--split", "test", "--root-depth", "gt"]
+    words += ["--method", "mediapipe", "--json", out, "--errors", errors]
+    assert main([str(word) for word in words]) == 0
+    result = json.loads(out.read_text())
+    assert result["mrrpe"] is None and np.isfinite(result["mpjpe_all"])
+    assert "MediaPipe Hands on whole pictures" in result["protocol"]
+    predictions = Predictions.load(tmp_path / "e.npz")
+    assert predictions.joints_25d.shape[1:] == (42, 3)
+    assert (predictions.hand_type.max(1) > 0.5).any()
+    assert main([*map(str, words), "--flip-test"]) == 2
+    assert "leave out checkpoint, predictions" in capsys.readouterr().err

@@ -106,9 +106,7 @@ ODD_PHOTOS = {
     "one_pixel.png": lambda path: write_photo(path, picture(width=1, height=1)),
     "strip.png": lambda path: write_photo(path, picture(width=20_000, height=3)),
     "cmyk.jpg": lambda path: Image.fromarray(picture()).convert("CMYK").save(path),
-    "deep.png": lambda path: cv2.imwrite(
-        str(path), picture().astype(np.uint16) * 257
-    ),
+    "deep.png": lambda path: cv2.imwrite(str(path), picture().astype(np.uint16) * 257),
     "turned.jpg": lambda path: write_photo(path, picture(), exif=turned()),
 }
 
