@@ -12,9 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from digit.evaluation.contradiction import Views, find_contradictions
 from digit.geometry import depth_to_cells
-from digit.hands.model import generic_hands
 from digit.inference.confidence import Clues, box_warnings, clues_of, score
 from digit.inference.crops import (
     Crop,
@@ -65,6 +63,7 @@ class PredictOptions:
         smoothing: the One-Euro filter's lowest cutoff (Hz) and beta, for videos; None
             leaves every frame as it is.
         keep_pixels: whether records carry their picture, for drawing.
+        contradictions: whether the joints' meshes are compared with the part map.
         batch_size: crops that go through the network together.
     """
 
@@ -76,6 +75,7 @@ class PredictOptions:
     field_of_view_deg: float = FIELD_OF_VIEW_DEG
     smoothing: tuple[float, float] | None = (MIN_CUTOFF_HZ, BETA)
     keep_pixels: bool = False
+    contradictions: bool = False
     batch_size: int = BATCH
 
 
@@ -227,9 +227,9 @@ def _crop_record(
         warnings += [
             f"{SIDES[side]} hand: {text}" for text in implausible(hand_mm, lens)
         ]
-    # 4. A photo's joints against its parts; a video has no time for that
+    # 4. Joints against parts, which costs more time than all the rest
     contradiction = None
-    if options.method == "small" and smoother is None:
+    if options.method == "small" and options.contradictions:
         contradiction = _contradiction(guess, crop, lens)
     return CropRecord(
         bbox_xywh=crop.bbox_xywh,
@@ -248,6 +248,10 @@ def _crop_record(
 
 def _contradiction(guess: NetworkEstimate, crop: Crop, lens: Lens) -> float | None:
     """How much the joints of a crop contradict its parts; None where no hand is."""
+    # Here, since these imports take twice as long as all of `digit predict`.
+    from digit.evaluation.contradiction import Views, find_contradictions
+    from digit.hands.model import generic_hands
+
     to_picture = crop.to_picture.copy()
     to_picture[:, :2] *= len(crop.pixels) / HEATMAP_CELLS
     relative_mm = torch.tensor([guess.relative_root_depth_mm], dtype=torch.float64)

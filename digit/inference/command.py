@@ -167,7 +167,7 @@ def predict_command(
     for failure in failures:
         tell(failure.reason)
     writers = open_writers(outputs, options, sources)
-    options = with_pixels(options, outputs)
+    options = with_needs_of(options, outputs)
 
     # 2. Each picture to each writer
     progress = Progress()
@@ -281,9 +281,13 @@ def open_writers(
     return writers
 
 
-def with_pixels(options: PredictOptions, outputs: Outputs) -> PredictOptions:
-    """The options with records that carry their pictures, where they are drawn."""
-    return replace(options, keep_pixels=outputs.figure is not None)
+def with_needs_of(options: PredictOptions, outputs: Outputs) -> PredictOptions:
+    """The options with what the outputs need: pictures to draw in, meshes compared."""
+    return replace(
+        options,
+        keep_pixels=outputs.figure is not None,
+        contradictions=outputs.mesh is not None,
+    )
 
 
 def _figure_writer(

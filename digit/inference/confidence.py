@@ -22,8 +22,8 @@ CONTRADICTION = 0.5  # of a hand's joints on its own pixels; below, a warning
 FAR_FROM_LANDMARKS = 0.2  # of the crop's side: joints this far off are simply wrong
 
 # probability = 1 / (1 + exp(-(constant + coefficients · clues)))
-WITH_LANDMARKS = (2.0, -4.0, 2.0, -20.0)
-WITHOUT_LANDMARKS = (0.0, -4.0, 2.0)
+WITH_LANDMARKS = (7.53, -12.2, 0.66, -18.25)
+WITHOUT_LANDMARKS = (8.8, -19.11, 1.12)
 
 
 @dataclass(frozen=True)

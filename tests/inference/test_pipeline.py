@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 import threading
 
 import av
@@ -382,3 +384,20 @@ def test_options_that_do_not_go_together_are_refused(checkpoint, tmp_path, capsy
     assert "--smoothing 0,1" in capsys.readouterr().err
     assert command(checkpoint, tmp_path, "--method", "mediapipe") == 2
     assert "--method mediapipe" in capsys.readouterr().err
+
+
+def test_predicting_imports_only_what_it_needs(checkpoint, tmp_path):
+    """The command starts quickly because slow packages wait until they are asked for."""
+    write_photo(tmp_path / "a.png", picture())
+    box = ",".join(f"{v:g}" for v in BOX)
+    words = ["predict", str(tmp_path / "a.png"), "--bbox", box]
+    words += ["--checkpoint", str(checkpoint), "--json", str(tmp_path / "o.json")]
+    slow = "timm torchvision torch._dynamo matplotlib pandas plotly trimesh roma numba"
+    code = (
+        "import sys\n"
+        "from digit.cli import main\n"
+        f"main({words!r})\n"
+        f"print([name for name in {slow.split()!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip().endswith("[]"), done.stdout + done.stderr
