@@ -112,11 +112,6 @@ class Index:
         self._tables = self._opened.tables
 
     @property
-    def root(self) -> Path:
-        """The data set's folder; an older name of `dataset_dir`."""
-        return self.dataset_dir
-
-    @property
     def fingerprint(self) -> str:
         """A checksum of the labels and fits: masks are made for one of them."""
         return self._opened.made["fingerprint"]

@@ -35,7 +35,7 @@ def photos(some):
 
 
 def test_cut_outs_agree_with_true_masks(some):
-    masks = mask_store(some.root)
+    masks = mask_store(some.dataset_dir)
     rows = cut_outs.rows_with_cut_outs(some).tolist()
     assert len(rows) >= len(some) / 2
     overlaps = []
