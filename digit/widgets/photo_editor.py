@@ -18,7 +18,7 @@ from digit import geometry
 from digit.data.index import Index
 from digit.data.store import image_store, read_image
 from digit.inference.photo import read_photo
-from digit.inference.predict import Estimate, predict
+from digit.inference.predict import Estimate, find_boxes, predict
 from digit.model.network import Digit
 from digit.plots import hands as hand_plots
 from digit.plots import overlays
@@ -150,6 +150,10 @@ class OwnPhoto(ReportingBox):
         # 1. The photo
         self.canvas = Canvas(opens=True)
         self.box = text(description=BOX_FIELD, **WIDE)
+        self.find = widgets.Button(
+            description="find hands",
+            tooltip="a box around the hands; again for the next ones",
+        )
         self.example = widgets.Dropdown(
             options=examples, description="or an example", **WIDE
         )
@@ -175,6 +179,7 @@ class OwnPhoto(ReportingBox):
             self.canvas,
             self.note,
             self.box,
+            self.find,
             self.example,
             self.path,
             self.hands,
@@ -190,6 +195,7 @@ class OwnPhoto(ReportingBox):
         self.on_change(self.path, "value", self._take_path)
         self.on_change(self.canvas, "asked", self._predict_moved)
         self.on_change(self.box, "value", self._take_typed_box)
+        self.find.on_click(lambda _: self.perform(self._find_hands))
         self.on_change(self.hands, "value", self._show_hands)
         self.on_change(
             self.angle, "value", lambda: self._assume_angle(self.angle.value)
@@ -297,6 +303,18 @@ class OwnPhoto(ReportingBox):
 
     def _take_typed_box(self) -> None:
         self._move(_four_numbers(self.box.value, BOX_FIELD))
+
+    def _find_hands(self) -> None:
+        """Move the box to hands that are found; with each call to the next ones."""
+        try:
+            boxes = find_boxes(self.image)
+        except ValueError:
+            raise ValueError("no hand is found in this picture: draw a box") from None
+        rounded = [np.round(box, 1).tolist() for box in boxes]
+        number = 0
+        if self.canvas.box in rounded:
+            number = (rounded.index(self.canvas.box) + 1) % len(rounded)
+        self._move(rounded[number])
 
     def _move(self, bbox_xywh: Sequence[float]) -> None:
         self.box_is_guess = False

@@ -14,6 +14,7 @@ from digit.inference.photo import read_photo
 from digit.inference.predict import Estimate, predict
 from digit.model.network import NETWORKS, Digit
 from digit.skeleton import BONES, WRISTS
+from digit.widgets import photo_editor
 from digit.widgets.photo_editor import BONES_PER_LENGTH, OwnPhoto, place_hands
 
 
@@ -296,3 +297,25 @@ def test_real_frames_are_predicted(real_frames, network):
         editor.example.value = i
         assert editor.estimate is not None
         assert editor.note.value == ""
+
+
+def test_the_button_moves_the_box_from_hands_to_hands(network, photo, monkeypatch):
+    boxes = [(10.0, 20.0, 200.0, 210.0), (300.0, 50.0, 250.0, 240.04)]
+    monkeypatch.setattr(photo_editor, "find_boxes", lambda image: boxes)
+    editor = OwnPhoto(network)
+    editor.take(photo)
+    visited = []
+    for _ in range(3):
+        editor.find.click()
+        visited.append(editor.canvas.box)
+    assert visited == [[10, 20, 200, 210], [300, 50, 250, 240], [10, 20, 200, 210]]
+    assert not editor.note.value and editor.estimate is not None
+
+
+def test_a_picture_without_hands_is_said_to_have_none(network, photo):
+    editor = OwnPhoto(network)
+    editor.take(photo)
+    box = editor.canvas.box
+    editor.find.click()
+    assert "no hand is found in this picture" in editor.note.value
+    assert editor.canvas.box == box
