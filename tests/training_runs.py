@@ -23,6 +23,7 @@ FOUR_STEPS = {
 
 
 def start(run, **environment):
+    """Start `digit fit` for a run, its output in the run's log."""
     with (run / "log.txt").open("a") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "digit", "fit", str(run)],
@@ -33,4 +34,5 @@ def start(run, **environment):
 
 
 def curve(run):
+    """The logged losses: a row a step, a column a term."""
     return runs.curves(run)[["loss", "parts", "joints", "bones"]].to_numpy()

@@ -210,8 +210,8 @@ def _note(runs: Mapping[str, Path], waiting: list[str]) -> str:
     durations = []
     for begun in runs.values():
         now = progress(begun)
-        if "seconds" in now:
-            durations.append(now["seconds"] + now["seconds_left"])
+        if now.get("seconds") is not None:
+            durations.append(now["seconds"] + (now.get("seconds_left") or 0))
     typical_s = sum(durations) / max(1, len(durations))
     left_s = typical_s * len(waiting) + progress(run).get("seconds_left", typical_s)
     left = timedelta(seconds=round(left_s))

@@ -46,6 +46,7 @@ class SharedNorm(torch.nn.BatchNorm2d):
         return self.act(y) if hasattr(self, "act") else y
 
     def _normalise(self, x: Float[Tensor, "b d h w"]) -> Float[Tensor, "b d h w"]:
+        """Normalise by the statistics of all processes, as in training."""
         # 1. Mean and variance over all processes' pixels.
         processes = torch.distributed.get_world_size()
         mean = AllReduce.apply(x.float().mean((0, 2, 3))) / processes

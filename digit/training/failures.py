@@ -27,14 +27,17 @@ class Fault(NamedTuple):
 
 
 def _lower_rate(settings: Settings) -> str:
+    """A third of the learning rate."""
     return f"learning_rate={settings.learning_rate / 3:.1g}"
 
 
 def _smaller_batches(settings: Settings) -> str:
+    """The same steps of twice as many batches of half the size."""
     return f"accumulate={settings.accumulate * 2}"
 
 
 def _fewer_workers(settings: Settings) -> str:
+    """Half the loader workers."""
     return f"workers={settings.workers // 2}"
 
 

@@ -215,6 +215,7 @@ class HandTraining(pl.LightningModule):
     # What a step may be followed by.
 
     def _learning_rate(self) -> float:
+        """The rate of the next step, by steps done and the agreed clock."""
         seconds = self.clock.agreed_s
         share = share_done(self.settings, self.plan, self.step, seconds)
         return learning_rate(self.settings, share)
@@ -232,16 +233,19 @@ class HandTraining(pl.LightningModule):
         self.clock.agreed_s = seconds
 
     def _log_losses(self) -> None:
+        """Write the mean losses since the last row; raises where they are not finite."""
         row = self.window.close(self.step, self.trainer.world_size)
         row["learning_rate"] = self._learning_rate()
         self._record(row)
 
     def _record(self, row: dict[str, float]) -> None:
+        """Write a row to metrics.csv, progress.json and TensorBoard, by the first process."""
         if self.trainer.is_global_zero:
             self.progress.record(self.step, row, self.best)
             self.logger.log_metrics(row, self.step)
 
     def _check_weights_are_finite(self) -> None:
+        """Raise FloatingPointError for weights that are spoilt by a last step."""
         tensors = self.network.state_dict().values()
         finite = torch.stack([tensor.isfinite().all() for tensor in tensors])
         if not finite.all():

@@ -120,6 +120,7 @@ class ProgressLog:
         write_json(self._run / "progress.json", self._state)
 
     def _seconds_left(self, step: int, seconds: float) -> float:
+        """Seconds to the end at the mean speed so far, or to the time limit."""
         left = (self._plan.last_step - step) * seconds / max(1, step)
         if self._minutes:
             left = min(left, self._minutes * 60 - seconds)

@@ -372,6 +372,7 @@ def _convert(key: str, value: object, kind: type) -> object:
 
 
 def _check_choices(settings: Settings) -> None:
+    """Settings with a list of choices have one of them."""
     for key, allowed in CHOICES.items():
         value = getattr(settings, key)
         if value not in allowed:
@@ -379,12 +380,14 @@ def _check_choices(settings: Settings) -> None:
 
 
 def _check_numbers_are_finite(settings: Settings) -> None:
+    """No number is negative, infinite or NaN."""
     for key, value in vars(settings).items():
         if isinstance(value, int | float) and not 0 <= value < math.inf:
             raise SettingError(f"{key}={value}: must be a number from 0 on")
 
 
 def _check_positive(settings: Settings) -> None:
+    """What is divided by, or counted with, is not 0."""
     for key in POSITIVE:
         value = getattr(settings, key)
         if not value:
@@ -392,6 +395,7 @@ def _check_positive(settings: Settings) -> None:
 
 
 def _check_whole_numbers(settings: Settings) -> None:
+    """Whole numbers are as small as the libraries need them."""
     if settings.seed > MAX_SEED:
         raise SettingError(f"seed={settings.seed}: must be at most {MAX_SEED}")
     for key, value in vars(settings).items():
@@ -401,6 +405,7 @@ def _check_whole_numbers(settings: Settings) -> None:
 
 
 def _check_shares(settings: Settings) -> None:
+    """Shares and probabilities are at most 1."""
     shares = (
         "flip",
         "drop_at",
@@ -426,12 +431,14 @@ def _check_crops(settings: Settings) -> None:
 
 
 def _check_image_size(settings: Settings) -> None:
+    """The image can be halved five times."""
     if settings.image_size % 32:
         wanted = "must be a multiple of 32, or 0 for the network's own size"
         raise SettingError(f"image_size={settings.image_size}: {wanted}")
 
 
 def _check_batch_size(settings: Settings) -> None:
+    """Every process has as many samples of every accumulated batch."""
     parts = settings.accumulate * settings.devices * settings.nodes
     if settings.batch_size % parts:
         wanted = f"must be a multiple of accumulate × devices × nodes = {parts}"
@@ -439,6 +446,7 @@ def _check_batch_size(settings: Settings) -> None:
 
 
 def _check_loss(settings: Settings) -> None:
+    """There is something to minimise."""
     if not any(settings.loss_weights().values()):
         raise SettingError("weight_joints=0: the weights of all loss terms are 0")
 

@@ -70,6 +70,7 @@ class StopRequest:
         return bool(self.signal_number) and "DataLoader worker" in str(error)
 
     def _on_signal(self, number: int, _frame: object) -> None:
+        """Remember the signal; a second Ctrl-C, some time later, is meant."""
         is_second = self.signal_number and number == signal.SIGINT
         if is_second and time.monotonic() > self._time + SAME_SIGNAL_S:
             raise KeyboardInterrupt
@@ -84,6 +85,7 @@ class StopRequest:
             signal.setitimer(signal.ITIMER_REAL, seconds)
 
     def _on_alarm(self, _number: int, _frame: object) -> None:
+        """Interrupt the step at work."""
         raise Overdue(
             f"the step did not end within {self._grace_s:.0f} s of the signal"
         )

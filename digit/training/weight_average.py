@@ -41,6 +41,7 @@ class WeightAverage(AveragedModel):
         self.n_averaged += step
 
     def _average(self, averaged: list, current: list, _count: object) -> None:
+        """Called by torch with all tensors of both networks."""
         decay = min(self.decay, (1 + self.step) / (10 + self.step))
         get_ema_multi_avg_fn(decay)(averaged, current, 0)
 

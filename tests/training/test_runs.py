@@ -295,6 +295,20 @@ def test_dead_kernel_is_named(tmp_path):
         execute_notebook(tmp_path / "in.ipynb", tmp_path / "out.ipynb", {})
 
 
+def test_session_with_a_dead_kernel_says_how_to_go_on(new_run, monkeypatch):
+    run = new_run("dead")
+
+    def dies(*_):
+        raise RuntimeError("05_training.ipynb: its kernel died")
+
+    monkeypatch.setattr("digit.training.runs.session.execute_notebook", dies)
+    message = f"its kernel died; continue with: digit train --resume {run.name}"
+    with pytest.raises(RuntimeError, match=message):
+        runs.train(run)
+    with session(run):
+        pass  # the lock is free again
+
+
 def test_settings_change_only_at_rest(tiny_root, tmp_path, monkeypatch, capsys):
     """A run that is trained keeps its settings; a finished one is then to be resumed."""
     monkeypatch.setenv("DIGIT_RUNS", str(tmp_path))

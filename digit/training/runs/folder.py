@@ -282,6 +282,7 @@ def _git(*words: str) -> str:
 
 
 def _write_parameters(run: Path, content: dict[str, Any]) -> None:
+    """Write parameters.yaml, whole or not at all."""
     with atomic(run / PARAMETERS_FILE) as file:
         yaml.safe_dump(content, file, sort_keys=False)
 
