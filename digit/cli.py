@@ -42,6 +42,7 @@ DEFAULT_PRESET = "quick"
 FAILED = 1
 CANNOT_START = 2  # what the user can mend
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
+PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 
 # --- Data ---------------------------------------------------------------------------
@@ -734,6 +735,10 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(join_negative_values(words))
     try:
         status = args.command(args)
+    except BrokenPipeError:
+        # The reader, such as head, has seen enough; nothing more can be printed.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return PIPE_CLOSED
     except (ValueError, OSError, KeyError) as error:
         text = error_text(error)
         if text is None:

@@ -116,7 +116,7 @@ def _split_of(dataset_dir: Path | str, predictions: Predictions) -> str:
     if len(splits) == 1 or len(fitting) == 1:
         return (fitting or splits)[0]
     if fitting:
-        raise ValueError(f"split: the image ids fit {' and '.join(fitting)}; name one")
+        raise ValueError(f"split: the image ids fit {', '.join(fitting)}; name one")
     raise ValueError(f"split: no split has all image ids; name one of {splits}")
 
 

@@ -1,4 +1,4 @@
-"""The predictions doctor names the usual mistakes, and is silent on honest files."""
+"""The predictions doctor names the usual mistakes, and is silent on merely poor ones."""
 
 import numpy as np
 import pytest
