@@ -139,9 +139,15 @@ class Charts {
     };
   }
 
-  /** A ring about the point of the frame that is shown. */
+  /** Whether the plot is quick enough to draw again for every frame. */
+  get marksCurrent() {
+    return Boolean(this.data) && this.data.rows.length <= MOST_SVG_POINTS;
+  }
+
+  /** A ring about the point of the frame that is shown, in plots that are quick to draw. */
   currentTrace() {
-    const i = this.data.rows.indexOf(this.view.frame?.row ?? -1);
+    const row = this.marksCurrent ? this.view.frame?.row ?? -1 : -1;
+    const i = this.data.rows.indexOf(row);
     const at = (values) => (i >= 0 ? [values[i]] : []);
     return {
       type: this.data.rows.length > MOST_SVG_POINTS ? "scattergl" : "scatter",

@@ -210,7 +210,7 @@ class FailureBrowserView {
     this.pane.draw();
     this.thumbnails.markCurrent();
     clearTimeout(this.chartsTimer);
-    this.chartsTimer = setTimeout(() => this.charts.draw(), RESIZE_DELAY_MS);
+    if (this.charts.marksCurrent) this.chartsTimer = setTimeout(() => this.charts.draw(), RESIZE_DELAY_MS);
   }
 
   takeMarks(message) {
