@@ -9,6 +9,7 @@ curve: printed as a table, and drawn with --figure.
 """
 
 import argparse
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -110,10 +111,9 @@ def features_of(hands: list[Judged], with_landmarks: bool) -> Float[np.ndarray, 
 def print_coefficients(hands: list[Judged]) -> None:
     """What belongs into `digit.inference.confidence`."""
     for name, with_landmarks in (("WITH", True), ("WITHOUT", False)):
+        chosen = hands  # few lack the clue: without it, all are fitted
         if with_landmarks:
             chosen = [h for h in hands if h.clues.from_landmarks is not None]
-        else:
-            chosen = [h for h in hands if h.clues.from_landmarks is None]
         right = np.array([hand.right for hand in chosen])
         weights = fit(features_of(chosen, with_landmarks), right)
         listed = ", ".join(f"{w:.2f}" for w in weights)
@@ -127,7 +127,7 @@ def print_reliability(name: str, hands: list[Judged], axes) -> None:
     print(f"\n{name}: {len(hands)} hands, {right.mean():.0%} of them right")
     print("| score | hands | mean score | right |\n| --- | ---: | ---: | ---: |")
     points = []
-    for low, high in zip(BINS[:-1], BINS[1:], strict=True):
+    for low, high in itertools.pairwise(BINS):
         inside = (scores >= low) & ((scores < high) | (high == 1))
         if inside.any():
             mean, share = scores[inside].mean(), right[inside].mean()

@@ -22,7 +22,7 @@ CONTRADICTION = 0.5  # of a hand's joints on its own pixels; below, a warning
 FAR_FROM_LANDMARKS = 0.2  # of the crop's side: joints this far off are simply wrong
 
 # probability = 1 / (1 + exp(-(constant + coefficients · clues)))
-WITH_LANDMARKS = (7.53, -12.2, 0.66, -18.25)
+WITH_LANDMARKS = (6.12, -10.35, 1.59, -24.58)
 WITHOUT_LANDMARKS = (8.8, -19.11, 1.12)
 
 
