@@ -25,7 +25,9 @@ def main() -> None:
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as folder:
         template = make_small_tree(Path(folder) / "template")
-        for seed in tqdm(range(options.first, options.first + options.number), mininterval=10):
+        for seed in tqdm(
+            range(options.first, options.first + options.number), mininterval=10
+        ):
             survive(seed, template, Path(folder))
     print(f"{options.number} mutations: each a named error or a report")
 

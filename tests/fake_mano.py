@@ -20,65 +20,88 @@ from digit.skeleton import HAND_JOINTS, MANO_PARENTS
 ROOT = np.uint32(4294967295)  # MANO's parent of the wrist
 
 
-@cache
-def open_mesh() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The mesh without the wrist's cap, short edges collapsed to MANO's size,
-    renumbered.
+class ShrinkingMesh:
+    """Faces around each vertex, of a mesh whose edges are collapsed one by one."""
 
-    Returns the right hand's vertices (778,) that are kept, faces (1538, 3) in the new
-    numbers, and the new number of every old vertex, or of the one that it collapsed
-    into.
-    """
-    hand = load_hand("right")
-    position = hand.v_template.numpy()
-    tips = hand.joint_regressor.argmax(1).numpy()
-    tips = {name: tips[HAND_JOINTS.index(name)] for name in MANO_TIPS}
-    faces = [tuple(f) for f in hand.faces.tolist() if not np.isin(f, hand.rim).all()]
-    rim, into = hand.rim.tolist(), np.arange(len(position))
-    around: dict[int, set] = {v: set() for v in range(len(position))}
-    for face in faces:
-        for v in face:
-            around[v].add(face)
-
-    def neighbours(v):
-        return {u for face in around[v] for u in face} - {v}
-
-    def collapse(gone, kept):
-        into[into == gone] = kept
-        for face in list(around[gone]):
+    def __init__(self, faces: list[tuple], n_vertices: int):
+        self.into = np.arange(n_vertices)  # the vertex that each one collapsed into
+        self.around: dict[int, set] = {v: set() for v in range(n_vertices)}
+        for face in faces:
             for v in face:
-                around[v].discard(face)
+                self.around[v].add(face)
+
+    def neighbours(self, v: int) -> set[int]:
+        return {u for face in self.around[v] for u in face} - {v}
+
+    def collapse(self, gone: int, kept: int) -> None:
+        """Move a vertex into another, and drop the faces that become lines."""
+        self.into[self.into == gone] = kept
+        for face in list(self.around[gone]):
+            for v in face:
+                self.around[v].discard(face)
             new = tuple(kept if v == gone else v for v in face)
             if len(set(new)) == 3:
                 for v in new:
-                    around[v].add(new)
-        del around[gone]
+                    self.around[v].add(new)
+        del self.around[gone]
 
-    for k in (17, 12, 7, 2):  # the rim's 20 vertices become 16
-        collapse(rim.pop(k), rim[k - 1])
-    fixed = set(rim) | set(tips.values())
-    while len(around) > 778:
-        size = lambda edge: np.linalg.norm(position[edge[0]] - position[edge[1]])  # noqa: E731
-        edges = sorted(
-            ((v, u) for v in around if v not in fixed for u in neighbours(v)), key=size
-        )
-        for gone, kept in edges:
-            if len(around) == 778:
-                break
-            if gone in around and kept in neighbours(gone):
-                shared = neighbours(gone) & neighbours(kept)
-                if len(shared) == 2 and all(len(around[v]) > 3 for v in shared):
-                    collapse(gone, kept)
+    def may_collapse(self, gone: int, kept: int) -> bool:
+        """Whether the mesh stays a surface."""
+        if gone not in self.around or kept not in self.neighbours(gone):
+            return False
+        shared = self.neighbours(gone) & self.neighbours(kept)
+        return len(shared) == 2 and all(len(self.around[v]) > 3 for v in shared)
+
+    def shrink(self, position: np.ndarray, n_vertices: int, fixed: set[int]) -> None:
+        """Collapse the shortest edges until so many vertices are left."""
+
+        def length(edge: tuple[int, int]) -> float:
+            return np.linalg.norm(position[edge[0]] - position[edge[1]])
+
+        while len(self.around) > n_vertices:
+            free = [v for v in self.around if v not in fixed]
+            edges = [(v, u) for v in free for u in self.neighbours(v)]
+            for gone, kept in sorted(edges, key=length):
+                if len(self.around) == n_vertices:
+                    return
+                if self.may_collapse(gone, kept):
+                    self.collapse(gone, kept)
+
+
+@cache
+def open_mesh() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The mesh without the wrist's cap, shrunk to MANO's size and renumbered.
+
+    Returns:
+        The right hand's vertices (778,) that are kept, faces (1538, 3) in the new numbers,
+        and the new number of every old vertex, or of the one that it collapsed into.
+    """
+    hand = load_hand("right")
+    position = hand.v_template.numpy()
+    nearest = hand.joint_regressor.argmax(1).numpy()
+    tips = {name: nearest[HAND_JOINTS.index(name)] for name in MANO_TIPS}
+
+    # 1. Open the wrist; the rim's 20 vertices become 16.
+    faces = [tuple(f) for f in hand.faces.tolist() if not np.isin(f, hand.rim).all()]
+    mesh = ShrinkingMesh(faces, len(position))
+    rim = hand.rim.tolist()
+    for k in (17, 12, 7, 2):
+        mesh.collapse(rim.pop(k), rim[k - 1])
+
+    # 2. As many vertices as MANO has; rim and fingertips stay.
+    mesh.shrink(position, 778, fixed=set(rim) | set(tips.values()))
+
+    # 3. MANO's numbers for rim and fingertips, any for the rest.
     number = np.full(len(position), -1)
     number[rim] = MANO_RIM
     for name, v in tips.items():
         number[v] = MANO_TIPS[name]
-    rest = [v for v in around if number[v] < 0]
+    rest = [v for v in mesh.around if number[v] < 0]
     number[rest] = np.setdiff1d(np.arange(778), number)
     kept = np.empty(778, int)
-    kept[number[list(around)]] = list(around)
-    faces = {face for of_vertex in around.values() for face in of_vertex}
-    return kept, number[np.array(sorted(faces))], number[into]
+    kept[number[list(mesh.around)]] = list(mesh.around)
+    left = {face for of_vertex in mesh.around.values() for face in of_vertex}
+    return kept, number[np.array(sorted(left))], number[mesh.into]
 
 
 def mano_arrays(side: str, signs_as_shipped: bool = True) -> dict[str, np.ndarray]:

@@ -98,7 +98,8 @@ def make_tree(
         "seq_name": ["s"] * len(at),
         "camera": [names[c] for c in which],
         "file_name": [
-            f"Capture0/s/cam{names[c]}/image{t}.jpg" for c, t in zip(which, at, strict=True)
+            f"Capture0/s/cam{names[c]}/image{t}.jpg"
+            for c, t in zip(which, at, strict=True)
         ],
         "bbox_xywh": np.concatenate([low, high - low], -1).reshape(-1, 4).round(3),
     }
