@@ -135,15 +135,18 @@ def picture_record(
         smoother: of the video, None for a photo.
         options: what is asked for.
     """
+    # 1. The camera, where none is given
     height, width = picture.image.shape[:2]
     lens = options.lens
     if lens is None:
         angle = options.field_of_view_deg
         lens = lens_of(width, height, picture.focal_px, angle)
+    # 2. The crops
     records = [
         _crop_record(picture, box, crop, guess, lens, smoother, options)
         for box, crop, guess in zip(found, crops, estimates, strict=True)
     ]
+    # 3. What else is to be said of the picture
     warnings = list(picture.notes)
     if not records:
         warnings.append("no hand found")
@@ -281,6 +284,7 @@ def _tracks(
     """
     tracks: dict[int, int | str] = {}
     for side in np.flatnonzero(seen).tolist():
+        # One hand and one track belong together, whatever the sides are called.
         hand = landmarks.get(side)
         if hand is None and len(landmarks) == 1 and seen.sum() == 1:
             hand = landmarks.get(1 - side)
@@ -304,6 +308,7 @@ def _smooth(
     time_s = picture.time_s
     if time_s is None:
         time_s = (picture.frame or 0) / ASSUMED_RATE
+    # 1. Each hand, in the picture and in depth
     for side, track in tracks.items():
         hand = HANDS[side]
         key = (track, side)
@@ -312,6 +317,7 @@ def _smooth(
         depth = joints.depth_mm[hand, None]
         smooth_mm = smoother.smooth((*key, "mm"), depth, HAND_LENGTH_MM, time_s)
         joints.depth_mm[hand] = smooth_mm[:, 0]
+    # 2. The wrists' relative depth, of a pair
     if len(tracks) == 2:
         key = (tracks[0], tracks[1], "root")
         root = np.array([[joints.relative_root_depth_mm]])

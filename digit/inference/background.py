@@ -50,6 +50,7 @@ class _Stage:
 
     def _put(self, item: object) -> None:
         """Wait until the consumer has room, or has stopped."""
+        # A time limit, since a full queue must not hide that the consumer has stopped.
         while not self._stop.is_set():
             try:
                 self.waiting.put(item, timeout=0.1)
@@ -68,6 +69,7 @@ def in_background(items: Iterator[Item], depth: int) -> Iterator[Item]:
         items: a generator.
         depth: how many finished items may wait.
     """
+    # Whatever ends this generator, the thread ends with it.
     stage = _Stage(items, depth)
     try:
         while True:

@@ -246,6 +246,7 @@ def decode_palms(
     kept = np.flatnonzero(scores >= min_score)
     palms = []
     for anchor in kept:
+        # Offsets and sizes are in pixels of the input, relative to the anchor.
         raw = raw_boxes[anchor].astype(float)
         center = raw[:2] + _ANCHORS_PX[anchor]
         size = raw[2:4]
@@ -263,11 +264,13 @@ def suppress(palms: Sequence[Palm]) -> list[Palm]:
     waiting = sorted(palms, key=lambda palm: -palm.score)
     kept = []
     while waiting:
+        # 1. All palms that overlap the surest one
         best = waiting[0]
         boxes = np.stack([palm.bbox_xywh for palm in waiting])
         alike = box_overlap(best.bbox_xywh, boxes) > MAX_OVERLAP
         alike[0] = True
         group = [palm for palm, same in zip(waiting, alike, strict=True) if same]
+        # 2. Their mean, weighted by score
         weights = np.array([palm.score for palm in group])
         weights /= weights.sum()
         bbox = weights @ np.stack([palm.bbox_xywh for palm in group])
@@ -292,10 +295,12 @@ def box_overlap(
 
 def hand_box(palm: Palm) -> TurnedBox:
     """The turned square around the whole hand of a palm."""
+    # The direction of the fingers: from the wrist to the middle knuckle.
     wrist = palm.points_px[0]
     middle_knuckle = palm.points_px[2]
     towards = middle_knuckle - wrist
     angle = np.arctan2(towards[0], -towards[1])
+    # The hand is larger than its palm, and lies further towards the fingers.
     side = palm.bbox_xywh[2:].max()
     center = palm.bbox_xywh[:2] + palm.bbox_xywh[2:] / 2
     fingers = np.array([np.sin(angle), -np.cos(angle)])
@@ -392,6 +397,7 @@ def _letterbox(
     image: Image, size: int, scale: float
 ) -> tuple[Float[np.ndarray, "size size 3"], Float[np.ndarray, "2 3"]]:
     """The picture fitted into a square, and the affine from the square back to it."""
+    # 1. The picture at its size in the square
     height, width = image.shape[:2]
     factor = scale * size / max(height, width)
     inner_width = min(size, max(1, round(width * factor)))
@@ -399,11 +405,13 @@ def _letterbox(
     shrinks = factor < 1
     way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     inner = cv2.resize(image, (inner_width, inner_height), interpolation=way)
+    # 2. In the middle of a black square
     left = (size - inner_width) // 2
     top = (size - inner_height) // 2
     square = np.zeros((size, size, 3), np.float32)
     square[top : top + inner_height, left : left + inner_width] = inner
     square /= 255
+    # 3. The way back
     step_x = width / inner_width
     step_y = height / inner_height
     affine = np.array([[step_x, 0, -left * step_x], [0, step_y, -top * step_y]])

@@ -49,6 +49,7 @@ def predict_by_landmarks(
     keys = index.keys()
     rows = tqdm(range(len(index)), "predicting", disable=not progress, leave=False)
     for row in rows:
+        # Found in the whole picture, given in the frame's evaluation crop.
         crop = _crop_of(boxes[row])
         hands = _hands_inside(detector.find(read_image(images, keys[row])), crop)
         guess = from_landmarks(hands, crop)

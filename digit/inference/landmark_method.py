@@ -42,16 +42,19 @@ def from_landmarks(hands: Sequence[FoundHand], crop: Crop) -> NetworkEstimate:
         hands: the hands found in the crop, at most two of which are used.
         crop: the crop.
     """
+    # 1. A hand that is not found: probability 0, joints in the centre
     hand_type = np.zeros(2)
     center = crop.bbox_xywh[:2] + crop.bbox_xywh[2:] / 2
     joints_px = np.tile(center, (N_JOINTS, 1))
     depth_mm = np.zeros(N_JOINTS)
+    # 2. The hands that are found
     for side, hand in landmark_sides(hands).items():
         joints = slice(side * JOINTS_PER_HAND, (side + 1) * JOINTS_PER_HAND)
         joints_px[joints] = hand.joints_px
         metric_depth_mm = hand.joints_metric_mm[:, 2]
         depth_mm[joints] = metric_depth_mm - metric_depth_mm[-1]
         hand_type[side] = max(hand.side_probability, LEAST_SEEN)
+    # 3. As a network would say it; it has no parts
     size = len(crop.pixels)
     return NetworkEstimate(
         hand_type=hand_type,

@@ -35,6 +35,7 @@ VIDEO_RATE = 30  # frames/s of an overlay video where the source does not tell
 
 def paint_record(image: Image, record: PictureRecord) -> Image:
     """A copy of the picture with its boxes, hands and scores drawn in."""
+    # Lines that are seen as well in a large picture as in a small one.
     painted = image.copy()
     longest_px = max(image.shape[:2])
     thickness = max(2, round(longest_px / 350))
@@ -249,6 +250,7 @@ class OverlayVideoWriter:
         self._size = (0, 0)
 
     def add(self, record: PictureRecord) -> None:
+        # The first frame decides the size.
         painted = paint_record(record.pixels, record)
         if self._stream is None:
             height, width = painted.shape[:2]
@@ -284,6 +286,7 @@ class ContactSheetWriter:
             painted = paint_record(record.pixels, record)
             self._tiles.append(fit_into(painted, SHEET_TILE_PX, SHEET_TILE_PX))
         self._count += 1
+        # Too many: every second tile, from now on every second picture only.
         if len(self._tiles) > SHEET_TILES:
             self._tiles = self._tiles[::2]
             self._every *= 2
@@ -309,6 +312,7 @@ def fit_into(
     image: Image, width: int, height: int
 ) -> UInt8[np.ndarray, "new_height new_width 3"]:
     """The picture scaled into a size, with black margins."""
+    # 1. The picture at its new size
     old_height, old_width = image.shape[:2]
     if (old_width, old_height) == (width, height):
         return image
@@ -317,6 +321,7 @@ def fit_into(
     size = (min(size[0], width), min(size[1], height))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     inner = cv2.resize(image, size, interpolation=way)
+    # 2. In the middle of the margins
     fitted = np.zeros((height, width, 3), np.uint8)
     left = (width - size[0]) // 2
     top = (height - size[1]) // 2

@@ -114,6 +114,7 @@ def find_crops(
             if isinstance(picture, Failure):
                 yield picture
                 continue
+            # A given box needs no detector, and its score does without in a video.
             is_frame = picture.frame is not None
             if box_is_given and is_frame and options.method == "small":
                 bbox = np.array(options.bbox_xywh, float)
@@ -154,6 +155,7 @@ def _crops_of_photo(
 ) -> list[FoundCrop]:
     """The crops of a photo, or the given box with the hands in it."""
     box_is_given = options.bbox_xywh is not None
+    # In a given box the hands only serve the score: one look is enough.
     hands = detector.find(picture.image, second_look=not box_is_given)
     if not box_is_given:
         return crops_of(hands)
@@ -193,6 +195,7 @@ class _RecordMaker:
     def record(
         self, item: Found, crops: list[Crop], estimates: list[NetworkEstimate]
     ) -> PictureRecord:
+        # A new video starts with new filters.
         picture = item.picture
         if picture.source != self._source:
             self._source = picture.source

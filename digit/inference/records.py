@@ -145,6 +145,7 @@ class PictureRecord:
     def to_flat_dict(self) -> dict[str, Any]:
         """As `to_dict`, with the entries of the first crop at top level too."""
         record = self.to_dict()
+        # The crop's warnings stay with the crop: the picture has its own.
         first = record["crops"][0] if self.crops else {"hands": []}
         flat = {name: value for name, value in first.items() if name != "warnings"}
         if flat.get("joints_cam_mm") is None:
@@ -173,6 +174,7 @@ def csv_rows(record: PictureRecord) -> list[list[Any]]:
     rows = []
     for number, crop in enumerate(record.crops):
         for hand in crop.hands:
+            # Columns that are not known stay empty.
             joints_mm = hand.joints_cam_mm
             if joints_mm is None:
                 millimetres: list[Any] = [None] * (3 * JOINTS_PER_HAND)

@@ -82,6 +82,7 @@ def expand_inputs(inputs: Sequence[str | Path]) -> tuple[list[Source], list[Fail
 def _paths_of(given: str | Path) -> tuple[list[Path], str]:
     """The files of one input, and what is wrong with it, if anything."""
     path = Path(given)
+    # A name that exists is taken as it is, even if it looks like a pattern.
     if path.is_dir():
         found = [p for p in sorted(path.rglob("*")) if _is_picture_file(p)]
         return found, "" if found else "no pictures or videos in this folder"
@@ -110,6 +111,7 @@ def count_frames(path: Path) -> int | None:
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
+            # Some containers hold the number, others a duration and a rate.
             if stream.frames:
                 return stream.frames
             if stream.duration and stream.average_rate and stream.time_base:
@@ -169,12 +171,14 @@ def read_video(path: Path) -> Iterator[Picture | Failure]:
                 return
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
+            # Phones store frames as the sensor lies, with the turn beside them.
             for frame in container.decode(stream):
                 image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
                 time_s = None if frame.time is None else float(frame.time)
                 yield Picture(str(path), np.ascontiguousarray(image), count, time_s)
                 count += 1
     except (av.error.FFmpegError, OSError) as error:
+        # What was readable has been given; the rest is named.
         reason = f"ends or is damaged after {count} frames: {error.strerror}"
         if count == 0:
             reason = f"cannot be read as a video: {error.strerror}"

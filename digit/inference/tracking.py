@@ -41,6 +41,7 @@ class Track:
 
     def take(self, hand: FoundHand) -> None:
         """The hand in the newest frame."""
+        # One frame does not change a side: votes fade slowly.
         vote = hand.side_probability - 0.5
         if hand.side == "left":
             vote = -vote
@@ -86,6 +87,7 @@ class HandTracker:
 
     def _detect(self, image: UInt8[np.ndarray, "height width 3"]) -> None:
         """New hands, and lost ones found again."""
+        # A second look takes five times as long: only where nothing is in sight.
         for hand in self.detector.find(image, second_look=not self.tracks):
             track = self._track_at(hand)
             if track is None:
@@ -100,6 +102,7 @@ class HandTracker:
         """The track that this hand continues: in about the same place."""
         if not self.tracks:
             return None
+        # A lost hand may have moved on since it was seen: less overlap is enough.
         boxes = np.stack([tight_xywh(track.hand) for track in self.tracks])
         overlap = box_overlap(tight_xywh(hand), boxes)
         best = int(overlap.argmax())
