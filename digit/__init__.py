@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from digit.synth.dataset import synthesize
     from digit.widgets.data_browser import DataBrowser
     from digit.widgets.failure_browser import FailureBrowser
-    from digit.widgets.photo_editor import OwnPhoto as PhotoEditor
+    from digit.widgets.photo_editor import PhotoEditor
 
 __version__ = "0.2.0"
 
@@ -55,7 +55,7 @@ __all__ = [
 _PLACES = {
     "DataBrowser": ("digit.widgets.data_browser", "DataBrowser"),
     "FailureBrowser": ("digit.widgets.failure_browser", "FailureBrowser"),
-    "PhotoEditor": ("digit.widgets.photo_editor", "OwnPhoto"),
+    "PhotoEditor": ("digit.widgets.photo_editor", "PhotoEditor"),
     "draw_hands": ("digit.inference.predict", "draw_hands"),
     "error_table": ("digit.evaluation.error_table", "error_table"),
     "evaluate": ("digit.inference.evaluate", "evaluate"),

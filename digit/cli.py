@@ -40,7 +40,7 @@ OPTIONS = {
 DEFAULT_PRESET = "quick"
 
 FAILED = 1
-CANNOT_START = 2  # what the user can mend
+CANNOT_START = 2  # errors the user can fix
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 PIPE_CLOSED = 141  # 128 + SIGPIPE
 
@@ -51,7 +51,7 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 def add_synth(commands: "Commands") -> None:
     """Declare `digit synth`."""
     command = commands.add(
-        "synth", synth, "make the embedded data set, in InterHand2.6M's layout"
+        "synth", synth, "make a synthetic data set, in InterHand2.6M's layout"
     )
     command.add_argument(
         "--out",
@@ -148,7 +148,7 @@ def add_doctor(commands: "Commands") -> None:
         command = commands.add(
             name,
             doctor,
-            "findings on a data set, or on predictions for it, and what mends them; "
+            "findings on a data set, or on predictions for it, and how to fix them; "
             "status 1 if something is wrong",
         )
         add_root(command)
@@ -190,7 +190,7 @@ def doctor(args: argparse.Namespace) -> int:
         report = check(args.root, examine_pixels=True)
         findings = report.to_dict("records")
         text = format_report(report)
-        is_ill = is_serious(report)
+        has_errors = is_serious(report)
     else:
         from digit.evaluation.prediction_doctor import examine_predictions
 
@@ -200,12 +200,12 @@ def doctor(args: argparse.Namespace) -> int:
         findings = [mistake._asdict() for mistake in mistakes]
         lines = [mistake.sentence() for mistake in mistakes]
         text = "\n".join(lines) or "none of the usual mistakes is found"
-        is_ill = bool(mistakes)
+        has_errors = bool(mistakes)
     if not is_standard_output(args.json):
         print(text)
     if args.json is not None:
         write_result(args.json, findings)
-    return FAILED if is_ill else 0
+    return FAILED if has_errors else 0
 
 
 # --- Training -----------------------------------------------------------------------
@@ -319,7 +319,9 @@ def presets(_args: argparse.Namespace) -> None:
 def add_ablation(commands: "Commands") -> None:
     """Declare `digit ablation`."""
     command = commands.add(
-        "ablation", ablation, "a sweep for notebook 10: what do parts bring? continues"
+        "ablation",
+        ablation,
+        "train the ablation for notebook 10: do the parts help? Resumes an interrupted sweep",
     )
     add_root(command)
     add_settings(command)
@@ -378,7 +380,7 @@ def add_evaluate(commands: "Commands") -> None:
         "--predictions",
         type=Path,
         metavar="FILE.npz",
-        help="any method's: image_id (N), joints_25d (N, 42, 3) in heatmap units of "
+        help="any method's: image_id (N), joints_25d (N, 42, 3) in cells of "
         "the crop, relative_root_depth (N), hand_type (N, 2)",
     )
     source.add_argument(
@@ -581,7 +583,7 @@ def add_export(commands: "Commands") -> None:
     command = commands.add(
         "export", export, "a checkpoint as ONNX, for digit predict and other programs"
     )
-    command.add_argument("checkpoint", type=Path, help="a checkpoint of ours")
+    command.add_argument("checkpoint", type=Path, help="a checkpoint of this workbench")
     command.add_argument(
         "--out", type=Path, required=True, metavar="OUT.onnx", help="the ONNX file"
     )

@@ -77,7 +77,7 @@ def swap_hands(joints: Float[np.ndarray, "*b 42 d"]) -> Float[np.ndarray, "*b 42
 
 
 def mirror_cells(joints: Float[np.ndarray, "*b n d"]) -> Float[np.ndarray, "*b n d"]:
-    """Mirror joints in heatmap cells about the crop's middle: x goes to 64 − x.
+    """Mirror joints in cells about the crop's middle: x goes to 64 − x.
 
     For methods that predict left hands in the mirrored picture, as right ones.
     """

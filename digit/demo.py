@@ -40,7 +40,7 @@ def demo(frames: int, minutes: float) -> None:
         train(run)
 
     # 3. The chapters that look at the network.
-    for name in ("07_evaluation", "08_error_analysis"):
+    for name in ("07_evaluation", "08_error_analysis", "09_joints_to_hands"):
         _execute(name, run=str(run))
     _execute("01_own_photo", real=str(dataset_dir))
     _execute("06_runs")

@@ -158,7 +158,7 @@ def apply_affine(affine: Affine, points_px: Points2) -> Points2:
 
 
 def to_25d(joints_crop_px: Joints2, joints_depth_mm: Depths, size_px: int) -> Joints3:
-    """Express joints in 2.5D: heatmap units, z relative to each hand's own wrist.
+    """Express joints in 2.5D: cells, z relative to each hand's own wrist.
 
     Args:
         joints_crop_px: Joints in the crop, px.
@@ -172,12 +172,12 @@ def to_25d(joints_crop_px: Joints2, joints_depth_mm: Depths, size_px: int) -> Jo
 
 
 def depth_to_cells(depth_mm: Tensor) -> Tensor:
-    """Turn relative depths of ±200 mm into heatmap units 0…64."""
+    """Turn relative depths of ±200 mm into cells 0…64."""
     return (depth_mm / DEPTH_RANGE_MM + 1) / 2 * HEATMAP_CELLS
 
 
 def cells_to_depth(cells: Tensor) -> Tensor:
-    """Turn heatmap units 0…64 into relative depths, mm."""
+    """Turn cells 0…64 into relative depths, mm."""
     return (cells / HEATMAP_CELLS * 2 - 1) * DEPTH_RANGE_MM
 
 
@@ -192,7 +192,7 @@ def from_25d(
     """Find the joints in the camera's frame (mm) from 2.5D: the inverse of `to_25d`.
 
     Args:
-        joints_25d: Joints in heatmap units.
+        joints_25d: Joints in cells.
         crop_to_image: From pixels of the crop to those of the image.
         wrist_depth_mm: Absolute depths of the right and the left wrist.
         focal: Focal lengths in x and y, px.

@@ -23,7 +23,7 @@ from digit.plots import hands as hand_plots
 from digit.skeleton import WRISTS
 from digit.synth.dataset import synthesize
 from digit.training import runs
-from digit.widgets.photo_editor import OwnPhoto, place_hands
+from digit.widgets.photo_editor import PhotoEditor, place_hands
 
 HAND_LENGTHS_MM = (165, 180, 195)
 FIELDS_OF_VIEW_DEG = (30, 45, 60, 75)
@@ -169,7 +169,7 @@ def checks(
     off_px = np.abs(projected_px - estimates[0].joints_px).max()
 
     # 2. The widget predicts what the function predicts.
-    widget = OwnPhoto(network, index)
+    widget = PhotoEditor(network, index)
     apart_px = np.abs(widget.estimate.joints_px - estimates[0].joints_px).max()
 
     # 3. A photo read from its file is the frame that the data set reads.

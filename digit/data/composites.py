@@ -199,7 +199,7 @@ class CompositeFrames(Dataset):
         if not len(self.rows):
             raise ValueError(
                 f"{photos.index.dataset_dir} ({photos.index.split}): no hand has been cut out; "
-                "run digit prepare with cut-outs for it"
+                "run digit prepare --cut-outs on it"
             )
 
     def __len__(self) -> int:

@@ -47,7 +47,7 @@ class Batch(NamedTuple):
     # Heat-map units of the crop; finite where not valid too.
     joints_25d: Float32[Tensor, "b 42 3"]
     joint_valid: Float32[Tensor, "b 42"]
-    # Left wrist − right wrist, heat-map units.
+    # Left wrist − right wrist on the scale of z: 32 cells for equal depths.
     relative_root_depth: Float32[Tensor, "b"]
     root_valid: Float32[Tensor, "b"]
     hand_type: Float32[Tensor, "b 2"]  # right, left
@@ -309,7 +309,7 @@ class InterHandDataset(Dataset):
         if not sides.isfinite().all():
             raise ValueError(
                 f"{self.index.dataset_dir} ({self.index.split}): empty box; "
-                "take index.usable()"
+                "use index.usable()"
             )
         centre = corner + (0.5 + draw.shift) * sides
         sides = sides * draw.scale[:, None]

@@ -20,7 +20,7 @@ class ExcludeLists(NamedTuple):
     """What the exclude lists of a split say."""
 
     reasons: dict[str, str]  # key of a frame → why it is left out
-    ignored: list[str]  # "file, line 3: …" for each line that means nothing
+    ignored: list[str]  # "file, line 3: …" for each line that matches no frame
 
 
 def write_exclude_list(
@@ -44,7 +44,7 @@ def read_exclude_lists(
 
     Blank lines and lines that begin with # are comments. A key without a reason counts.
     The lists lie in the data set's folder, in the user's cache, or in both (where the
-    folder is read-only): of two lists with one name the younger counts.
+    folder is read-only): of two lists with one name the newer is used.
 
     Args:
         dataset_dir: The data set's folder.

@@ -122,7 +122,7 @@ class Integer(Kind):
 class Text(Kind):
     """A short text, or a number taken as text."""
 
-    expected: str = "a text"
+    expected: str = "text"
 
     def convert(self, values: list) -> np.ndarray:
         return np.array([self._text(value) for value in values], object)

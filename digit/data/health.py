@@ -36,7 +36,7 @@ Severity = Literal["error", "warning", "note"]
 MIN_BONE_MM = 3
 MAX_BONE_MM = 80
 MAX_PALM_MM = 130
-# A fit farther from its joints speaks for wrong 3D joints. Chosen by eye.
+# A fit farther from its joints suggests wrong 3D joints. Chosen by eye.
 MAX_FIT_ERROR_MM = 10
 # A camera fits if half of the joints lie in the box, widened by this share of its
 # sides.

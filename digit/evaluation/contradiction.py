@@ -68,7 +68,7 @@ class Views(NamedTuple):
     """The cameras and crops that n predictions were made with.
 
     Attributes:
-        cells_to_image: Affine from heat-map units of the crop to image pixels.
+        cells_to_image: Affine from cells of the crop to image pixels.
         focal: Focal lengths, px of the image.
         princpt: Principal points, px of the image.
     """
@@ -90,8 +90,8 @@ def find_contradictions(
 
     Args:
         hands: The hand models to fit, right and left.
-        joints_25d: Predicted joints, heat-map units of the crop.
-        relative_root_depth: Left wrist's depth minus the right's, heat-map units.
+        joints_25d: Predicted joints, cells of the crop.
+        relative_root_depth: Left wrist's depth minus the right's, cells.
         hand_type: Probabilities of a right and of a left hand.
         labels: Predicted part labels of the crop, 0 background.
         views: The cameras and crops.
@@ -128,7 +128,7 @@ def _fitted_meshes(
 ) -> tuple[
     Float[np.ndarray, "n 2 v 2"], Float[np.ndarray, "n 2 v"], Float32[np.ndarray, "n"]
 ]:
-    """Meshes of the predicted hands: vertices in heat-map units, depths, residuals.
+    """Meshes of the predicted hands: vertices in cells, depths, residuals.
 
     Vertices of a hand that is not predicted are NaN.
     """

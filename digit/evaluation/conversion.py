@@ -1,4 +1,4 @@
-"""Joints of any method as `Predictions`: from the camera frame to heatmap units.
+"""Joints of any method as `Predictions`: from the camera frame to cells.
 
 The mean-pose baseline and the predictions doctor come here, and users whose method
 predicts joints in space.
@@ -28,7 +28,7 @@ def cells_from_camera(
         root_depth: Whose crops the predictions will be scored with.
 
     Returns:
-        x, y and z in heatmap units of each frame's evaluation crop, z relative to the
+        x, y and z in cells of each frame's evaluation crop, z relative to the
         hand's own wrist; zero where a joint has no finite place there.
 
     Raises:

@@ -217,7 +217,7 @@ def _measure(index: Index, predictions: Predictions, root_depth: RootDepth) -> C
 def place_predictions(
     predictions: Predictions, truth: GroundTruth, root_depth: RootDepth
 ) -> PlacedHands:
-    """Bring predictions from heat-map units back before the camera."""
+    """Bring predictions from cells back before the camera."""
     joints_25d = torch.tensor(predictions.joints_25d).float()
     relative_cells = torch.tensor(predictions.relative_root_depth).float()
     probability = torch.tensor(predictions.hand_type).float()
@@ -249,7 +249,7 @@ def place_predictions(
         joints_px, relative_mm, depth_by_predicted_hands_mm, **camera
     )
 
-    # 4. The wrists as MRRPE wants them.
+    # 4. The wrists as MRRPE needs them.
     right_mm = truth.wrist_depth_mm[:, 0]
     wrist_depth_mm = torch.stack([right_mm, right_mm + left_minus_right_mm], 1)
     wrists_cam_mm = geometry.back_project(

@@ -83,7 +83,7 @@ def wrist_depths(
 
 
 def image_to_cells(index: Index, root_depth: RootDepth) -> Float64[Tensor, "b 2 3"]:
-    """Affines from pixels of the image to heat-map cells of the evaluation crop.
+    """Affines from pixels of the image to cells of the evaluation crop.
 
     Args:
         index: b frames.

@@ -95,7 +95,7 @@ def mean_pose_predictions(
     wrists_cam_mm = geometry.back_project(wrists_px, depth_mm, focal, princpt)
     joints_cam_mm = wrists_cam_mm[:, JOINT_SIDE] + mean.joints_mm
 
-    # 3. In heat-map units of the crop; zero where no wrist is known and nothing counts.
+    # 3. In cells of the crop; zero where no wrist is known and nothing counts.
     joints_25d = cells_from_camera(test, joints_cam_mm.numpy(), root_depth)
     relative_cells = geometry.depth_to_cells(mean.right_to_left_mm[2])
     return Predictions(

@@ -57,7 +57,7 @@ class Mistake(NamedTuple):
             "frames known" (share).
         before: The metric on the sample, as the file is.
         after: What it would become.
-        remedy: How to mend it.
+        remedy: How to fix it.
     """
 
     what: str
@@ -72,7 +72,7 @@ class Mistake(NamedTuple):
             numbers = f"{self.before:.1f} → {self.after:.1f} mm"
         else:
             numbers = f"{self.before:.0%} → {self.after:.0%}"
-        return f"{self.what}: {self.metric} {numbers} when mended; {self.remedy}"
+        return f"{self.what}: {self.metric} {numbers} when fixed; {self.remedy}"
 
 
 def examine_predictions(
@@ -131,7 +131,7 @@ def diagnose_predictions(
         root_depth: Whose wrist depths and crops they are made for.
 
     Returns:
-        The mistakes found, those of the joints in the order in which to mend them. An
+        The mistakes found, those of the joints in the order in which to fix them. An
         empty list for predictions that are merely poor.
 
     Raises:
@@ -148,8 +148,8 @@ def diagnose_predictions(
     sample, predictions = _draw_sample(index, predictions, root_depth)
 
     mistakes, joints_25d = _joint_mistakes(sample, predictions.joints_25d)
-    mended = predictions._replace(joints_25d=joints_25d)
-    mistakes += _root_depth_mistakes(sample, mended)
+    fixed = predictions._replace(joints_25d=joints_25d)
+    mistakes += _root_depth_mistakes(sample, fixed)
     mistakes += _hand_type_mistakes(sample, predictions)
     return mistakes
 
@@ -183,7 +183,7 @@ def _draw_sample(
     if len(rows) < FEWEST_FRAMES:
         raise ValueError(
             f"predictions of {len(rows)} frames of {index.name}: at least "
-            f"{FEWEST_FRAMES} are needed to tell anything"
+            f"{FEWEST_FRAMES} are needed"
         )
     chosen = np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).round().astype(int)
     some = index.take(rows[chosen])
@@ -236,20 +236,20 @@ def _best_correction(
     before, _ = _errors(sample, joints_25d)
     candidates = []
     for correction in corrections:
-        mended = correction.apply(joints_25d)
-        after, after_2d = _errors(sample, mended)
+        fixed = correction.apply(joints_25d)
+        after, after_2d = _errors(sample, fixed)
         if not after <= GAIN * before:
             continue
-        if correction.of_units and not _has_plausible_size(sample, mended):
+        if correction.of_units and not _has_plausible_size(sample, fixed):
             continue
         # Of corrections that are as good in space, the one better in the image.
         rank = (round(after, 1), after_2d)
         mistake = Mistake(correction.what, "MPJPE", before, after, correction.remedy)
-        candidates.append((rank, mistake, mended))
+        candidates.append((rank, mistake, fixed))
     if not candidates:
         return None
-    _, mistake, mended = min(candidates, key=lambda candidate: candidate[0])
-    return mistake, mended
+    _, mistake, fixed = min(candidates, key=lambda candidate: candidate[0])
+    return mistake, fixed
 
 
 def _errors(sample: Sample, joints_25d: Cells) -> tuple[float, float]:
@@ -310,9 +310,9 @@ def _crop_scale(sample: Sample, joints_25d: Cells) -> tuple[Mistake, Cells] | No
         return None
     centre = HEATMAP_CELLS / 2
     positions = (joints_25d[..., :2] - centre) * factor + centre
-    mended = with_image_positions(joints_25d, positions)
+    fixed = with_image_positions(joints_25d, positions)
     before, before_2d = _errors(sample, joints_25d)
-    after, after_2d = _errors(sample, mended)
+    after, after_2d = _errors(sample, fixed)
     if after > SCALE_GAIN * before or after_2d > SCALE_GAIN * before_2d:
         return None
     mistake = Mistake(
@@ -323,7 +323,7 @@ def _crop_scale(sample: Sample, joints_25d: Cells) -> tuple[Mistake, Cells] | No
         remedy="the crop is the annotated box made square, times 1.25: x → "
         f"(x − 32) · {factor:.3g} + 32, and y likewise",
     )
-    return mistake, mended
+    return mistake, fixed
 
 
 # --- Relative root depth and hand type ----------------------------------------------
@@ -348,7 +348,7 @@ def _root_depth_mistakes(sample: Sample, predictions: Predictions) -> list[Mista
     for unit, mm in (("millimetres", 1), ("metres", MM_PER_M)):
         tried += [
             (
-                f"relative root depth is in {unit}, not in heatmap cells",
+                f"relative root depth is in {unit}, not in cells",
                 f"→ {cells}",
                 depth_to_cells(mm * relative),
             ),

@@ -106,7 +106,7 @@ def depth_corrections() -> Iterator[Correction]:
     relative = "(z / 200 + 1) / 2 · 64 with z in mm behind the own wrist"
     for unit, mm in (("millimetres", 1), ("metres", MM_PER_M)):
         yield Correction(
-            what=f"depths are in {unit}, not in heatmap cells",
+            what=f"depths are in {unit}, not in cells",
             remedy=f"z → {relative}",
             apply=lambda joints, mm=mm: _with_axis(
                 joints, 2, depth_to_cells(mm * joints[..., 2])
@@ -141,7 +141,7 @@ def image_corrections(sample: Sample) -> Iterator[Correction]:
     for name, scale, depth_scale in scales:
         factors = np.array([scale, scale, depth_scale], np.float32)
         yield Correction(
-            what=f"x and y are {name}, not heatmap cells",
+            what=f"x and y are {name}, not cells",
             remedy=f"multiply by {scale:g}",
             apply=lambda joints, factors=factors: joints * factors,
             of_units=True,
@@ -158,11 +158,11 @@ def image_corrections(sample: Sample) -> Iterator[Correction]:
 
 
 def space_corrections(sample: Sample) -> Iterator[Correction]:
-    """Joints in space, not in heatmap units at all."""
+    """Joints in space, not in cells at all."""
     true_wrists_mm = sample.truth.joints_cam_mm[:, JOINT_WRIST].numpy()
     for unit, mm in (("millimetres", 1), ("metres", MM_PER_M)):
         yield Correction(
-            what=f"joints are in {unit} relative to the wrist, not in heatmap cells",
+            what=f"joints are in {unit} relative to the wrist, not in cells",
             remedy="add the wrist's place, then digit.evaluation.conversion."
             "cells_from_camera",
             apply=lambda joints, mm=mm: cells_from_camera(
@@ -173,7 +173,7 @@ def space_corrections(sample: Sample) -> Iterator[Correction]:
             of_units=True,
         )
         yield Correction(
-            what=f"joints are in {unit} of the camera frame, not in heatmap cells",
+            what=f"joints are in {unit} of the camera frame, not in cells",
             remedy="digit.evaluation.conversion.cells_from_camera",
             apply=lambda joints, mm=mm: cells_from_camera(
                 sample.index, (mm * joints).astype(np.float32), sample.root_depth

@@ -42,8 +42,9 @@ class Predictions(NamedTuple):
 
     Attributes:
         image_id: The frames, by InterHand2.6M's image id; any order.
-        joints_25d: x, y and z in heat-map units of the frame's evaluation crop.
-        relative_root_depth: Depth of the left wrist minus the right's, heat-map units.
+        joints_25d: x, y and z in cells of the frame's evaluation crop.
+        relative_root_depth: Left wrist's depth minus the right's on the scale of z: 32
+            cells for equal depths.
         hand_type: Probabilities of a right and of a left hand.
         heatmap_entropy: Entropy of each joint's heatmap, nats.
         part_pixels: See `digit.evaluation.metrics.part_statistics`.
@@ -157,7 +158,7 @@ class Predictions(NamedTuple):
                 self._refuse(
                     (np.abs(rows) > LARGEST_NUMBER).any(1),
                     problem=f"{source}: {name} is beyond ±{LARGEST_NUMBER:.0e}",
-                    hint="give heat-map units, 0…64 within the crop",
+                    hint="give cells, 0…64 within the crop",
                 )
         self._refuse(
             (np.abs(self.hand_type - 0.5) > 0.5).any(1),

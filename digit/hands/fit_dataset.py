@@ -42,7 +42,7 @@ FIT_VERSION = 1  # of fits and files: others are made anew
 SHARD = 1024  # moments of one task
 DECIMALS = 6  # of the numbers written: micrometres and microradians
 # Joints of real hands are fitted to within 4 mm, even by a hand model that is not
-# theirs; joints that are this far off on average are no hand's. By eye.
+# theirs; joints that are this far off on average do not belong to a hand. By eye.
 MAX_RESIDUAL_MM = 15.0
 # A subject's hands share one shape unless that costs them more than this on average:
 # then the "subject" is many people. By eye.
@@ -206,7 +206,7 @@ def _fit_split(
         with atomic(parts / f"{start}.npz", "wb") as file:
             np.savez(file, **asdict(found))
 
-    # 3. Gather and write; the note, which says that all is whole, comes last.
+    # 3. Gather and write; the note, which says that all is complete, comes last.
     fits = _gather(parts, starts)
     residual_mm = mean_residual_mm(fits.joint_residual_mm)
     good = moments.wanted & (residual_mm <= MAX_RESIDUAL_MM)

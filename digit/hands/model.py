@@ -224,7 +224,7 @@ def load_hand(
     """
     if side not in SIDES or name not in HAND_MODELS:
         raise ValueError(
-            f"no hand {side!r} of {name!r}: use right or left of generic or mano"
+            f"no {side!r} hand in model {name!r}: use right or left of generic or mano"
         )
     if name == "mano":
         folder = mano_dir or find_mano() or ASSETS_DIR / "mano"

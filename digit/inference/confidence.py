@@ -28,7 +28,7 @@ WITHOUT_LANDMARKS = (8.8, -19.11, 1.12)
 
 @dataclass(frozen=True)
 class Clues:
-    """What speaks for or against one hand of an estimate.
+    """Evidence for or against one hand of an estimate.
 
     `entropy` is the mean entropy of the joints' heatmaps, 0 for one cell and 1 for all
     alike; `on_own_parts` the share of its joints on pixels of that hand;

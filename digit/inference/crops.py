@@ -140,7 +140,7 @@ def joints_in_cells(
     relative_depth_mm: Float[np.ndarray, "42"],
     crop: Crop,
 ) -> Float[np.ndarray, "42 3"]:
-    """Joints of the picture in heatmap units of the crop."""
+    """Joints of the picture in cells of the crop."""
     cells = crop.crop_share(joints_px) * HEATMAP_CELLS
     return np.column_stack([cells, depth_to_cells(relative_depth_mm)])
 

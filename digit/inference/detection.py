@@ -139,7 +139,7 @@ class HandDetector:
         self._landmarks = load_tflite(weights_dir / LANDMARK_FILE, names)
 
     def find(self, image: Image, second_look: bool = True) -> list[FoundHand]:
-        """All hands of a picture, surest first.
+        """All hands of a picture, most confident first.
 
         Args:
             image: RGB.
@@ -257,14 +257,14 @@ def decode_palms(
 
 
 def suppress(palms: Sequence[Palm]) -> list[Palm]:
-    """Overlapping palms become one, the mean weighted by score; surest first.
+    """Overlapping palms become one, the mean weighted by score; most confident first.
 
     This is the weighted non-maximum suppression of BlazeFace (Bazarevsky et al. 2019).
     """
     waiting = sorted(palms, key=lambda palm: -palm.score)
     kept = []
     while waiting:
-        # 1. All palms that overlap the surest one
+        # 1. All palms that overlap the most confident one
         best = waiting[0]
         boxes = np.stack([palm.bbox_xywh for palm in waiting])
         alike = box_overlap(best.bbox_xywh, boxes) > MAX_OVERLAP
@@ -328,7 +328,7 @@ def next_box(joints_px: Float[np.ndarray, "21 2"]) -> TurnedBox:
 
 
 def without_doubles(hands: Sequence[FoundHand]) -> list[FoundHand]:
-    """Of hands that lie on each other the surest."""
+    """Of overlapping hands, keep the most confident."""
     kept: list[FoundHand] = []
     for hand in sorted(hands, key=lambda hand: -hand.presence):
         boxes = np.array([tight_xywh(other) for other in kept]).reshape(-1, 4)

@@ -18,7 +18,7 @@ from digit.inference.landmark_method import from_landmarks
 from digit.paths import DETECTOR_DIR
 from digit.skeleton import HEATMAP_CELLS
 
-CROP_PX = 224  # any size does: joints are kept in heatmap units
+CROP_PX = 224  # any size does: joints are kept in cells
 SAME_DEPTH_CELLS = HEATMAP_CELLS / 2  # the model does not tell how wrists lie in depth
 
 
@@ -76,7 +76,7 @@ def _crop_of(box_xywh: torch.Tensor) -> Crop:
 
 
 def _hands_inside(hands: list[FoundHand], crop: Crop) -> list[FoundHand]:
-    """The two surest hands whose centre lies in the crop."""
+    """The two most confident hands whose centre lies in the crop."""
     inside = []
     for hand in hands:
         center = crop.crop_share(hand.joints_px).mean(0)

@@ -19,7 +19,7 @@ def load_network(
     """Load a network for prediction, in evaluation mode, on the CPU.
 
     Args:
-        source: A checkpoint of ours (its averaged weights are taken), the original's
+        source: A checkpoint of this workbench (its averaged weights are taken), the original's
             checkpoint, the official ImageNet file of HRNet-W32 (backbone only), a state
             dict, or an `.onnx` file written by `digit export`. By default the weights
             that ship with the package.

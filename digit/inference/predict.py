@@ -37,7 +37,7 @@ class Estimate(NamedTuple):
     Attributes:
         hand_type: Probabilities of a right and of a left hand.
         joints_px: 42 joints in pixels of the image, right hand first.
-        joints_25d: The same in heatmap units of the crop, z relative to the own wrist.
+        joints_25d: The same in cells of the crop, z relative to the own wrist.
         joints_cam_mm: The same in the camera frame; None without camera and depth.
         relative_root_depth_mm: Depth of the left wrist minus the right wrist's.
         crop: The s×s crop that the network saw, RGB.
@@ -154,7 +154,7 @@ def find_boxes(
 
     Returns:
         A box (left, top, width, height; px) for each hand, or for two that are close
-        together, the one with the surest hand first.
+        together, the one with the most confident hand first.
 
     Raises:
         FileNotFoundError: If `image` names no file.

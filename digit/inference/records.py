@@ -58,7 +58,7 @@ class CropRecord:
     bbox_xywh: Float[np.ndarray, "4"]  # px of the picture, before it is made square
     hand_type: Float[np.ndarray, "2"]  # probabilities of right and left
     joints_px: Float[np.ndarray, "42 2"]
-    joints_25d: Float[np.ndarray, "42 3"]  # heatmap units of the evaluation crop
+    joints_25d: Float[np.ndarray, "42 3"]  # cells of the evaluation crop
     relative_root_depth_mm: float  # left wrist minus right wrist
     hands: list[HandRecord]
     joints_cam_mm: Float[np.ndarray, "42 3"] | None = None

@@ -72,7 +72,7 @@ def with_tight_box(index: Index) -> np.ndarray:
 def to_evaluation_crop(
     predictions: Predictions, index: Index, view: View
 ) -> Predictions:
-    """Express predictions in a view's crops in heat-map units of the evaluation crops.
+    """Express predictions in a view's crops in cells of the evaluation crops.
 
     Args:
         predictions: In the order of the index.

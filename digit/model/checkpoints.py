@@ -48,7 +48,7 @@ def load_network(source: Source) -> Digit:
     """Load a network.
 
     Args:
-        source: A checkpoint file or a state dict: one of ours (its averaged weights,
+        source: A checkpoint file or a state dict: one of this workbench (its averaged weights,
             where it has them), the original's (with any prefix, or inside a Lightning
             checkpoint), or the official ImageNet file of HRNet-W32, which fills the
             backbone alone.

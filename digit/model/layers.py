@@ -24,7 +24,7 @@ def soft_argmax(
 
     Args:
         heatmaps: Logits, one map a joint.
-        depth_maps: Predicted depth relative to the joint's own wrist, in heatmap units.
+        depth_maps: Predicted depth relative to the joint's own wrist, in cells.
 
     Returns:
         x, y, z of each joint in units of a 64-cell heatmap, whatever c is.

@@ -182,13 +182,13 @@ def part_iou_error(prediction: Prediction, batch: Batch) -> Float[Tensor, ""]:
     return (error * occurs).sum() / occurs.sum().clamp_min(1)
 
 
-# Every term: a function of prediction and batch. The last two are not in the paper.
+# Every term: a function of prediction and batch.
 LOSS_TERMS = {
     "joints": joint_error,
     "relative_root_depth": root_depth_error,
     "hand_type": hand_type_error,
     "parts": part_error,
     "bones": bone_error,
-    "heatmaps": heatmap_error,
-    "part_iou": part_iou_error,
+    "heatmaps": heatmap_error,  # not in the paper
+    "part_iou": part_iou_error,  # not in the paper
 }

@@ -20,7 +20,7 @@ from digit.model.network import Digit, Prediction, check_image_size
 
 OPSET = 18
 CONTROL_FLOW = ("If", "Loop", "Scan")  # operators that none of our networks needs
-MAX_DIFFERENCE = 1e-3  # between torch and onnxruntime, in heatmap units and logits
+MAX_DIFFERENCE = 1e-3  # between torch and onnxruntime, in cells and logits
 HINT = "make it by digit export CHECKPOINT --out x.onnx"
 
 

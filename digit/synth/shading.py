@@ -89,7 +89,7 @@ def vertex_normals(vertices, faces, shares_normal_with):
 @COMPILED
 @no_type_check
 def openness(vertices, normals, centres, radii):
-    """The share of light from everywhere (V,), 0–1, that spheres leave to each vertex.
+    """The share of ambient light (V,), 0–1, that spheres leave to each vertex.
 
     Args:
         vertices: (V, 3) places, mm.

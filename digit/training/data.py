@@ -100,7 +100,7 @@ class HandData(pl.LightningDataModule):
             if not with_hands:
                 raise SettingError(
                     f"composites={settings.composites}: none of the data sets has "
-                    "cut-out hands; run digit prepare --cut-outs on one of photographs"
+                    "cut-out hands; run digit prepare --cut-outs on a data set of photographs"
                 )
             members.append(CompositeFrames(with_hands[0], others=self.train_frames))
             shares.append(settings.composites)

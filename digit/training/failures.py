@@ -49,14 +49,14 @@ FAULTS = (
         "a loader worker died, often out of memory",
         _fewer_workers,
     ),
-    Fault("DataLoader timed out", "the loader gives no batch", _fewer_workers),
+    Fault("DataLoader timed out", "the data loader timed out", _fewer_workers),
     Fault(
         "No space|File too large|quota|failed writ|unexpected pos|make room",
         "the disk is full: make room",
     ),
     Fault(
         "gloo|nccl|TCPStore|closed by peer",
-        "another process of the run is lost: see its log",
+        "another process of the run was lost: see its log",
     ),
 )
 

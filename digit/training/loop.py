@@ -169,7 +169,7 @@ def _check_machine(settings: Settings) -> None:
     """Raise SettingError for what this machine does not have."""
     gpus = torch.cuda.device_count()
     if torch.cuda.is_available() and settings.devices > gpus:
-        raise SettingError(f"devices={settings.devices}: {gpus} GPUs here")
+        raise SettingError(f"devices={settings.devices}: {gpus} GPUs on this machine")
     check_shared_memory(settings)
 
 

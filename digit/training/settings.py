@@ -383,7 +383,7 @@ def _check_numbers_are_finite(settings: Settings) -> None:
     """No number is negative, infinite or NaN."""
     for key, value in vars(settings).items():
         if isinstance(value, int | float) and not 0 <= value < math.inf:
-            raise SettingError(f"{key}={value}: must be a number from 0 on")
+            raise SettingError(f"{key}={value}: must be finite and not negative")
 
 
 def _check_positive(settings: Settings) -> None:

@@ -73,7 +73,7 @@ COLUMNS = {
         "error in depth", "mean distance along the viewing axis", "mm", KIND
     ),
     "heatmap_entropy": Column(
-        "heatmap entropy", "how spread the heatmaps are: the doubt", "nats", KIND
+        "heatmap entropy", "spread of the heatmaps (uncertainty)", "nats", KIND
     ),
     "handedness_correct": Column(
         "hand type correct", "1 where the predicted hand type is the true one", "", KIND

@@ -21,7 +21,7 @@ NEEDED_COLUMNS = ("image_id", "mpjpe", *ERRORS)
 
 
 class StoredPrediction(NamedTuple):
-    """The prediction for one frame in heatmap units, as `Predictions` holds it."""
+    """The prediction for one frame in cells, as `Predictions` holds it."""
 
     joints_25d: Float[np.ndarray, "42 3"]
     relative_root_depth: float

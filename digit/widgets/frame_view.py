@@ -171,7 +171,7 @@ class FrameReader:
         self, network: Digit, index_row: int
     ) -> tuple[StoredPrediction, NetworkOutput]:
         """Run a network on a frame, in its own input size."""
-        # 1. The prediction in heatmap units
+        # 1. The prediction in cells
         dataset = InterHandDataset(self.index, network.image_size, bbox=self.bbox)
         batch = dataset.batch([index_row])
         found = network(batch.images(), batch.parts)
@@ -203,8 +203,8 @@ def _picture(batch: Batch) -> UInt8[np.ndarray, "s s 3"]:
 def _place(
     stored: StoredPrediction, placement: _Placement, output: NetworkOutput | None
 ) -> FramePrediction:
-    """A prediction in heatmap units in the crop's pixels and in camera space."""
-    # 1. From heatmap units into the camera
+    """A prediction in cells in the crop's pixels and in camera space."""
+    # 1. From cells into the camera
     joints_25d = torch.tensor(stored.joints_25d)[None].double()
 
     def in_camera(wrist_depth_mm: Float64[Tensor, "1 2"]) -> Float64[Tensor, "1 42 3"]:

@@ -102,7 +102,7 @@ def place_hands(
     return hands_at(depth_mm)[0]
 
 
-class OwnPhoto(ReportingBox):
+class PhotoEditor(ReportingBox):
     """A photo, a box to move, and what a network predicts in it.
 
     Args:

@@ -15,7 +15,7 @@ from digit.inference.predict import Estimate, predict
 from digit.model.network import NETWORKS, Digit
 from digit.skeleton import BONES, WRISTS
 from digit.widgets import photo_editor
-from digit.widgets.photo_editor import BONES_PER_LENGTH, OwnPhoto, place_hands
+from digit.widgets.photo_editor import BONES_PER_LENGTH, PhotoEditor, place_hands
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def index(tiny_root):
 
 
 @pytest.fixture
-def editor(network, index) -> OwnPhoto:
-    return OwnPhoto(network, index)
+def editor(network, index) -> PhotoEditor:
+    return PhotoEditor(network, index)
 
 
 @pytest.fixture
@@ -282,7 +282,7 @@ def test_an_upload_that_is_too_large_is_refused(editor):
 
 
 def test_without_examples_it_waits_for_a_photo(network, photo):
-    editor = OwnPhoto(network)
+    editor = PhotoEditor(network)
     assert editor.estimate is None
     assert editor.note.value == ""
     editor.angle.value = 40
@@ -292,7 +292,7 @@ def test_without_examples_it_waits_for_a_photo(network, photo):
 
 def test_real_frames_are_predicted(real_frames, network):
     index = prepare_index(real_frames, "test")
-    editor = OwnPhoto(network, index)
+    editor = PhotoEditor(network, index)
     for i in range(len(index)):
         editor.example.value = i
         assert editor.estimate is not None
@@ -302,7 +302,7 @@ def test_real_frames_are_predicted(real_frames, network):
 def test_the_button_moves_the_box_from_hands_to_hands(network, photo, monkeypatch):
     boxes = [(10.0, 20.0, 200.0, 210.0), (300.0, 50.0, 250.0, 240.04)]
     monkeypatch.setattr(photo_editor, "find_boxes", lambda image: boxes)
-    editor = OwnPhoto(network)
+    editor = PhotoEditor(network)
     editor.take(photo)
     visited = []
     for _ in range(3):
@@ -313,7 +313,7 @@ def test_the_button_moves_the_box_from_hands_to_hands(network, photo, monkeypatc
 
 
 def test_a_picture_without_hands_is_said_to_have_none(network, photo):
-    editor = OwnPhoto(network)
+    editor = PhotoEditor(network)
     editor.take(photo)
     box = editor.canvas.box
     editor.find.click()

@@ -144,7 +144,7 @@ def parameters(run: Path) -> tuple[Path, Settings]:
         settings = settings_of_record(content["settings"])
     except ValueError as error:
         path = Path(run) / PARAMETERS_FILE
-        raise ValueError(f"{path}: {error}; is the run of another version?") from None
+        raise ValueError(f"{path}: {error}; was it made by another version?") from None
     return Path(content["root"]), settings
 
 
