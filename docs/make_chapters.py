@@ -92,6 +92,7 @@ def shrink(notebook: NotebookNode, name: str, longest_px: int, quality: int) -> 
         for cell in notebook.cells
         if "injected-parameters" not in cell.metadata.get("tags", [])
     ]
+    take_prose(notebook, NOTEBOOKS_DIR / f"{name}.ipynb")
     notebook.metadata.pop("papermill", None)
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
@@ -105,25 +106,51 @@ def shrink(notebook: NotebookNode, name: str, longest_px: int, quality: int) -> 
             ]
 
 
+def take_prose(notebook: NotebookNode, source: Path) -> None:
+    """Take the words of the source, which may have been mended since the execution.
+
+    Nothing is taken where the cells do not correspond; `--check` then says so.
+    """
+    written = nbformat.read(source, as_version=4)
+    kinds = [cell.cell_type for cell in notebook.cells]
+    if kinds != [cell.cell_type for cell in written.cells]:
+        return
+    for cell, original in zip(notebook.cells, written.cells, strict=True):
+        if cell.cell_type == "markdown":
+            cell.source = original.source
+
+
 def static(
     output: NotebookNode, name: str, longest_px: int, quality: int
 ) -> NotebookNode:
     """An output without a kernel: pictures as JPEG, widgets as a picture or a note."""
+    if "text" in output:
+        output.text = relative_paths(output.text)
     data = output.get("data")
     if data is None:
         return output
+    for kind in ("text/plain", "text/html"):
+        if kind in data:
+            data[kind] = relative_paths(data[kind])
+    coded = data.pop("image/png", None) or data.pop("image/jpeg", None)
+    jpeg = None
+    if coded is not None:
+        picture = Image.open(io.BytesIO(base64.b64decode(coded)))
+        jpeg = as_jpeg(picture, longest_px, quality)
     if WIDGET in data:
-        return replaced(output, widget_picture(name, longest_px, quality), WIDGET_NOTE)
+        jpeg = jpeg or widget_picture(name, longest_px, quality)
+        return replaced(output, jpeg, WIDGET_NOTE)
     if PLOTLY in data:
-        return replaced(output, None, PLOTLY_NOTE)
-    if "image/png" in data:
-        png = base64.b64decode(data.pop("image/png"))
-        data["image/jpeg"] = as_jpeg(Image.open(io.BytesIO(png)), longest_px, quality)
+        return replaced(output, jpeg, PLOTLY_NOTE)
+    if jpeg is not None:
+        data["image/jpeg"] = jpeg
         data.pop("text/plain", None)
-    # Paths of the machine that executed the chapter.
-    if isinstance(data.get("text/plain"), str):
-        data["text/plain"] = data["text/plain"].replace(f"{CHECKOUT_DIR}/", "")
     return output
+
+
+def relative_paths(text: str) -> str:
+    """A text without the folders of the machine that executed the chapter."""
+    return text.replace(f"{CHECKOUT_DIR}/", "")
 
 
 def replaced(output: NotebookNode, jpeg: str | None, note: str) -> NotebookNode:
