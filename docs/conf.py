@@ -30,6 +30,7 @@ autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 napoleon_google_docstring = True
+napoleon_use_ivar = True
 
 html_theme = "furo"
 html_title = "DIGIT workbench"

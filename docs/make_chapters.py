@@ -117,7 +117,12 @@ def take_prose(notebook: NotebookNode, source: Path) -> None:
         return
     for cell, original in zip(notebook.cells, written.cells, strict=True):
         if cell.cell_type == "markdown":
-            cell.source = original.source
+            cell.source = from_docs(original.source)
+
+
+def from_docs(markdown: str) -> str:
+    """Prose of a chapter with its links as they are from `docs/notebooks/`."""
+    return markdown.replace("](../figures/", "](../../figures/")
 
 
 def static(
@@ -203,7 +208,7 @@ def check() -> int:
 def sources(path: Path) -> list[tuple[str, str]]:
     """Kind and text of each cell."""
     notebook = nbformat.read(path, as_version=4)
-    return [(cell.cell_type, cell.source) for cell in notebook.cells]
+    return [(cell.cell_type, from_docs(cell.source)) for cell in notebook.cells]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ many frames. To add a metric: write its function here, then add its column in
 `error_table`.
 
 Notation: P predicted and J annotated joints in the camera frame (mm), w the wrist of a
-joint's own hand, R and L the right and left wrist; |·| is the Euclidean length. MPJPE,
+joint's own hand, R and L the right and left wrist; ‖·‖ is the Euclidean length. MPJPE,
 MRRPE and handedness accuracy are the metrics of InterHand2.6M (Moon et al., ECCV 2020),
 with which DIGIT (3DV 2021) is evaluated.
 """
@@ -52,7 +52,7 @@ def root_relative_difference(
 
 
 def joint_errors(predicted_cam_mm: Joints3, true_cam_mm: Joints3) -> JointNumbers:
-    """MPJPE before its mean: |(P − P_w) − (J − J_w)| of every joint.
+    """MPJPE before its mean: ‖(P − P_w) − (J − J_w)‖ of every joint.
 
     The published number is the mean of each joint over its valid samples, then over all
     42 joints; the wrists' errors are zero by definition and are counted.
@@ -69,7 +69,7 @@ def joint_errors(predicted_cam_mm: Joints3, true_cam_mm: Joints3) -> JointNumber
 
 
 def camera_errors(predicted_cam_mm: Joints3, true_cam_mm: Joints3) -> JointNumbers:
-    """|P − J| of every joint, mm: nothing is aligned, the wrist's error included."""
+    """‖P − J‖ of every joint, mm: nothing is aligned, the wrist's error included."""
     return (predicted_cam_mm - true_cam_mm).norm(dim=-1)
 
 
@@ -90,7 +90,7 @@ def mrrpe(
     true_wrists_mm: Float[Tensor, "b 2 3"],
     has_both_wrists: Bool[Tensor, "b"],
 ) -> Float[Tensor, "b"]:
-    """MRRPE, mean relative-root position error: |(P_L − P_R) − (J_L − J_R)|.
+    """MRRPE, mean relative-root position error: ‖(P_L − P_R) − (J_L − J_R)‖.
 
     Args:
         predicted_wrists_mm: Right and left wrist, camera frame. By the protocol the
