@@ -519,7 +519,8 @@ def test_real_frames_from_their_folder_alone(real_frames, tmp_path, monkeypatch)
     words += ["--figure", tmp_path / "f.png", "--json", tmp_path / "p.json"]
     assert run("predict", *words) == 0
     result = json.loads((tmp_path / "p.json").read_text())
-    assert "joints_cam_mm" not in result, "no camera was given"
+    assert "assumed" in result["camera"]["source"], "no camera was given"
+    assert np.isfinite(result["joints_cam_mm"]).all()
 
 
 def test_predictions_that_are_no_npz_are_named(scored, tmp_path, capsys):

@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from digit.hands.part_masks import prepare
 from digit.paths import NOTEBOOKS_DIR
 from digit.training.papermill import execute_notebook
 
@@ -122,6 +123,7 @@ def test_own_photo_holds_what_it_expects(tiny_root, tiny_run, tmp_path):
 
 
 def test_real_frames_are_read_where_they_lie(real_frames, tmp_path):
+    prepare(real_frames)  # into the cache of the tests: the frames are read-only
     claims = execute("02_data_inspection", tmp_path, root=str(real_frames))
     assert claims
     assert all(claims), claims

@@ -12,7 +12,9 @@ from digit import geometry
 from digit.data.build_index import prepare_index
 from digit.inference.photo import read_photo
 from digit.inference.predict import Estimate, predict
+from digit.model.checkpoints import load_network
 from digit.model.network import NETWORKS, Digit
+from digit.paths import SHIPPED_WEIGHTS
 from digit.skeleton import BONES, WRISTS
 from digit.widgets import photo_editor
 from digit.widgets.photo_editor import BONES_PER_LENGTH, PhotoEditor, place_hands
@@ -141,7 +143,8 @@ def test_the_camera_is_annotated_or_assumed_or_typed(editor, photo):
     assert editor.angle.value == 37  # 2 atan(300 / 900)
 
 
-def test_a_narrower_field_of_view_is_farther_away(editor, photo):
+def test_a_narrower_field_of_view_is_farther_away(index, photo):
+    editor = PhotoEditor(load_network(SHIPPED_WEIGHTS), index)
     editor.take(photo)
     editor.hands.value = "both hands"
     near_mm = editor.joints_cam_mm
