@@ -110,9 +110,8 @@ def test_the_order_is_turned_round(shown):
     shown.page.locator(".digit-sort").select_option("image_id")
     press(shown, "descending")
     until(shown, "d.querySelector('.digit-order').textContent == 'ascending'")
-    shown.wait_idle()
-    first = shown.page.locator(".digit-thumbs button").first
-    assert first.inner_text() == "0"
+    first = "d.querySelector('.digit-thumbs button').innerText.trim()"
+    until(shown, f"{first} == '0'")
 
 
 def test_an_invalid_filter_is_explained_under_its_box(shown):
@@ -401,7 +400,8 @@ def test_a_second_run_is_shown_beside_the_first(shown, two_runs):
     page.locator(".digit-second").fill(str(two_runs[1]))
     press(shown, "compare")
     until(shown, "d.querySelectorAll('.digit-crops img').length == 2")
-    assert f"of {FRAMES} frames" in page.locator(".digit-verdict").inner_text()
+    verdict = "d.querySelector('.digit-verdict').innerText"
+    until(shown, f"{verdict}.includes('of {FRAMES} frames')")
     browser = page.locator(".digit")
     assert browser.get_by_role("button", name="changed most").count() == 1
     shown.wait_idle()
