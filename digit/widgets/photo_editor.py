@@ -18,18 +18,16 @@ from digit import geometry
 from digit.data.index import Index
 from digit.data.store import image_store, read_image
 from digit.inference.photo import read_photo
+from digit.inference.placement import BONES_PER_LENGTH as BONES_PER_LENGTH
+from digit.inference.placement import Lens, joints_from_hand_length
 from digit.inference.predict import Estimate, find_boxes, predict
 from digit.model.network import Digit
 from digit.plots import hands as hand_plots
 from digit.plots import overlays
-from digit.skeleton import BONES, JOINTS_PER_HAND, N_JOINTS, SIDES, WRISTS
+from digit.skeleton import JOINTS_PER_HAND, SIDES, WRISTS
 from digit.widgets.canvas import Canvas, Space
 from digit.widgets.controls import WIDE, ReportingBox, column, row
 
-# The 20 bones of a hand together, in lengths of the hand (wrist to the tip of the
-# stretched middle finger). Measured on InterHand2.6M's annotations.
-BONES_PER_LENGTH = 4.5
-DEPTHS_MM = np.geomspace(80, 20_000, 400)  # of the right wrist, tried by `place_hands`
 SMALLEST_BOX_PX = 40  # fewer pixels than that are not seen in training; chosen by eye
 DEFAULT_ANGLE_DEG = 60  # field of view of a photo without an EXIF focal length
 FIRST_BOX = (0.2, 0.2, 0.6, 0.6)  # x, y, w, h in shares of a photo
@@ -71,35 +69,15 @@ def place_hands(
         Joints in the camera's frame, mm. Both hands count where both are predicted,
         each by how sure the network is of it.
     """
-    joints_px = torch.from_numpy(estimate.joints_px)
     relative_mm = geometry.cells_to_depth(torch.from_numpy(estimate.joints_25d[:, 2]))
-    focal_px = torch.tensor(focal, dtype=torch.float64)
-    princpt_px = torch.tensor(princpt, dtype=torch.float64)
-
-    # A hand counts by how far its probability is above one half.
-    weights = np.maximum(estimate.hand_type - 0.5, 1e-9)
-    both = (estimate.hand_type > 0.5).all()
-    left_offset_mm = estimate.relative_root_depth_mm if both else 0.0
-
-    def hands_at(depths_mm: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n 42 3"]:
-        wrists_mm = torch.from_numpy(depths_mm[:, None] + [0.0, left_offset_mm])
-        n = len(depths_mm)
-        return geometry.place_hands(
-            joints_px.expand(n, N_JOINTS, 2),
-            relative_mm.expand(n, N_JOINTS),
-            wrists_mm,
-            focal_px,
-            princpt_px,
-        ).numpy()
-
-    # The hands grow with their distance: find the distance where the length is right.
-    tried_mm = hands_at(DEPTHS_MM)
-    bones_mm = tried_mm[:, BONES[:, 0]] - tried_mm[:, BONES[:, 1]]
-    of_hand = np.linalg.norm(bones_mm, axis=-1).reshape(len(DEPTHS_MM), 2, -1).sum(-1)
-    lengths_mm = np.average(of_hand, axis=-1, weights=weights) / BONES_PER_LENGTH
-    increasing_mm = np.maximum.accumulate(lengths_mm)
-    depth_mm = np.interp([hand_mm], increasing_mm, DEPTHS_MM)
-    return hands_at(depth_mm)[0]
+    return joints_from_hand_length(
+        joints_px=estimate.joints_px,
+        relative_depth_mm=relative_mm.numpy(),
+        relative_root_depth_mm=estimate.relative_root_depth_mm,
+        hand_type=estimate.hand_type,
+        lens=Lens(tuple(focal), tuple(princpt), source="given"),
+        hand_length_mm=hand_mm,
+    )
 
 
 class PhotoEditor(ReportingBox):
