@@ -145,6 +145,28 @@ class Lab:
         self.page.evaluate(ASK_KERNEL, 1000 * timeout_s)
         self.page.evaluate("() => new Promise(requestAnimationFrame)")
 
+    def box(self, locator) -> dict[str, float]:
+        """Where an element is on the page, once it stands still.
+
+        A widget that draws itself anew may replace an element or move it, so that its
+        box is asked for in each frame until two answers agree.
+
+        Args:
+            locator: What to look for; the first that is found counts.
+
+        Returns:
+            Its x, y, width and height in px.
+        """
+        end = time.monotonic() + PAGE_TIMEOUT_S
+        before = None
+        while time.monotonic() < end:
+            box = locator.first.bounding_box()
+            if box is not None and box == before:
+                return box
+            before = box
+            self.page.evaluate("() => new Promise(requestAnimationFrame)")
+        raise TimeoutError(f"{locator} does not stand still")
+
     def restart(self) -> None:
         """Restart the kernel and clear the outputs."""
         self.page.evaluate(f"() => {NOTEBOOK}.sessionContext.session.kernel.restart()")

@@ -119,8 +119,8 @@ def test_an_invalid_filter_is_explained_under_its_box(shown):
     until(
         shown, "d.querySelector('.digit-filterfault').textContent.includes('mean mpj')"
     )
-    box = shown.page.locator(".digit-query").bounding_box()
-    fault = shown.page.locator(".digit-filterfault").bounding_box()
+    box = shown.box(shown.page.locator(".digit-query"))
+    fault = shown.box(shown.page.locator(".digit-filterfault"))
     assert 0 <= fault["y"] - box["y"] - box["height"] < 40
     assert number(shown, "shown") == FRAMES
     type_filter(shown, "mpjpe > 3")
@@ -183,7 +183,8 @@ def test_a_range_that_is_empty_is_explained(shown):
 @pytest.mark.parametrize("plot", [".digit-scatter", ".digit-histogram"])
 def test_points_chosen_in_a_plot_are_the_frames_shown(shown, plot):
     page = shown.page
-    box = page.locator(f"{plot} .nsewdrag").first.bounding_box()
+    until(shown, "d.dataset.charts == 'drawn'")
+    box = shown.box(page.locator(f"{plot} .nsewdrag"))
     middle = box["x"] + box["width"] / 2
     page.mouse.move(box["x"] + 3, box["y"] + 3)
     page.mouse.down()

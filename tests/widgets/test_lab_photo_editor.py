@@ -30,7 +30,7 @@ def changed_by(lab: Lab, canvas, act) -> str:
 def drag(lab: Lab, canvas, start, end) -> None:
     """Move the pressed mouse between two places, given in shares of the canvas."""
     canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
+    box = lab.box(canvas)
     places = []
     for u, v in (start, ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2), end):
         places.append((box["x"] + u * box["width"], box["y"] + v * box["height"]))
@@ -76,7 +76,7 @@ def test_a_view_is_chosen_by_a_click(data_browser):
     page = data_browser.page
     picture, views = (page.locator("canvas.digit-picture").nth(k) for k in (0, 1))
     title = picture.get_attribute("title")
-    last_view = {"x": views.bounding_box()["width"] - 9, "y": 50}
+    last_view = {"x": data_browser.box(views)["width"] - 9, "y": 50}
     changed_by(data_browser, picture, lambda: views.click(position=last_view))
     assert picture.get_attribute("title") != title
     assert data_browser.errors() == []
@@ -183,7 +183,7 @@ def test_a_photo_is_uploaded_in_pieces_and_turned_upright(editor, tmp_path):
     choose = page.locator("input[type=file]").set_input_files
     changed_by(editor, picture, lambda: choose(path))
     editor.wait_idle()
-    box = picture.bounding_box()
+    box = editor.box(picture)
     assert box["height"] / box["width"] == pytest.approx(2400 / 1500, rel=0.01)
     page.get_by_text("assumed from a field of view of 60°").wait_for()
     page.get_by_text("first guess").wait_for()

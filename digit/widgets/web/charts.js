@@ -77,7 +77,7 @@ class Charts {
     this.histogram = make("div", { className: "digit-histogram" });
     const log = make("input", { type: "checkbox", onchange: (event) => {
       this.logarithmic = event.target.checked;
-      this.draw();
+      this.drawSoon(0);
     } });
     const row = (...children) => make("div", { className: "digit-row" }, ...children);
     this.element = make(
@@ -109,14 +109,26 @@ class Charts {
     return [...this.data.rows].filter((_, i) => this.data.chosen[i]);
   }
 
-  draw() {
-    if (!window.digitPlotly || !this.data || !this.view.page) return;
+  /** Draw after a delay, once for all requests; `data-charts` of the browser says when it is done. */
+  drawSoon(delay_ms) {
+    this.view.root.dataset.charts = "due";
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.draw(), delay_ms);
+  }
+
+  async draw() {
+    const { root, page } = this.view;
+    if (!window.digitPlotly || !this.data || !page) return;
+    // Plots that change under the mouse would lose what it is choosing.
+    if (this.isPressed) return this.drawSoon(RESIZE_DELAY_MS);
     for (const [axis, select] of Object.entries(this.selects)) select.value = this.data.axes[axis];
     this.unknown.textContent = this.data.unknown ? `${this.data.unknown} without a value` : "";
     const width = this.scatter.clientWidth;
-    this.drawScatter(width);
-    this.drawHistogram(width);
+    const drawn = [this.drawScatter(width), this.drawHistogram(width)];
     if (!this.isWired) this.wire();
+    const { timer } = this;
+    await Promise.all(drawn);
+    if (timer === this.timer) root.dataset.charts = "drawn";
   }
 
   /** The points of single or interacting frames. */
@@ -166,7 +178,7 @@ class Charts {
     const { view, data } = this;
     const traces = [this.pointsTrace("one hand", 0), this.pointsTrace("two hands", 1), this.currentTrace()];
     const type = this.logarithmic ? "log" : "linear";
-    window.digitPlotly.react(this.scatter, traces, plotLayout(view, {
+    return window.digitPlotly.react(this.scatter, traces, plotLayout(view, {
       width,
       height: 190,
       xaxis: plotAxis(view, data.titles.x, type),
@@ -192,7 +204,7 @@ class Charts {
       marker: { color: view.state.line_colors[0], line: { width: 1, color: themeColors(view.root).background } },
       hovertemplate: "%{y} frames from %{customdata[0]:.3g} to %{customdata[1]:.3g}<extra></extra>",
     };
-    window.digitPlotly.react(this.histogram, [bars], plotLayout(view, {
+    return window.digitPlotly.react(this.histogram, [bars], plotLayout(view, {
       width,
       height: 112,
       bargap: 0,
@@ -208,6 +220,11 @@ class Charts {
   wire() {
     const { view } = this;
     this.isWired = true;
+    for (const plot of [this.scatter, this.histogram]) {
+      plot.addEventListener("pointerdown", () => { this.isPressed = true; }, true);
+    }
+    this.release = () => { this.isPressed = false; };
+    for (const end of ["pointerup", "pointercancel", "blur"]) window.addEventListener(end, this.release, true);
     this.scatter.on("plotly_selected", (event) => {
       if (event?.points?.length) view.filter({ chosen: event.points.map((point) => point.customdata) });
     });
@@ -220,6 +237,8 @@ class Charts {
   }
 
   purge() {
+    clearTimeout(this.timer);
+    for (const end of ["pointerup", "pointercancel", "blur"]) window.removeEventListener(end, this.release, true);
     for (const plot of [this.scatter, this.histogram]) window.digitPlotly?.purge(plot);
   }
 }

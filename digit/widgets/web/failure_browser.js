@@ -198,7 +198,7 @@ class FailureBrowserView {
 
   takeCharts(message, buffers) {
     this.charts.take(message, buffers);
-    setTimeout(() => this.charts.draw()); // when the picture is on the screen
+    this.charts.drawSoon(0); // when the picture is on the screen
   }
 
   takeFrame(message, buffers) {
@@ -209,8 +209,7 @@ class FailureBrowserView {
     this.say.textContent = "";
     this.pane.draw();
     this.thumbnails.markCurrent();
-    clearTimeout(this.chartsTimer);
-    if (this.charts.marksCurrent) this.chartsTimer = setTimeout(() => this.charts.draw(), RESIZE_DELAY_MS);
+    if (this.charts.marksCurrent) this.charts.drawSoon(RESIZE_DELAY_MS);
   }
 
   takeMarks(message) {
@@ -239,14 +238,13 @@ class FailureBrowserView {
   }
 
   drawPlots() {
-    this.charts.draw();
+    this.charts.drawSoon(0);
     this.pane.drawPlots();
   }
 
   close() {
     this.charts.purge();
     this.pane.purge();
-    clearTimeout(this.chartsTimer);
   }
 }
 
@@ -257,6 +255,7 @@ function render({ model, el }) {
 
   let timer = 0;
   const redrawSoon = () => {
+    view.root.dataset.charts = "due";
     clearTimeout(timer);
     timer = setTimeout(() => view.drawPlots(), RESIZE_DELAY_MS);
   };
