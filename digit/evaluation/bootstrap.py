@@ -1,6 +1,6 @@
-"""Paired comparison of two error tables: is one method better than the other?
+"""Intervals by resampling: of a mean, and of the paired difference of two error tables.
 
-Notebook 06 and the failure browser compare runs with it.
+Notebook 06 and the failure browser compare runs, and groups of frames, with it.
 """
 
 import numpy as np
@@ -60,6 +60,31 @@ def paired_difference(
         "better": float((change < 0).sum()),
         "worse": float((change > 0).sum()),
     }
+
+
+def mean_interval(
+    frames: pd.DataFrame, column: str = "mpjpe", draws: int = 400
+) -> tuple[float, float]:
+    """The 95 % interval of a column's mean.
+
+    As in `paired_difference`, whole sequences are drawn, and frames where there are
+    under eight sequences.
+
+    Args:
+        frames: Rows of an error table.
+        column: Whose mean; frames without a value are left out.
+        draws: Bootstrap resamples.
+
+    Returns:
+        The interval's ends; NaN where fewer than two frames have a value.
+    """
+    known = frames.dropna(subset=column)
+    if len(known) < 2:
+        return np.nan, np.nan
+    group = _groups(known)
+    means = _resampled_means(known[column].to_numpy(float), group, draws)
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def _groups(frames: pd.DataFrame) -> Integer[np.ndarray, "n"]:

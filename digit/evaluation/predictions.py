@@ -28,6 +28,7 @@ FRAME_SHAPES = {
     "part_pixels": (3, N_LABELS),
     "hand_confusion": (3, 3),
     "contradiction": (len(CONTRADICTION_COLUMNS),),
+    "features": ("D",),  # as many as the network has
 }
 # Arrays in which NaN means that something does not apply.
 MAY_BE_NAN = ("contradiction",)
@@ -51,6 +52,8 @@ class Predictions(NamedTuple):
         hand_confusion: See there.
         contradiction: How joints and parts contradict each other, in the order of
             `digit.evaluation.contradiction.COLUMNS`.
+        features: What the network saw in each frame as a whole, see
+            `digit.inference.features`.
     """
 
     image_id: Int[np.ndarray, "n"]
@@ -61,6 +64,7 @@ class Predictions(NamedTuple):
     part_pixels: Int[np.ndarray, "n 3 33"] | None = None
     hand_confusion: Int[np.ndarray, "n 3 3"] | None = None
     contradiction: Float[np.ndarray, "n 6"] | None = None
+    features: Float[np.ndarray, "n d"] | None = None
 
     @classmethod
     def load(cls, path: Path | str) -> "Predictions":
@@ -133,8 +137,8 @@ class Predictions(NamedTuple):
         # 1. Shapes and types.
         n = self.image_id.shape[0] if self.image_id.ndim else None
         for name, array in self.arrays().items():
-            expected = (n or 0, *FRAME_SHAPES[name])
-            if n is None or array.shape != expected or array.dtype.kind not in "iuf":
+            has_shape = _is_shaped(array, n, FRAME_SHAPES[name])
+            if not has_shape or array.dtype.kind not in "iuf":
                 wanted = ", ".join(map(str, ("N", *FRAME_SHAPES[name])))
                 frames = "" if n is None else f" for the {n} frames of image_id"
                 raise ValueError(
@@ -147,6 +151,8 @@ class Predictions(NamedTuple):
         # 2. Values.
         for name, array in self.arrays().items():
             rows = array.reshape(len(array), -1)
+            if rows.dtype == np.float16:  # which ends below the largest number
+                rows = rows.astype(np.float32)
             if name in MAY_BE_NAN:
                 rows = np.nan_to_num(rows, nan=0.0, posinf=np.inf, neginf=-np.inf)
             self._refuse(
@@ -210,6 +216,16 @@ class Predictions(NamedTuple):
             some += ", …"
         count = f"{bad.sum()} of {len(bad)}"
         raise ValueError(f"{problem}: {count} (image_id {some}); {hint}")
+
+
+def _is_shaped(
+    array: np.ndarray, n: int | None, frame_shape: tuple[int | str, ...]
+) -> bool:
+    """Whether an array holds n frames; a letter in the shape stands for any size."""
+    if n is None or array.ndim != 1 + len(frame_shape) or len(array) != n:
+        return False
+    sizes = zip(array.shape[1:], frame_shape, strict=True)
+    return all(size == wanted or isinstance(wanted, str) for size, wanted in sizes)
 
 
 _HINT = f"give {', '.join(REQUIRED)} with numpy.savez"

@@ -5,6 +5,7 @@
 numbers.
 """
 
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from digit.evaluation.protocol import protocol
 from digit.files import atomic
 from digit.hands.model import generic_hands
 from digit.inference.assembly import Method
+from digit.inference.features import pooled_features
 from digit.inference.flip_test import FlipTest
 from digit.inference.landmark_dataset import predict_by_landmarks
 from digit.inference.views import evaluate_views
@@ -51,6 +53,7 @@ def predict_dataset(
     device: torch.device | str = "cpu",
     progress: bool = False,
     contradictions: bool = False,
+    features: bool = False,
 ) -> Predictions:
     """Run a network over frames of a data set.
 
@@ -64,6 +67,8 @@ def predict_dataset(
         progress: Whether to show a progress bar.
         contradictions: Whether to compare the predicted joints with the predicted parts
             as well, which takes some 15 ms a frame.
+        features: Whether to keep the network's pooled features as well, in half
+            precision.
 
     Returns:
         A prediction a frame, with heatmap entropy and part statistics.
@@ -79,26 +84,31 @@ def predict_dataset(
 
     was_training = network.training
     network.eval()
+    catching = pooled_features(network) if features else nullcontext([])
     parts = []
-    for batch in tqdm(batches, "predicting", disable=not progress, leave=False):
-        prediction = network(batch.images().to(device), batch.parts.to(device))
-        statistics = part_statistics(
-            predicted=prediction.part_logits.argmax(1).cpu(),
-            true=batch.parts.int(),
-            valid=batch.parts_valid,
-        )
-        found = Predictions(
-            image_id=image_ids[batch.row.numpy()],
-            joints_25d=_as_array(prediction.joints_25d),
-            relative_root_depth=_as_array(prediction.relative_root_depth),
-            hand_type=_as_array(prediction.hand_type_logits.float().sigmoid()),
-            heatmap_entropy=_as_array(heatmap_entropy(prediction.heatmaps)),
-            **statistics,
-        )
-        if contradictions:
-            compared = _contradictions(prediction, batch, dataset.index)
-            found = found._replace(contradiction=compared.as_array())
-        parts.append(found)
+    with catching as caught:
+        for batch in tqdm(batches, "predicting", disable=not progress, leave=False):
+            caught.clear()
+            prediction = network(batch.images().to(device), batch.parts.to(device))
+            statistics = part_statistics(
+                predicted=prediction.part_logits.argmax(1).cpu(),
+                true=batch.parts.int(),
+                valid=batch.parts_valid,
+            )
+            found = Predictions(
+                image_id=image_ids[batch.row.numpy()],
+                joints_25d=_as_array(prediction.joints_25d),
+                relative_root_depth=_as_array(prediction.relative_root_depth),
+                hand_type=_as_array(prediction.hand_type_logits.float().sigmoid()),
+                heatmap_entropy=_as_array(heatmap_entropy(prediction.heatmaps)),
+                **statistics,
+            )
+            if contradictions:
+                compared = _contradictions(prediction, batch, dataset.index)
+                found = found._replace(contradiction=compared.as_array())
+            if features:  # of a flip test, those of the picture as it is
+                found = found._replace(features=caught[0].half().cpu().numpy())
+            parts.append(found)
     network.train(was_training)
     return Predictions.concatenate(parts)
 
@@ -125,8 +135,9 @@ def evaluate(
         root_depth: Whose wrist depths and boxes: "gt" (annotated) or "rootnet".
         checkpoint: A network to predict with; or else
         predictions: an .npz file of predictions (`Predictions.load`).
-        errors: Where to write the error table (Parquet). A checkpoint's predictions go
-            beside it under the same name with `.npz`, for the failure browser.
+        errors: Where to write the error table (Parquet). A checkpoint's predictions and
+            pooled features go beside it under the same name with `.npz`, for the
+            failure browser.
         flip_test: Average the network's prediction with that for the mirrored image;
             not in the paper's protocol.
         label_kind: "2d" if the depths of the labels are not to be trusted, so that only
@@ -177,7 +188,8 @@ def evaluate(
     if by_landmarks:
         found = predict_by_landmarks(index, BBOX_OF[root_depth], progress=True)
     else:
-        found = _predictions_of(network, predictions, index, root_depth)
+        keep_features = errors is not None
+        found = _predictions_of(network, predictions, index, root_depth, keep_features)
 
     # 3. The error table and its averages.
     table = error_table(index, found, root_depth, label_kind)
@@ -209,12 +221,13 @@ def _predictions_of(
     predictions: Path | str | None,
     index: Index,
     root_depth: RootDepth,
+    features: bool,
 ) -> Predictions:
     """The network's predictions, or those of a file."""
     if network is None:
         return Predictions.load(predictions)
     frames = InterHandDataset(index, network.image_size, bbox=BBOX_OF[root_depth])
-    return _predict_frames(network, frames)
+    return _predict_frames(network, frames, features)
 
 
 def check_sources(
@@ -285,7 +298,9 @@ def _ready(network: torch.nn.Module, flip_test: bool) -> torch.nn.Module:
     return FlipTest(network) if flip_test else network
 
 
-def _predict_frames(network: torch.nn.Module, frames: InterHandDataset) -> Predictions:
+def _predict_frames(
+    network: torch.nn.Module, frames: InterHandDataset, features: bool = False
+) -> Predictions:
     """Predict every frame of a data set, where the network's weights are."""
     device = next(network.parameters()).device
     return predict_dataset(
@@ -295,6 +310,7 @@ def _predict_frames(network: torch.nn.Module, frames: InterHandDataset) -> Predi
         device=device,
         progress=True,
         contradictions=True,
+        features=features,
     )
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scoring import perfect_predictions
 from trees import make_tree
 
@@ -11,6 +12,7 @@ from digit.data.dataset import InterHandDataset
 from digit.data.index import open_index
 from digit.evaluation.predictions import Predictions
 from digit.inference.evaluate import evaluate, predict_dataset
+from digit.inference.flip_test import FlipTest
 from digit.model.network import build_network
 
 
@@ -35,6 +37,20 @@ def test_table_and_predictions_lie_side_by_side(tiny_root, checkpoint, tmp_path)
     assert len(table) == result["n_frames"]
     found = Predictions.load(tmp_path / "errors.npz")
     np.testing.assert_array_equal(found.image_id, table["image_id"])
+    assert found.features.shape == (len(table), 256)
+    assert found.features.std(0).max() > 0
+
+
+def test_features_are_what_the_hand_type_is_predicted_from(tiny_root):
+    index = open_index(tiny_root, "val").usable().take([0, 1])
+    network = build_network("quick", pretrained=False).eval()
+    frames = InterHandDataset(index, 128)
+    found = predict_dataset(network, frames, features=True)
+    logits = network.hand_fc(torch.from_numpy(found.features.astype(np.float32)))
+    np.testing.assert_allclose(logits.sigmoid().detach(), found.hand_type, atol=2e-3)
+    assert predict_dataset(network, frames).features is None
+    twice = predict_dataset(FlipTest(network), frames, features=True)
+    np.testing.assert_array_equal(twice.features, found.features)
 
 
 def test_network_keeps_its_mode(tiny_root):
