@@ -2,18 +2,23 @@
 
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 
+from digit import geometry
 from digit.chapters.common import expected_and_measured
 from digit.data.index import open_index
-from digit.evaluation.error_table import error_table
-from digit.evaluation.mean_pose import mean_pose_predictions
-from digit.evaluation.metrics import ERRORS
+from digit.evaluation.ground_truth import annotated_joints
+from digit.evaluation.mean_pose import mean_pose_errors
+from digit.evaluation.metrics import ERRORS, joint_errors, mrrpe
 from digit.evaluation.protocol import protocol
 from digit.plots import charts
-from digit.skeleton import WRISTS
+from digit.plots.hands import draw, hand_strokes
+from digit.plots.style import INK, STYLE, panel_grid
+from digit.skeleton import JOINT_SIDE, WRISTS
 from digit.training import runs
 
 SUMMARY = (
@@ -37,8 +42,7 @@ def mean_pose_result(
     _, settings = runs.parameters(run_dir)
     train = open_index(dataset_dir, settings.train_split).usable()
     test = open_index(dataset_dir, split).usable()
-    predictions = mean_pose_predictions(train, test, root_depth)
-    return protocol(error_table(test, predictions, root_depth))
+    return protocol(mean_pose_errors(train, test, root_depth))
 
 
 def summary(results: dict[str, dict]) -> pd.DataFrame:
@@ -102,6 +106,55 @@ def root_relative_by_hand() -> pd.DataFrame:
         }
     )
     return result.fillna("")
+
+
+def show_root_relative(dataset_dir: Path, split: str, deeper_mm: float = 30) -> Figure:
+    """The same case with whole hands, seen from the side: the left hand lies too deep.
+
+    Args:
+        dataset_dir: The data set's folder.
+        split: The split whose first interacting frame without a gap is shown.
+        deeper_mm: How far the left hand is pushed away from the camera.
+
+    Returns:
+        Two panels: the hands where they are, and each hand from its own wrist.
+
+    Raises:
+        ValueError: If no frame of the split has all joints of two hands.
+    """
+    # 1. The annotated hands of one frame, and the same ones with the left hand pushed.
+    annotated = annotated_joints(open_index(dataset_dir, split).usable())
+    whole = annotated.joint_valid.all(1)
+    if not whole.any():
+        raise ValueError(f"{split}: no frame has all 42 joints; choose another split")
+    true_mm = annotated.joints_cam_mm[whole][:1]
+    pushed_mm = true_mm.clone()
+    pushed_mm[:, JOINT_SIDE == 1, 2] += deeper_mm
+
+    # 2. What each metric says of them.
+    both = torch.ones(1, dtype=torch.bool)
+    between_mm = mrrpe(pushed_mm[:, WRISTS], true_mm[:, WRISTS], both).item()
+    error_mm = joint_errors(pushed_mm, true_mm).mean().item()
+    panels = {
+        f"where they are: MRRPE {between_mm:.0f} mm": (true_mm, pushed_mm),
+        f"each from its own wrist: MPJPE {error_mm:.0f} mm": (
+            geometry.root_relative(true_mm),
+            geometry.root_relative(pushed_mm),
+        ),
+    }
+
+    # 3. Depth to the right, the image's y axis downwards.
+    with mpl.rc_context(STYLE):
+        figure, grid = panel_grid(len(panels), row_height=3.6)
+        for axes, (title, (true, pushed)) in zip(grid, panels.items(), strict=True):
+            draw(axes, hand_strokes(true[0, :, [2, 1]].numpy(), INK), outline=False)
+            draw(axes, hand_strokes(pushed[0, :, [2, 1]].numpy()), outline=False)
+            axes.set(
+                title=title, xlabel="z, away from the camera (mm)", ylabel="y (mm)"
+            )
+            axes.set_aspect("equal", adjustable="datalim")
+            axes.invert_yaxis()
+    return figure
 
 
 def show_joint_errors(table: pd.DataFrame) -> Figure:

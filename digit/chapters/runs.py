@@ -5,24 +5,34 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from jaxtyping import Float
 from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
 from digit.chapters.common import expected_and_measured
+from digit.data.index import open_index
 from digit.evaluation.bootstrap import paired_difference
+from digit.evaluation.mean_pose import mean_pose_errors
 from digit.evaluation.protocol import HEADLINE, protocol
 from digit.plots import charts
 from digit.plots.interactive import CONFIG
 from digit.plots.style import LINE_COLORS, PLOTLY
 from digit.training import runs
 
+SHOWN_ERRORS = {
+    "mpjpe_sh": "MPJPE, single hands (mm)",
+    "mpjpe_ih": "MPJPE, interacting hands (mm)",
+    "mrrpe": "MRRPE (mm)",
+}
 CURVES = {
     "joints": "training loss of the joints",
     "val_mpjpe_all": "MPJPE on val (mm)",
 }
 PLOTLY_DASHES = ("solid", "dash", "dot")
+MEAN_POSE = "mean pose"  # stands beside the runs, for what they have to beat
 
 
 def choose(names: Sequence[str], newest: int) -> list[Path]:
@@ -48,6 +58,11 @@ def differences(chosen: Sequence[Path]) -> pd.DataFrame:
 
 def _record(run_dir: Path) -> dict:
     return json.loads((run_dir / "environment.json").read_text())
+
+
+def _short(name: str) -> str:
+    """The end of a run's name, without date and time; other names as they are."""
+    return name.split("-", 2)[-1]
 
 
 def _curves(run_dir: Path) -> pd.DataFrame:
@@ -120,7 +135,7 @@ async def follow(
 
 def show_curves(chosen: Sequence[Path]) -> Figure:
     """The same curves, standing still."""
-    tables = {run_dir.name.split("-", 2)[-1]: _curves(run_dir) for run_dir in chosen}
+    tables = {_short(run_dir.name): _curves(run_dir) for run_dir in chosen}
     panels = {}
     for name, label in CURVES.items():
         panels[label] = {
@@ -129,14 +144,50 @@ def show_curves(chosen: Sequence[Path]) -> Figure:
     return charts.learning_curves(panels)
 
 
+def show_draws(draws: Float[np.ndarray, "b"]) -> Figure:
+    """How often the bootstrap's means came out where."""
+    return charts.distributions({"mean of a draw (mm)": {"draws": draws}})
+
+
 def error_tables(chosen: Sequence[Path], split: str) -> dict[str, pd.DataFrame]:
-    """The error tables that an evaluation has left in the run folders, by run."""
+    """The error tables that an evaluation has left in the run folders.
+
+    Args:
+        chosen: Folders of runs.
+        split: Name of the split.
+
+    Returns:
+        The table of each run that has one, by the run's name, and last that of the mean
+        pose on the first one's data set, as "mean pose"; empty if no run has one.
+    """
+    # 1. The runs' tables.
     tables = {}
     for run_dir in chosen:
         path = run_dir / f"errors_{split}.parquet"
         if path.exists():
             tables[run_dir.name] = pd.read_parquet(path)
+
+    # 2. The mean pose, on the data of the first of them.
+    for run_dir in chosen:
+        if run_dir.name in tables:
+            dataset_dir, settings = runs.parameters(run_dir)
+            train = open_index(dataset_dir, settings.train_split).usable()
+            test = open_index(dataset_dir, split).usable()
+            tables[MEAN_POSE] = mean_pose_errors(train, test)
+            break
     return tables
+
+
+def show_intervals(tables: dict[str, pd.DataFrame]) -> Figure:
+    """Errors of each run with their 95 % bootstrap intervals."""
+    panels: dict[str, dict[str, tuple[float, float, float]]] = {}
+    for name, table in tables.items():
+        result = protocol(table)
+        for key, label in SHOWN_ERRORS.items():
+            if result[key] is not None:
+                ends = result[f"{key}_low"], result[key], result[f"{key}_high"]
+                panels.setdefault(label, {})[_short(name)] = ends
+    return charts.intervals(panels)
 
 
 def metrics_with_intervals(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -154,35 +205,53 @@ def metrics_with_intervals(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
+def comparable(
+    chosen: Sequence[Path], tables: dict[str, pd.DataFrame]
+) -> list[tuple[str, str]]:
+    """Which tables can be compared with the first one, frame by frame.
+
+    Returns:
+        Pairs of names in `tables`: the first run, and in turn each other run on the same
+        labels and the mean pose.
+    """
+    evaluated = [run_dir for run_dir in chosen if run_dir.name in tables]
+    if not evaluated:
+        return []
+    first, *others = evaluated
+    labels = _record(first)["data"]
+    names = [run.name for run in others if _record(run)["data"] == labels]
+    return [(first.name, name) for name in (*names, MEAN_POSE)]
+
+
 def paired_against_first(
     chosen: Sequence[Path], tables: dict[str, pd.DataFrame]
 ) -> pd.DataFrame:
-    """Each run against the first one, frame by frame, where both saw the same labels.
+    """Each run and the mean pose against the first run, frame by frame.
 
     Returns:
         A row per run, hand type and metric; empty where nothing can be compared.
     """
-    # 1. The runs that have errors; the first is the reference.
-    evaluated = [run_dir for run_dir in chosen if run_dir.name in tables]
-    if len(evaluated) < 2:
-        return pd.DataFrame()
-    first = evaluated[0]
-
-    # 2. The others on the same labels, frame by frame.
     rows = {}
-    for other in evaluated[1:]:
-        if _record(other)["data"] != _record(first)["data"]:
-            continue
+    for first, other in comparable(chosen, tables):
         for hands in ("all", "interacting"):
-            one, two = tables[first.name], tables[other.name]
+            one, two = tables[first], tables[other]
             if hands == "interacting":
                 one = one[one["hand_type"] == hands]
             for metric in ("mpjpe", "mrrpe"):
                 if one[metric].notna().any() and two[metric].notna().any():
-                    rows[other.name, hands, metric] = paired_difference(
-                        one, two, metric
-                    )
+                    rows[other, hands, metric] = paired_difference(one, two, metric)
     return pd.DataFrame(rows, dtype=float).T.round(3)
+
+
+def show_differences(chosen: Sequence[Path], tables: dict[str, pd.DataFrame]) -> Figure:
+    """How much each frame's MPJPE differs from the first run's."""
+    panels = {}
+    for first, other in comparable(chosen, tables):
+        one = tables[first].set_index("image_id")["mpjpe"]
+        two = tables[other].set_index("image_id")["mpjpe"]
+        label = f"MPJPE of a frame: {_short(other)} − {_short(first)} (mm)"
+        panels[label] = {"frames": (two - one).dropna().to_numpy()}
+    return charts.distributions(panels)
 
 
 def checks(chosen: Sequence[Path]) -> pd.DataFrame:

@@ -6,6 +6,7 @@ Notebooks 05 and 07 and the protocol's report show it beside the network's numbe
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,6 +14,7 @@ from torch import Tensor
 from digit import geometry, skeleton
 from digit.data.index import Index
 from digit.evaluation.conversion import cells_from_camera
+from digit.evaluation.error_table import error_table
 from digit.evaluation.ground_truth import (
     RootDepth,
     annotated_joints,
@@ -104,3 +106,23 @@ def mean_pose_predictions(
         relative_root_depth=relative_cells.expand(len(test)).numpy(),
         hand_type=np.tile(mean.hand_type, (len(test), 1)),
     )
+
+
+def mean_pose_errors(
+    train: Index, test: Index, root_depth: RootDepth = "gt"
+) -> pd.DataFrame:
+    """The error table of the mean pose: what a network has to beat.
+
+    Args:
+        train: The frames to average.
+        test: The frames to predict.
+        root_depth: Whose wrist depths and crops to score with.
+
+    Returns:
+        A row a frame of `test`, see `digit.evaluation.error_table`.
+
+    Raises:
+        ValueError: If RootNet's box is asked for and a frame has none.
+    """
+    predictions = mean_pose_predictions(train, test, root_depth)
+    return error_table(test, predictions, root_depth)

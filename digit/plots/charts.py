@@ -184,6 +184,32 @@ def ranges(
     return figure
 
 
+def intervals(panels: Mapping[str, Mapping[str, tuple[float, float, float]]]) -> Figure:
+    """Numbers with their intervals, one below the other: where do they overlap?
+
+    Args:
+        panels: Label of the x axis → name of a row → lower end, number, upper end.
+
+    Returns:
+        The figure, a panel for each label; the rows of all panels are the same.
+    """
+    names = list(dict.fromkeys(name for rows in panels.values() for name in rows))
+    with mpl.rc_context(STYLE):
+        figure, grid = panel_grid(len(panels), row_height=1.2 + 0.35 * len(names))
+        for axes, (xlabel, rows) in zip(grid, panels.items(), strict=True):
+            for name, (low, middle, high) in rows.items():
+                place = names.index(name)
+                color = LINE_COLORS[place % len(LINE_COLORS)]
+                axes.plot((low, high), (place, place), "-", color=color, linewidth=2.5)
+                axes.plot(middle, place, "o", color=color, markersize=7)
+            # Names at the first panel of a row only; the first name above
+            axes.set_yticks(range(len(names)), names)
+            axes.tick_params(labelleft=axes.get_subplotspec().is_first_col())
+            axes.set(xlabel=xlabel, ylim=(len(names) - 0.5, -0.5))
+            axes.grid(axis="y", visible=False)
+    return figure
+
+
 def joint_errors(
     errors_mm: Float[np.ndarray, "n 42"], ylabel: str = "error (mm)"
 ) -> Figure:

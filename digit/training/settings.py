@@ -14,16 +14,6 @@ from typing import Any
 
 import pandas as pd
 
-# The metrics of val that training records, and that result.json holds.
-HEADLINE = (
-    "mpjpe_all",
-    "mpjpe_sh",
-    "mpjpe_ih",
-    "mrrpe",
-    "handedness_accuracy",
-    "part_miou",
-)
-
 
 class SettingError(ValueError):
     """A setting that is unknown or invalid; the message begins with `key=value`."""

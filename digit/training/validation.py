@@ -10,11 +10,13 @@ import torch
 
 from digit.evaluation.error_table import error_table
 from digit.evaluation.predictions import Predictions
-from digit.evaluation.protocol import protocol
+from digit.evaluation.protocol import HEADLINE, protocol
 from digit.inference.evaluate import predict_dataset
 from digit.training.data import HandData
-from digit.training.settings import HEADLINE, Settings
+from digit.training.settings import Settings
 
+# What training records of val, and what result.json holds.
+VALIDATION_METRICS = (*HEADLINE, "part_miou")
 MIN_BATCH_SIZE = 8  # small training batches need not slow the evaluation down
 
 
@@ -33,7 +35,7 @@ def evaluate_val(
         trainer: Gives rank, device and precision.
 
     Returns:
-        The metrics of `HEADLINE` that the frames have; None in all processes but the
+        The metrics of `VALIDATION_METRICS` that the frames have; None in all processes but the
         first.
     """
     # 1. Predict this process' share.
@@ -64,7 +66,7 @@ def evaluate_val(
     table = error_table(data.val_index, predictions, root_depth=settings.root_depth)
     result = protocol(table, intervals=False)
     metrics = {}
-    for name in HEADLINE:
+    for name in VALIDATION_METRICS:
         if result.get(name) is not None:
             metrics[name] = float(result[name])
     return metrics

@@ -278,6 +278,18 @@ def test_ranges_show_their_limits():
     assert axes.get_ylim()[1] > 2
 
 
+def test_intervals_of_a_name_stand_in_one_row():
+    one, two = charts.intervals(
+        {"a (mm)": {"x": (1, 2, 4), "y": (3, 5, 6)}, "b (mm)": {"y": (7, 8, 9)}}
+    ).axes
+    assert [label.get_text() for label in one.get_yticklabels()] == ["x", "y"]
+    bars = [line.get_xydata().tolist() for line in one.lines]
+    assert bars == [[[1, 0], [4, 0]], [[2, 0]], [[3, 1], [6, 1]], [[5, 1]]]
+    bar, middle = (line.get_xydata().tolist() for line in two.lines)
+    assert bar == [[7, 1], [9, 1]]
+    assert middle == [[8, 1]]
+
+
 def test_figures_leave_the_style_of_the_caller_alone(image):
     before = dict(mpl.rcParams)
     pictures = [image, image[..., 0] / 255]
