@@ -97,17 +97,17 @@ def _whole_hands(index: Index, side: int) -> Bool[np.ndarray, "n"]:
     return index["joint_valid"][:, rows].all(1)
 
 
-def what_is_flagged(
+def residuals_mm(
     hand: HandModel, joints_mm: Float[np.ndarray, "n 21 3"]
-) -> pd.DataFrame:
-    """Residuals of good joints and of joints that no hand of this side can have.
+) -> dict[str, Float[np.ndarray, "n"]]:
+    """Fit good joints, and joints that no hand of this side can have.
 
     Args:
         hand: The model of the joints' side.
         joints_mm: Joints of hands of that side.
 
     Returns:
-        Median and 95th percentile of the mean joint distance (mm), a row per kind.
+        Kind of joints → each hand's mean distance (mm) between given and fitted joints.
     """
     # 1. Joints that are right, noisy, and wrong in two ways.
     rng = np.random.default_rng(0)
@@ -122,12 +122,21 @@ def what_is_flagged(
     }
 
     # 2. How far a fit stays from each.
-    rows = {}
-    for name, joints in kinds.items():
-        residual_mm = fit_joints(hand, joints).residual_mm
-        rows[name] = np.quantile(residual_mm, [0.5, 0.95])
+    return {name: fit_joints(hand, given).residual_mm for name, given in kinds.items()}
+
+
+def quantiles(residuals: dict[str, Float[np.ndarray, "n"]]) -> pd.DataFrame:
+    """Median and 95th percentile of the residuals, a row per kind."""
+    rows = {
+        name: np.quantile(values, [0.5, 0.95]) for name, values in residuals.items()
+    }
     columns = ["median (mm)", "95 % (mm)"]
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).round(2)
+
+
+def show_residuals(residuals: dict[str, Float[np.ndarray, "n"]]) -> Figure:
+    """What share of the hands of each kind has a residual below a limit."""
+    return charts.shares_below(residuals, "residual (mm)", "share of hands below it")
 
 
 def vertex_error_mm(

@@ -280,6 +280,31 @@ def pck_curves(
     return figure
 
 
+def shares_below(values: Mapping[str, Values], xlabel: str, ylabel: str) -> Figure:
+    """What share of each group's values lies below a limit, over the limit.
+
+    Args:
+        values: Name of a group → its values; what is not finite does not count.
+        xlabel: Label of the x axis, which is logarithmic: values are positive.
+        ylabel: Label of the y axis.
+
+    Returns:
+        The figure.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Picture(figsize=(10, 2.9))
+        axes = figure.subplots()
+        looks = itertools.cycle(zip(LINE_COLORS, LINE_DASHES, strict=True))
+        for (name, group), (color, dash) in zip(values.items(), looks, strict=False):
+            finite = group[np.isfinite(group)]
+            if len(finite):
+                axes.ecdf(finite, label=name, color=color, linestyle=dash)
+        axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log", ylim=(0, 1.01))
+        # Beside the axes: inside, the legend would hide a curve.
+        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
 def error_against(
     columns: Mapping[str, Values],
     errors_mm: Values,

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-import plotly.graph_objects as go
 from jaxtyping import Float, Float32, Int
+from matplotlib.figure import Figure
 
 from digit.hands.meshes import SIDE_COLORS, HandMesh
 from digit.hands.penetration import vertex_normals
 from digit.hands.rasterizer import rasterize
+from digit.plots.hands import contact_sheet
 from digit.plots.interactive import InteractiveFigure
 from digit.plots.style import PLOTLY, RGB, VIEW_DIRECTION
 
@@ -23,6 +24,11 @@ SUPERSAMPLING = 2  # pixels drawn per pixel shown, along each axis
 LIGHT_DIRECTION = np.array([-0.35, -0.45, -0.82])
 AMBIENT = 0.35
 HATCH_DARKNESS = 0.72  # of the left hand's hatching
+
+# Rotations from the camera's axes (x right, y down, z forward) to those of a viewer.
+FROM_CAMERA = np.eye(3)
+FROM_RIGHT = np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])  # z becomes x to the left
+FROM_ABOVE = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])  # z becomes y upwards
 
 
 def overlay_meshes(
@@ -64,26 +70,62 @@ def side_view(meshes: Sequence[HandMesh], size_px: int = 320) -> RGB:
     Returns:
         A picture on white: depth grows to the left, down is down.
     """
+    return parallel_view(meshes, FROM_RIGHT, size_px)
+
+
+def parallel_view(
+    meshes: Sequence[HandMesh], to_viewer: Float[np.ndarray, "3 3"], size_px: int = 320
+) -> RGB:
+    """Draw hand meshes as a viewer sees them from afar, without perspective.
+
+    Args:
+        meshes: Hands in the camera frame.
+        to_viewer: Rotation to the viewer's axes: x right, y down, z forward.
+        size_px: Width and height of the picture.
+
+    Returns:
+        A picture on white; the hands fill nine tenths of it.
+    """
     white = np.full((size_px, size_px, 3), 255.0)
     if not meshes:
         return white.astype(np.uint8)
-    # The camera's axes turned a quarter about y: z forward becomes x to the left.
-    to_side = np.array([[0.0, 0, -1], [0, 1, 0], [1, 0, 0]])
-    turned = [_with_vertices(mesh, mesh.vertices_mm @ to_side.T) for mesh in meshes]
+
+    # 1. The hands in the viewer's axes, in the middle of the picture.
+    turned = [_with_vertices(mesh, mesh.vertices_mm @ to_viewer.T) for mesh in meshes]
     points, _, _ = _joined(turned)
     low = points.min(0)
     extent_mm = (points.max(0) - low)[:2].max()
     scale = 0.9 * size_px / extent_mm
     middle = (points.max(0) + low)[:2] / 2
     projected_px = (points[:, :2] - middle) * scale + size_px / 2
+
+    # 2. Painted on white.
     depth = points[:, 2] - low[2] + 100.0  # any depth before the eye
     paint, cover = _render(turned, points, projected_px, depth, size_px, size_px)
     alpha = cover[..., None]
     return np.round(white * (1 - alpha) + paint * alpha).astype(np.uint8)
 
 
-def meshes_rotatable(meshes: Sequence[HandMesh]) -> go.Figure:
-    """Hand meshes as a plotly figure that is turned with the mouse."""
+def three_views(meshes: Sequence[HandMesh]) -> Figure:
+    """Hand meshes from the camera, from its right and from above, side by side."""
+    views = {
+        "from the camera": FROM_CAMERA,
+        "from the camera's right": FROM_RIGHT,
+        "from above": FROM_ABOVE,
+    }
+    pictures = [parallel_view(meshes, to_viewer) for to_viewer in views.values()]
+    return contact_sheet(pictures, list(views), columns=3)
+
+
+def meshes_rotatable(meshes: Sequence[HandMesh]) -> InteractiveFigure:
+    """Hand meshes as a plotly figure that is turned with the mouse.
+
+    Args:
+        meshes: Hands in the camera frame.
+
+    Returns:
+        The figure; its static picture is that of `three_views`.
+    """
     figure = InteractiveFigure()
     for mesh in meshes:
         x, y, z = mesh.vertices_mm.T
@@ -106,7 +148,8 @@ def meshes_rotatable(meshes: Sequence[HandMesh]) -> go.Figure:
     camera = {"eye": eye, "up": {"x": 0, "y": -1, "z": 0}}
     titles = {f"{axis}axis": {"title": f"{axis} (mm)"} for axis in "xyz"}
     figure.update_scenes(titles, aspectmode="data", camera=camera)
-    return figure.update_layout(PLOTLY, height=440)
+    figure.update_layout(PLOTLY, height=440)
+    return figure.set_static_picture(three_views(meshes))
 
 
 def _with_vertices(mesh: HandMesh, vertices_mm: Float[np.ndarray, "v 3"]) -> HandMesh:

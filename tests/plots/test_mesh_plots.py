@@ -6,7 +6,13 @@ from posed_hands import draw_hands
 
 from digit.hands.meshes import SIDE_COLORS, HandMesh, fit_meshes
 from digit.hands.model import load_hand
-from digit.plots.meshes import meshes_rotatable, overlay_meshes, side_view
+from digit.plots.meshes import (
+    FROM_ABOVE,
+    meshes_rotatable,
+    overlay_meshes,
+    parallel_view,
+    side_view,
+)
 from digit.skeleton import SIDES
 
 FOCAL = np.array([400.0, 410.0])
@@ -71,6 +77,13 @@ def test_side_view_shows_depth(meshes):
     assert np.nonzero(is_blue)[1].mean() < np.nonzero(is_orange)[1].mean()
 
 
+def test_view_from_above_shows_depth_upwards(meshes):
+    picture = parallel_view(meshes, FROM_ABOVE, 200)
+    is_blue = picture[..., 2] > picture[..., 0].astype(int) + 20
+    is_orange = picture[..., 0] > picture[..., 2].astype(int) + 20
+    assert np.nonzero(is_blue)[0].mean() < np.nonzero(is_orange)[0].mean()
+
+
 def test_no_hands_leave_the_picture_as_it_is():
     image = np.full((20, 30, 3), 7, np.uint8)
     np.testing.assert_array_equal(overlay_meshes(image, [], FOCAL, PRINCPT), image)
@@ -81,3 +94,8 @@ def test_rotatable_figure_names_the_hands(meshes):
     figure = meshes_rotatable(meshes)
     assert [trace.name for trace in figure.data] == ["right hand", "left hand"]
     assert len(figure.data[0].x) == len(meshes[0].vertices_mm)
+
+
+def test_rotatable_figure_has_a_static_picture(meshes):
+    bundle = meshes_rotatable(meshes)._repr_mimebundle_()
+    assert bundle["image/png"][:4] == b"\x89PNG"

@@ -290,6 +290,15 @@ def test_intervals_of_a_name_stand_in_one_row():
     assert middle == [[8, 1]]
 
 
+def test_shares_below_end_at_one():
+    values = {"good": np.array([1.0, 2, 4, np.nan]), "none": NAN}
+    [axes] = charts.shares_below(values, "residual (mm)", "share").axes
+    [curve] = axes.lines
+    assert curve.get_label() == "good"
+    assert curve.get_xdata()[-1] == 4
+    assert curve.get_ydata()[-1] == 1
+
+
 def test_figures_leave_the_style_of_the_caller_alone(image):
     before = dict(mpl.rcParams)
     pictures = [image, image[..., 0] / 255]
