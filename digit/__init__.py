@@ -12,7 +12,7 @@ that `import digit` is quick. From a photo to a drawing:
 Data:       synthesize, prepare, open_index
 Network:    load_network, predict, predict_files, find_boxes, draw_hands
 Evaluation: evaluate, error_table, protocol
-Widgets:    DataBrowser, FailureBrowser, PhotoEditor
+Widgets:    DataBrowser, FailureBrowser, LabelReview, PhotoEditor
 """
 
 import importlib
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from digit.synth.dataset import synthesize
     from digit.widgets.data_browser import DataBrowser
     from digit.widgets.failure_browser import FailureBrowser
+    from digit.widgets.label_review import LabelReview
     from digit.widgets.photo_editor import PhotoEditor
 
 __version__ = "0.2.0"
@@ -37,6 +38,7 @@ __version__ = "0.2.0"
 __all__ = [
     "DataBrowser",
     "FailureBrowser",
+    "LabelReview",
     "PhotoEditor",
     "draw_hands",
     "error_table",
@@ -55,6 +57,7 @@ __all__ = [
 _PLACES = {
     "DataBrowser": ("digit.widgets.data_browser", "DataBrowser"),
     "FailureBrowser": ("digit.widgets.failure_browser", "FailureBrowser"),
+    "LabelReview": ("digit.widgets.label_review", "LabelReview"),
     "PhotoEditor": ("digit.widgets.photo_editor", "PhotoEditor"),
     "draw_hands": ("digit.inference.predict", "draw_hands"),
     "error_table": ("digit.evaluation.error_table", "error_table"),

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import digit
+from digit.commands import label as label_command
 from digit.files import write_json
 from digit.outputs import check_outputs, is_standard_output
 
@@ -35,6 +36,7 @@ OPTIONS = {
     "split": "--split",
     "variants": "--variants",
     "seeds": "--seeds",
+    **label_command.OPTIONS,
 }
 
 DEFAULT_PRESET = "quick"
@@ -706,6 +708,7 @@ def parser() -> argparse.ArgumentParser:
         add_prepare,
         add_fit_hands,
         add_doctor,
+        label_command.add_label,
         add_train,
         add_fit,
         add_ablation,

@@ -17,6 +17,7 @@ DATA_SET_FOLDERS = (
     "truth",
     "cache",
     "prepared",
+    "labelling",
 )
 STANDARD_OUTPUT = Path("-")
 

@@ -187,6 +187,14 @@ def label_version(index: Index) -> Iterator[Remark]:
     yield Remark(what, "note", len(index))
 
 
+def depths_not_trusted(index: Index) -> Iterator[Remark]:
+    """What the data set says of its own depths."""
+    if index.label_kind == "2d":
+        yield Remark("depths not to be trusted, by labels.txt", "note", len(index))
+    elif index.label_kind == "flat":
+        yield Remark("no depths, by labels.txt", "note", len(index))
+
+
 def records_left_out(index: Index) -> Iterator[Remark]:
     """Records of the annotation files that make no frame."""
     listed = index.folder / "left_out.txt"
@@ -237,6 +245,7 @@ def exclude_lines_ignored(index: Index) -> Iterator[Remark]:
 
 REMARKS: tuple[Callable[[Index], Iterator[Remark]], ...] = (
     label_version,
+    depths_not_trusted,
     records_left_out,
     names_not_as_published,
     masks_without_fit_errors,
@@ -358,6 +367,8 @@ def bone_lengths(columns: Columns) -> Finding:
     length_mm = np.linalg.norm(joints_mm[:, child] - joints_mm[:, parent], axis=2)
     wrong = (length_mm > limit_mm) | (length_mm < MIN_BONE_MM)
     wrong &= columns.joint_valid[:, child] & columns.joint_valid[:, parent]
+    # Joints that lie in a plane for want of depths have no lengths.
+    wrong &= index.label_kind != "flat"
     return Finding(
         what="bone length beyond human",
         wrong=columns.sound & wrong.any(1),

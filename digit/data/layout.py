@@ -80,7 +80,8 @@ FIT: dict[str, Kind] = {
     "trans": Numbers((3,)),
 }
 
-LABEL_KINDS = ("2d", "3d")
+LABEL_KINDS = ("flat", "2d", "3d")
+LABELS_NAME = "annotations/labels.txt"  # one of them; 3d where it is missing
 ANNOTATIONS_HINT = "put InterHand2.6M's annotations there"
 # What each role's file is called by those who keep the data otherwise: a part of the
 # name, in lower case.
@@ -285,18 +286,19 @@ def label_kind(dataset_dir: Path | str) -> str:
 
     Returns:
         "2d" if `annotations/labels.txt` holds this word: the joints are good in the
-        image, their depths are not to be trusted (labels made by a detector, say). Else
-        "3d".
+        image, their depths are not to be trusted (labels made by a detector, say).
+        "flat" if it holds that: the joints are known in the image only, and their
+        depths are a plane's. Else "3d".
 
     Raises:
         ValueError: If the file holds anything else.
     """
-    path = Path(dataset_dir) / "annotations/labels.txt"
+    path = Path(dataset_dir) / LABELS_NAME
     if not path.is_file():
         return "3d"
     kind = path.read_bytes().decode(errors="replace").strip()
     if kind not in LABEL_KINDS:
-        raise ValueError(f"{path}: holds {kind!r:.40}; write 2d or 3d")
+        raise ValueError(f"{path}: holds {kind!r:.40}; write 3d, 2d or flat")
     return kind
 
 

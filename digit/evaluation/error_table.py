@@ -123,7 +123,9 @@ def error_table(
     columns.update(_part_columns(predictions))
     if predictions.contradiction is not None:
         columns.update(zip(COLUMNS, predictions.contradiction.T, strict=True))
+    # Depths that do not exist are worth no more than doubtful ones.
     label_kind = label_kind or index.label_kind
+    label_kind = "3d" if label_kind == "3d" else "2d"
     if label_kind == "2d":
         for name in LENGTHS:
             columns[name] = np.full_like(columns[name], np.nan)

@@ -338,7 +338,9 @@ def without_doubles(hands: Sequence[FoundHand]) -> list[FoundHand]:
 
 
 def crops_of(
-    hands: Sequence[FoundHand], together: Sequence[frozenset[int]] = ()
+    hands: Sequence[FoundHand],
+    together: Sequence[frozenset[int]] = (),
+    near: float = TOUCHING,
 ) -> list[FoundCrop]:
     """Hands that touch or overlap as one crop, hands far apart as one crop each.
 
@@ -349,6 +351,8 @@ def crops_of(
         hands: the hands of one picture.
         together: tracks of the pairs of a video's frame before, which stay together
             until they are well apart.
+        near: gap between two hands' boxes, of the larger one's side, up to which they
+            share a crop.
     """
     # 1. All pairs that are close enough
     pairs = []
@@ -356,7 +360,7 @@ def crops_of(
         for j, second in enumerate(hands[:i]):
             gap = _gap(first, second)
             before = frozenset({first.track, second.track}) in together
-            if gap <= (APART if before else TOUCHING):
+            if gap <= (APART if before else near):
                 pairs.append((not before, gap, j, i))
 
     # 2. The closest first, each hand once

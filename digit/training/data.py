@@ -207,16 +207,17 @@ def _training_frames(
         dataset_dir: The data set's folder.
         settings: Split, augmentation, seed and weight of doubtful depths are read.
         size_px: Side of the crops.
-        label_kind: "2d" or "3d"; None: as the data set says of itself.
+        label_kind: "3d", "2d" or "flat"; None: as the data set says of itself.
     """
     index = _usable_frames(dataset_dir, settings.train_split)
-    doubtful = (label_kind or index.label_kind) == "2d"
+    # Joints that lie in a plane for want of depths teach none.
+    depth_weights = {"3d": 1.0, "2d": settings.doubtful_depth, "flat": 0.0}
     return InterHandDataset(
         index,
         size_px,
         _augmentation(settings),
         settings.seed,
-        depth_weight=settings.doubtful_depth if doubtful else 1.0,
+        depth_weight=depth_weights[label_kind or index.label_kind],
     )
 
 

@@ -111,7 +111,9 @@ def test_a_data_set_says_of_itself_that_depths_are_doubtful(tmp_path):
     assert index.label_kind == "2d"
     assert protocol(error_table(index, perfect(index)))["mpjpe_all"] is None
     labels.write_text("4d\n")
-    with pytest.raises(ValueError, match=r"labels\.txt: holds '4d'; write 2d or 3d"):
+    with pytest.raises(
+        ValueError, match=r"labels\.txt: holds '4d'; write 3d, 2d or flat"
+    ):
         prepare_index(dataset_dir, "val")
 
 

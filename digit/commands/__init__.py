@@ -1,0 +1,1 @@
+"""Commands with parsers of their own; `digit.cli` lists them beside its own."""
