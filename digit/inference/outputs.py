@@ -22,7 +22,8 @@ from digit.files import atomic, write_json
 from digit.inference.crops import depth_to_cells
 from digit.inference.records import CSV_COLUMNS, PictureRecord, csv_rows
 from digit.outputs import is_standard_output
-from digit.plots.painting import paint_box, paint_hand, write_text
+from digit.plots.painting import paint_box, paint_strokes, write_text
+from digit.plots.strokes import side_strokes
 from digit.skeleton import HAND_WRIST
 
 Image = UInt8[np.ndarray, "height width 3"]
@@ -42,8 +43,9 @@ def paint_record(image: Image, record: PictureRecord) -> Image:
     for crop in record.crops:
         paint_box(painted, crop.bbox_xywh, thickness)
         for hand in crop.hands:
-            left = hand.side == "left"
-            paint_hand(painted, hand.joints_px, left, thickness)
+            side = int(hand.side == "left")
+            strokes = side_strokes(hand.joints_px, side)
+            paint_strokes(painted, strokes, thickness)
             label = f"{hand.side} {hand.score:.0%}"
             if hand.track is not None:
                 label = f"{hand.track} {label}"

@@ -14,7 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from digit import skeleton as sk
-from digit.plots.hands import SIDE_LOOKS, show_image
+from digit.plots.hands import show_image
+from digit.plots.strokes import SIDE_LOOKS, finger_color
 from digit.plots.style import (
     INK,
     LINE_COLORS,
@@ -23,7 +24,6 @@ from digit.plots.style import (
     STYLE,
     Picture,
     Values,
-    finger_color,
     panel_grid,
 )
 

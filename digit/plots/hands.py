@@ -1,12 +1,12 @@
 """Hands drawn in 2D over pictures and in 3D, with matplotlib and plotly.
 
-Everything that is drawn is a list of `Stroke`s; `SIDE_LOOKS` is the one rule that
-tells the right hand from the left. Called by notebooks, widgets and `digit predict`.
+Everything that is drawn is a list of strokes (`digit.plots.strokes`). Called by
+notebooks, widgets and `digit predict`.
 """
 
 import itertools
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -18,11 +18,10 @@ from matplotlib.gridspec import SubplotSpec
 from matplotlib.patheffects import withStroke
 from plotly.subplots import make_subplots
 
-from digit import skeleton as sk
 from digit.plots.interactive import InteractiveFigure
 from digit.plots.overlays import paint_parts
+from digit.plots.strokes import Stroke, hand_strokes
 from digit.plots.style import (
-    CHAINS,
     LINE_COLORS,
     PLOTLY,
     RGB,
@@ -31,43 +30,8 @@ from digit.plots.style import (
     Labels,
     Picture,
     Pixels,
-    finger_color,
     panel_grid,
 )
-
-
-class SideLook(NamedTuple):
-    """How one hand differs from the other without colour."""
-
-    line_style: str  # matplotlib
-    filled: bool  # marks
-    hatch: str  # bars, matplotlib
-    plotly_dash: str
-    plotly_symbol: str
-
-
-# The rule of every picture: the right hand is solid and filled, the left hand dashed
-# and hollow. digit/widgets/web/hands.js is its counterpart in the browser.
-SIDE_LOOKS = (
-    SideLook("-", True, "", "solid", "circle"),
-    SideLook("--", False, "////", "dash", "circle-open"),
-)
-
-
-class Stroke(NamedTuple):
-    """A polyline in pixels (2D) or mm (3D)."""
-
-    points: Float[np.ndarray, "n d"]  # NaN is not drawn
-    color: str
-    left: bool = False  # drawn dashed and hollow
-    marks: bool = True  # a mark at each point
-    label: str = ""  # written at the first point
-
-    @property
-    def look(self) -> SideLook:
-        """How its side is drawn."""
-        return SIDE_LOOKS[int(self.left)]
-
 
 Scenes = Mapping[str, Sequence[Stroke]]
 
@@ -77,29 +41,6 @@ def masked(
 ) -> Float[np.ndarray, "*b 42 d"]:
     """The joints with NaN, which is not drawn, where they are not valid."""
     return np.where(joint_valid[..., None], joints, np.nan)
-
-
-def hand_strokes(
-    joints: Float[np.ndarray, "42 d"], color: str | None = None
-) -> list[Stroke]:
-    """The strokes of both hands.
-
-    Args:
-        joints: Joints of both hands, pixels or mm.
-        color: One colour for all strokes instead of the fingers' colours.
-
-    Returns:
-        For the right hand and then the left: each finger from tip to wrist, then the
-        wrist by itself, so that it is drawn where no finger is known.
-    """
-    # Right, then left; the wrist by itself has the palm's colour.
-    strokes = []
-    hands = joints[: sk.JOINTS_PER_HAND], joints[sk.JOINTS_PER_HAND :]
-    for side, hand in enumerate(hands):
-        for finger, chain in enumerate([*CHAINS, [sk.HAND_WRIST]]):
-            chosen = color or finger_color(finger, side)
-            strokes.append(Stroke(hand[chain], chosen, left=side == 1))
-    return strokes
 
 
 def camera_strokes(

@@ -14,7 +14,8 @@ from jaxtyping import Float, UInt8
 from matplotlib.colors import to_rgb
 
 from digit import skeleton as sk
-from digit.plots.style import LINE_COLORS, RGB, Labels, finger_color
+from digit.plots.strokes import finger_color
+from digit.plots.style import LINE_COLORS, RGB, Labels
 
 # Brightness of a part on the right and on the left hand: (share of black if negative,
 # of white if positive). Proximal parts are dark, fingertips light; chosen by eye so

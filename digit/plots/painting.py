@@ -1,16 +1,17 @@
 """Hands drawn into a picture's pixels, fast enough for a video's frames.
 
-The rule is that of all pictures here: the right hand solid and filled, the left dashed
-and hollow, a colour for each finger. Called by `digit.inference.outputs`.
+What is drawn are the strokes of `digit.plots.strokes`, as everywhere. Called by
+`digit.inference.outputs`.
 """
 
 import itertools
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from digit.skeleton import FINGER_COLORS, HAND_WRIST
+from digit.plots.strokes import Stroke, rgb
 
 Image = UInt8[np.ndarray, "height width 3"]
 
@@ -26,19 +27,23 @@ def paint_box(image: Image, bbox_xywh: Float[np.ndarray, "4"], thickness: int) -
     cv2.rectangle(image, low.tolist(), high.tolist(), (255, 255, 255), thickness)
 
 
-def paint_hand(
-    image: Image, joints_px: Float[np.ndarray, "21 2"], left: bool, thickness: int
-) -> None:
-    """Draw one hand into the picture."""
-    for finger in range(5):
-        color = _rgb(FINGER_COLORS[finger])
-        chain = [*range(4 * finger, 4 * finger + 4), HAND_WRIST]
-        points = joints_px[chain]
-        for start, end in itertools.pairwise(points):
-            _line(image, start, end, color, left, thickness)
-        for point in points[:-1]:
-            _mark(image, point, color, left, thickness)
-    _mark(image, joints_px[HAND_WRIST], _rgb(FINGER_COLORS[5]), left, thickness)
+def paint_strokes(image: Image, strokes: Sequence[Stroke], thickness: int) -> None:
+    """Draw strokes into the picture.
+
+    Args:
+        image: The picture, which is changed.
+        strokes: Lines in pixels; what is not a number is not drawn.
+        thickness: Of the lines, px.
+    """
+    for stroke in strokes:
+        color = rgb(stroke.color)
+        dashed = stroke.look.line_style != "-"
+        for start, end in itertools.pairwise(stroke.points):
+            if np.isfinite((start, end)).all():
+                _line(image, start, end, color, dashed, thickness)
+        for point in stroke.points:
+            if np.isfinite(point).all():
+                _mark(image, point, color, not stroke.look.filled, thickness)
 
 
 def _line(
@@ -94,7 +99,3 @@ def _fixed(point: Float[np.ndarray, "2"]) -> tuple[int, int]:
     """A point in OpenCV's fixed-point numbers, moved into their range."""
     x, y = np.clip(point, *FIXED_RANGE) * 2**SUBPIXEL_BITS
     return round(x), round(y)
-
-
-def _rgb(color: str) -> tuple[int, int, int]:
-    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)

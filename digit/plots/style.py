@@ -10,10 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-
-from digit import skeleton as sk
 
 # Types that recur in the signatures of this package.
 RGB = UInt8[np.ndarray, "h w 3"]
@@ -29,12 +26,6 @@ GRID = "#E4E4E4"
 # its own dash as well, so that a figure can be read without colour.
 LINE_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#444444")
 LINE_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1)))
-
-# Joints of one hand, finger by finger: tip … base, wrist.
-CHAINS = [
-    [*range(4 * finger, 4 * finger + 4), sk.HAND_WRIST]
-    for finger in range(len(sk.FINGERS))
-]
 
 # Direction from the hands to the viewer in camera axes (x right, y down, z forward):
 # a little right of the camera and above it. Chosen by eye.
@@ -86,24 +77,6 @@ class Picture(Figure):
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", bbox_inches="tight", pad_inches=0.05)
         return buffer.getvalue()
-
-
-def finger_color(finger: int, side: int, shade: float | None = None) -> str:
-    """Colour of a finger; the left hand's is paler than the right's.
-
-    Args:
-        finger: 0 thumb … 4 pinky, 5 palm and wrist.
-        side: 0 right, 1 left.
-        shade: share of white (> 0) or black (< 0) mixed in; by default 0.35 of
-            white for the left hand and none for the right.
-
-    Returns:
-        The colour as "#rrggbb".
-    """
-    if shade is None:
-        shade = 0.35 * side
-    color = np.array(to_rgb(sk.FINGER_COLORS[finger]))
-    return to_hex(color * (1 - abs(shade)) + max(shade, 0))
 
 
 def panel_grid(

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from digit.files import write_json, write_text
-from digit.plots.style import CHAINS
+from digit.plots.strokes import CHAINS
 from digit.widgets import assets
 
 PAGE_LIMIT = 200  # frames on a page: each is a picture of some 30 kB

@@ -15,7 +15,8 @@ from pandas.api.types import is_integer_dtype
 
 from digit.evaluation.metrics import ERRORS
 from digit.plots import overlays
-from digit.plots.style import CHAINS, LINE_COLORS, PLOTLY, finger_color
+from digit.plots.strokes import CHAINS, finger_color
+from digit.plots.style import LINE_COLORS, PLOTLY
 from digit.skeleton import FINGERS, JOINTS, LABELS, PARTS, SIDES
 from digit.widgets.canvas import encode_jpeg
 from digit.widgets.columns import column_records, describe, frame_facts

@@ -1,5 +1,5 @@
 // How hands are drawn, in every widget and in the exported page: on a canvas, as SVG and
-// as plotly traces. The counterpart of digit/plots/hands.py.
+// as plotly traces. The counterpart of digit/plots/strokes.py and hands.py.
 
 // The rule of every picture: the right hand is solid and filled, the left hand dashed and
 // hollow. Indexed by side: 0 right, 1 left.
