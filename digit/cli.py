@@ -108,14 +108,24 @@ def add_prepare(commands: "Commands") -> None:
 
 def prepare(args: argparse.Namespace) -> None:
     """Prepare a data set for training."""
-    from digit.data.cut_outs import write_cut_outs
+    from digit.data.cut_outs import CUT_OUT_SPLIT, write_cut_outs
     from digit.data.index import open_index
+    from digit.data.layout import splits_of
+    from digit.doctor.environment import warn_of_folders
     from digit.hands.part_masks import prepare as prepare_data_set
 
+    warn_of_folders(args.root)
+    splits = splits_of(args.root)
+    if args.cut_outs and CUT_OUT_SPLIT not in splits:
+        there = ", ".join(splits)
+        raise ValueError(
+            f"--cut-outs: {args.root} has no training split, which composites are made "
+            f"for (splits here: {there}); leave it out"
+        )
     prepare_data_set(args.root)
     if args.cut_outs:
-        count = write_cut_outs(open_index(args.root, "train").usable())
-        print(f"train: {count:,} hands cut out")
+        count = write_cut_outs(open_index(args.root, CUT_OUT_SPLIT).usable())
+        print(f"{CUT_OUT_SPLIT}: {count:,} hands cut out")
 
 
 def add_fit_hands(commands: "Commands") -> None:
@@ -150,16 +160,17 @@ def add_doctor(commands: "Commands") -> None:
         command = commands.add(
             name,
             doctor,
-            "findings on a data set, or on predictions for it, and how to fix them; "
-            "status 1 if something is wrong",
+            "findings on a data set, predictions for it, runs, weights and the "
+            "environment, and how to fix them; without options: on all runs, the weights "
+            "that ship and the environment; status 1 if there are errors",
         )
-        add_root(command)
+        add_root(command, required=False)
         command.add_argument(
             "--predictions",
             type=Path,
             metavar="FILE.npz",
             help="look for the usual mistakes in these predictions: order of joints, "
-            "mirrored or exchanged hands, units, crops",
+            "mirrored or exchanged hands, units, crops; with --root",
         )
         command.add_argument(
             "--split", help="which split the predictions are for; default: by their ids"
@@ -171,6 +182,26 @@ def add_doctor(commands: "Commands") -> None:
             help="whose boxes and wrist depths they are made for; default: gt",
         )
         command.add_argument(
+            "--runs",
+            nargs="*",
+            metavar="RUN",
+            help="look at these runs: files, checkpoints, processes, data; without a "
+            "name: at all",
+        )
+        command.add_argument(
+            "--weights",
+            nargs="*",
+            type=Path,
+            metavar="FILE",
+            help="look at these checkpoints, .onnx or .tflite files; without a name: at "
+            "those that ship",
+        )
+        command.add_argument(
+            "--environment",
+            action="store_true",
+            help="look at packages, the Jupyter kernel, GPU, locks, space, folders",
+        )
+        command.add_argument(
             "--json",
             type=Path,
             metavar="OUT",
@@ -179,35 +210,33 @@ def add_doctor(commands: "Commands") -> None:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Look for faults in a data set, its images and part masks included, or in
-    predictions for it.
+    """Look for faults in a data set, predictions, runs, weights and the environment.
 
     Returns:
-        The exit status: 1 where something is wrong that excluding frames does not settle.
+        The exit status: 1 where there are errors that excluding frames does not settle.
     """
-    check_outputs({"--json": args.json}, inputs=[args.predictions])
-    if args.predictions is None:
-        from digit.data.health import check, format_report, is_serious
+    from digit.doctor.examination import examine
+    from digit.doctor.findings import format_findings, is_serious
 
-        report = check(args.root, examine_pixels=True)
-        findings = report.to_dict("records")
-        text = format_report(report)
-        has_errors = is_serious(report)
-    else:
-        from digit.evaluation.prediction_doctor import examine_predictions
-
-        mistakes = examine_predictions(
-            args.root, args.predictions, split=args.split, root_depth=args.root_depth
-        )
-        findings = [mistake._asdict() for mistake in mistakes]
-        lines = [mistake.sentence() for mistake in mistakes]
-        text = "\n".join(lines) or "none of the usual mistakes is found"
-        has_errors = bool(mistakes)
+    inputs = [args.predictions, *(args.weights or ())]
+    check_outputs({"--json": args.json}, inputs=inputs)
+    findings = examine(
+        dataset_dir=args.root,
+        predictions=args.predictions,
+        split=args.split,
+        root_depth=args.root_depth,
+        runs=args.runs,
+        weights=args.weights,
+        environment=args.environment,
+    )
     if not is_standard_output(args.json):
-        print(text)
+        if args.predictions is not None and not findings:
+            print("none of the usual mistakes is found")
+        else:
+            print(format_findings(findings))
     if args.json is not None:
-        write_result(args.json, findings)
-    return FAILED if has_errors else 0
+        write_result(args.json, [found.record() for found in findings])
+    return FAILED if is_serious(findings) else 0
 
 
 # --- Training -----------------------------------------------------------------------
@@ -234,9 +263,11 @@ def add_train(commands: "Commands") -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train a new run, or continue one."""
+    from digit.doctor.environment import warn_of_folders
     from digit.training import runs
     from digit.training.settings import OTHER_ROOTS_SEPARATOR, make_settings
 
+    warn_of_folders(args.root)
     overrides = parse_settings(args.set)
     if args.also:
         overrides["also"] = OTHER_ROOTS_SEPARATOR.join(args.also)

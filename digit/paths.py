@@ -49,9 +49,40 @@ def workspace_path(path: str | Path) -> Path:
     return workspace_dir() / path
 
 
+def folder_of_variable(name: str) -> Path | None:
+    """The folder that an environment variable names; it need not exist yet.
+
+    Args:
+        name: The variable, such as "DIGIT_RUNS".
+
+    Returns:
+        The folder; None where the variable is not set.
+
+    Raises:
+        ValueError: If the variable is empty, or a file stands in the folder's way.
+    """
+    value = os.environ.get(name)
+    if value is None:
+        return None
+    if not value.strip():
+        hint = f"name a folder, or remove it (unset {name})"
+        raise ValueError(f"{name}: the environment variable is empty; {hint}")
+    path = Path(value)
+    for place in (path, *path.parents):
+        if os.path.lexists(place) and not place.is_dir():
+            hint = f"let {name} name a folder"
+            raise ValueError(f"{name}={value}: {place} is no folder; {hint}")
+    return path
+
+
 def runs_dir() -> Path:
-    """The folder of all runs: `$DIGIT_RUNS`, or `runs/` of the workspace."""
-    return Path(os.environ.get("DIGIT_RUNS", workspace_dir() / "runs")).resolve()
+    """The folder of all runs: `$DIGIT_RUNS`, or `runs/` of the workspace.
+
+    Raises:
+        ValueError: If the variable names no folder.
+    """
+    folder = folder_of_variable("DIGIT_RUNS")
+    return (folder or workspace_dir() / "runs").resolve()
 
 
 def prepared_dir(dataset_dir: Path | str) -> Path:
@@ -112,16 +143,19 @@ def _is_writable(path: Path) -> bool:
 @functools.cache
 def _cache_dir(dataset_dir: Path) -> Path:
     """The folder of one data set in the user's cache."""
-    return _cache_root() / f"{dataset_dir.name}-{digest(str(dataset_dir))}"
+    return cache_root() / f"{dataset_dir.name}-{digest(str(dataset_dir))}"
 
 
-def _cache_root() -> Path:
+def cache_root() -> Path:
     """The user's cache, or a folder of the system's temporary one if that is not
     writable.
 
     The name depends on the user alone, so that worker processes find the same folder.
+
+    Raises:
+        ValueError: If `$DIGIT_CACHE` names no folder.
     """
-    cache = Path(os.environ.get("DIGIT_CACHE") or Path.home() / ".cache/digit")
+    cache = folder_of_variable("DIGIT_CACHE") or Path.home() / ".cache/digit"
     if _is_writable(cache):
         return cache
     return Path(tempfile.gettempdir()) / f"digit-{getpass.getuser()}"

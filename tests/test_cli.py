@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from trees import make_tree
 
 from digit import cli
 from digit.cli import main
@@ -530,3 +531,11 @@ def test_predictions_that_are_no_npz_are_named(scored, tmp_path, capsys):
     assert run("evaluate", *words, "--predictions", tmp_path / "p.npz") == 2
     error = capsys.readouterr().err
     assert "p.npz" in error and Predictions._fields[1] in error
+
+
+def test_cut_outs_need_a_training_split(tmp_path, capsys):
+    make_tree(tmp_path / "tree")  # val alone
+    root = str(tmp_path / "tree")
+    assert main(["prepare", "--root", root, "--cut-outs"]) == 2
+    assert "--cut-outs: " in (err := capsys.readouterr().err) and "here: val" in err
+    assert main(["prepare", "--root", root]) == 0

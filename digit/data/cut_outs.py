@@ -17,6 +17,7 @@ from digit.files import atomic
 from digit.paths import find_prepared, prepared_dir
 from digit.skeleton import HAND_JOINTS, HAND_PARENTS, JOINTS_PER_HAND, SIDES
 
+CUT_OUT_SPLIT = "train"  # composites are made for training alone
 Mask = UInt8[np.ndarray, "h w"]
 
 HAND_PX = (

@@ -35,6 +35,8 @@ from digit.skeleton import (
 logger = logging.getLogger(__name__)
 
 BboxSource = Literal["truth", "rootnet"]
+# Workers that give no batch for so long hang. Chosen by eye: no batch takes minutes.
+LOADER_TIMEOUT_S = 600.0
 MASK_WARNINGS = 3  # unusable masks that a process logs before it is silent about them
 LOOK_STREAM = 1  # tells the generator of a sample's look from that of its geometry
 
@@ -430,7 +432,11 @@ def loader(
     dataset: InterHandDataset, batch_size: int, workers: int = 0, **options
 ) -> DataLoader:
     """A DataLoader of batches; `options` are the DataLoader's own (shuffle, sampler,
-    …)."""
+    …).
+
+    Workers that hang end it with torch's RuntimeError after `LOADER_TIMEOUT_S`.
+    """
     options.setdefault("persistent_workers", workers > 0)
+    options.setdefault("timeout", LOADER_TIMEOUT_S if workers else 0)
     start = {"collate_fn": Batch._make, "worker_init_fn": single_threaded}
     return DataLoader(dataset, batch_size, num_workers=workers, **start, **options)

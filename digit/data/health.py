@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,21 +16,14 @@ from jaxtyping import Bool, Float
 
 from digit.data.build_index import prepare_index
 from digit.data.columns import file_hashes_agree
-from digit.data.exclude import read_exclude_lists, write_exclude_list
+from digit.data.exclude import write_exclude_list
 from digit.data.index import FAULTS, TABLES, Index
-from digit.data.layout import (
-    annotation_files,
-    find_similar,
-    misplaced_images,
-    splits_of,
-)
+from digit.data.layout import splits_of
 from digit.data.pixels import examine_images, examine_masks
-from digit.data.store import ORIGINAL_MASKS
+from digit.data.split_files import Remark, Severity, remarks
 from digit.skeleton import BONES, HAND_TYPES, JOINTS_PER_HAND, WRISTS
 
 logger = logging.getLogger(__name__)
-
-Severity = Literal["error", "warning", "note"]
 
 # Beyond human hands; the palm's bones lead to the wrist. Chosen by eye.
 MIN_BONE_MM = 3
@@ -41,6 +34,8 @@ MAX_FIT_ERROR_MM = 10
 # A camera fits if half of the joints lie in the box, widened by this share of its
 # sides.
 BOX_MARGIN = 0.2
+# Frames that a first look is taken at: seconds. Chosen by eye.
+LOOKED_AT = 20_000
 
 COLUMNS = (
     "split",
@@ -66,17 +61,6 @@ class Finding(NamedTuple):
     excludes: bool = False  # whether they cannot be used
     hint: str = ""
     known_issue: str = ""  # a public report of the same
-
-
-class Remark(NamedTuple):
-    """One thing that is wrong with a split's files, or worth knowing about them."""
-
-    what: str
-    severity: Severity
-    count: int  # of records, lines or frames
-    example: str = ""
-    hint: str = ""
-    known_issue: str = ""
 
 
 class Columns:
@@ -120,24 +104,52 @@ def check(
     """
     rows: list[tuple] = []
     for split in splits or splits_of(dataset_dir):
-        # 1. The split's files
         index = _sound_index(dataset_dir, split)
-        for remark in remarks(index):
-            rows.append(_remark_row(index, remark))
-        # 2. Its frames
-        columns = Columns(index)
-        reasons = np.full(len(index), "", object)
-        for finding in findings(columns, examine_pixels):
-            if finding.wrong.any():
-                rows.append(_finding_row(index, finding))
-                if finding.excludes:
-                    reasons[finding.wrong & (reasons == "")] = finding.what
-        # 3. The exclude list: the first reason of each frame
-        keys = np.array(index.keys(), object)
-        bad = np.flatnonzero(reasons != "")
-        listed = dict(zip(keys[bad], reasons[bad], strict=True))
-        write_exclude_list(dataset_dir, split, "check", listed)
+        split_rows, reasons = examine(index, examine_pixels)
+        rows += split_rows
+        write_exclude_list(dataset_dir, split, "check", reasons)
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def examine(index: Index, examine_pixels: bool) -> tuple[list[tuple], dict[str, str]]:
+    """Look for everything that may be wrong with a split; writes nothing.
+
+    Args:
+        index: Its frames.
+        examine_pixels: Whether to decode every picture and part mask as well.
+
+    Returns:
+        Rows of the report, and why each frame that cannot be used cannot, by its key.
+    """
+    # 1. The split's files
+    rows = [_remark_row(index, remark) for remark in remarks(index)]
+    # 2. Its frames; the first reason of each counts
+    columns = Columns(index)
+    reasons = np.full(len(index), "", object)
+    for finding in findings(columns, examine_pixels):
+        if not finding.wrong.any():
+            continue
+        rows.append(_finding_row(index, finding))
+        if finding.excludes:
+            reasons[finding.wrong & (reasons == "")] = finding.what
+    keys = np.array(index.keys(), object)
+    bad = np.flatnonzero(reasons != "")
+    return rows, dict(zip(keys[bad], reasons[bad], strict=True))
+
+
+def first_look(index: Index) -> list[str]:
+    """What is wrong with a split by its labels, at little cost: a line a finding.
+
+    Numbers of frames are of at most `LOOKED_AT`, evenly drawn. `digit prepare` prints
+    the lines; `check` looks at all frames, and at the pictures.
+    """
+    if len(index) > LOOKED_AT:
+        rows = np.linspace(0, len(index) - 1, LOOKED_AT).round().astype(int)
+        index = index.take(rows)
+    found, _ = examine(index, examine_pixels=False)
+    report = pd.DataFrame(found, columns=list(COLUMNS))
+    serious = report[report["severity"] != "note"]
+    return [f"{row.finding} ({row.frames:,})" for row in serious.itertuples()]
 
 
 def is_serious(report: pd.DataFrame) -> bool:
@@ -169,88 +181,6 @@ def findings(columns: Columns, examine_pixels: bool) -> Iterator[Finding]:
         yield from mask_faults(columns)
     for find in FINDERS:
         yield find(columns)
-
-
-def remarks(index: Index) -> Iterator[Remark]:
-    """Everything there is to say of a split's files."""
-    for remark_on in REMARKS:
-        yield from remark_on(index)
-
-
-# ------------------------------------------------------------------ files of a split
-
-
-def label_version(index: Index) -> Iterator[Remark]:
-    """Which version of InterHand2.6M the labels are, by their number of frames."""
-    known = "v1.0, by its" if index.is_v1 else "unknown: v1.0 has another"
-    what = f"label version {known} number of frames"
-    yield Remark(what, "note", len(index))
-
-
-def depths_not_trusted(index: Index) -> Iterator[Remark]:
-    """What the data set says of its own depths."""
-    if index.label_kind == "2d":
-        yield Remark("depths not to be trusted, by labels.txt", "note", len(index))
-    elif index.label_kind == "flat":
-        yield Remark("no depths, by labels.txt", "note", len(index))
-
-
-def records_left_out(index: Index) -> Iterator[Remark]:
-    """Records of the annotation files that make no frame."""
-    listed = index.folder / "left_out.txt"
-    for reason, count in index.left_out.items():
-        if count:
-            is_broken = reason == "broken record"
-            example = _first_line(listed) if is_broken else ""
-            hint = f"all are listed in {listed}" if is_broken else ""
-            yield Remark(reason, "warning", count, example, hint)
-
-
-def names_not_as_published(index: Index) -> Iterator[Remark]:
-    """Files that are there under another name or in another place."""
-    found = annotation_files(index.dataset_dir, index.split)
-    # Fits are optional, so a wrong name would go unnoticed.
-    if "mano" not in found:
-        similar = find_similar(index.dataset_dir, index.split, "mano")
-        if similar is not None:
-            name = f"InterHand2.6M_{index.split}_MANO_NeuralAnnot.json"
-            hint = f"if these are MANO fits, call it {name}"
-            yield Remark("no MANO fits by their name", "warning", 1, str(similar), hint)
-    # The archives unpack to images/<…>/images/<split>.
-    folder = misplaced_images(index.dataset_dir, index.split)
-    if folder is not None:
-        hint = f"move it to {index.dataset_dir / 'images' / index.split}"
-        yield Remark("images in another folder", "error", 1, str(folder), hint)
-
-
-def masks_without_fit_errors(index: Index) -> Iterator[Remark]:
-    """The original's masks count only with the file that tells which of them are
-    valid."""
-    masks = index.dataset_dir / ORIGINAL_MASKS
-    if masks.exists() and not index["parts_valid"].any():
-        what = "part masks of which none counts"
-        place = f"cache/meta_dict_{index.split}.pkl"
-        hint = f"put {place} beside {ORIGINAL_MASKS}, or remove that to render masks"
-        yield Remark(what, "warning", len(index), str(masks), hint)
-
-
-def exclude_lines_ignored(index: Index) -> Iterator[Remark]:
-    """Lines of exclude lists that name no frame."""
-    lists = read_exclude_lists(index.dataset_dir, index.split, set(index.keys()))
-    if lists.ignored:
-        what = "line of an exclude list that names no frame"
-        hint = "correct or remove it: <key of a frame>, a tab, the reason"
-        yield Remark(what, "warning", len(lists.ignored), lists.ignored[0], hint)
-
-
-REMARKS: tuple[Callable[[Index], Iterator[Remark]], ...] = (
-    label_version,
-    depths_not_trusted,
-    records_left_out,
-    names_not_as_published,
-    masks_without_fit_errors,
-    exclude_lines_ignored,
-)
 
 
 # ------------------------------------------------------------------ frames
@@ -476,8 +406,3 @@ def _finding_row(index: Index, finding: Finding) -> tuple:
         finding.hint,
         finding.known_issue,
     )
-
-
-def _first_line(path: Path) -> str:
-    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
-    return lines[0] if lines else ""

@@ -132,6 +132,11 @@ class Index:
         return self._tables["frames"]["image_id"]
 
     @property
+    def split_file_names(self) -> Shaped[np.ndarray, "m"]:
+        """The `file_name` of each frame of the whole split."""
+        return self._tables["frames"]["file_name"]
+
+    @property
     def hand_model(self) -> str:
         """Which hand model the fits are for: "generic" (synthetic data) or "mano"."""
         return self._opened.hand_model
@@ -231,7 +236,7 @@ class Index:
         # 1. Faults of the annotations
         reasons = np.array(FAULTS, object)[self["fault"]]
         # 2. Lists name frames of the whole split, of which this may be a part
-        names = self._tables["frames"]["file_name"].tolist()
+        names = self.split_file_names.tolist()
         every_key = {f"{self.split}/{name}" for name in names}
         lists = read_exclude_lists(self.dataset_dir, self.split, every_key)
         report_ignored(lists.ignored)

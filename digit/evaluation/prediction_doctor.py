@@ -66,13 +66,15 @@ class Mistake(NamedTuple):
     after: float
     remedy: str
 
+    def numbers(self) -> str:
+        """What the metric is, and would become, in words."""
+        if self.metric in ("MPJPE", "MRRPE"):
+            return f"{self.metric} {self.before:.1f} → {self.after:.1f} mm when fixed"
+        return f"{self.metric} {self.before:.0%} → {self.after:.0%} when fixed"
+
     def sentence(self) -> str:
         """The mistake and its remedy in a line."""
-        if self.metric in ("MPJPE", "MRRPE"):
-            numbers = f"{self.before:.1f} → {self.after:.1f} mm"
-        else:
-            numbers = f"{self.before:.0%} → {self.after:.0%}"
-        return f"{self.what}: {self.metric} {numbers} when fixed; {self.remedy}"
+        return f"{self.what}: {self.numbers()}; {self.remedy}"
 
 
 def examine_predictions(

@@ -5,7 +5,6 @@ module and makes a hand model of the arrays.
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from digit.data.safe_pickle import NUMPY_ALLOWED, OBJECT_ALLOWED, load_pickle
-from digit.paths import ASSETS_DIR
+from digit.paths import ASSETS_DIR, folder_of_variable
 from digit.skeleton import HAND_JOINTS, MANO_JOINTS, MANO_PARENTS, PARTS_PER_HAND
 
 MANO_FILES = {"right": "MANO_RIGHT.pkl", "left": "MANO_LEFT.pkl"}
@@ -49,8 +48,11 @@ def find_mano(dataset_dir: Path | str | None = None) -> Path | None:
     Returns:
         The first of `$DIGIT_MANO`, `<dataset_dir>/mano` and `data/mano` that has them,
         directly or in a folder "models" or "mano"; None where there is none.
+
+    Raises:
+        ValueError: If `$DIGIT_MANO` names no folder.
     """
-    places = [os.environ.get("DIGIT_MANO"), ASSETS_DIR / "mano"]
+    places = [folder_of_variable("DIGIT_MANO"), ASSETS_DIR / "mano"]
     if dataset_dir is not None:
         places.insert(1, Path(dataset_dir) / "mano")
     for place in places:

@@ -26,6 +26,7 @@ from tqdm.auto import tqdm
 from digit.data import packing, store
 from digit.data.build_index import prepare_index
 from digit.data.columns import write_columns
+from digit.data.health import first_look
 from digit.data.index import Index, fits_match_type, open_index
 from digit.data.layout import fit_hand_model, splits_of
 from digit.files import atomic
@@ -338,9 +339,10 @@ def prepare(
 ) -> None:
     """Make the index, the image LMDB and the mask LMDB of a data set.
 
-    It continues where it stopped, and prints a line for each split. Masks are left
-    out, with the reason, where a split has no fits or the fits' hand model is missing,
-    and where the original's masks lie there already.
+    It continues where it stopped, and prints a line for each split, with another where
+    a first look finds something wrong with its labels. Masks are left out, with the
+    reason, where a split has no fits or the fits' hand model is missing, and where the
+    original's masks lie there already.
 
     Args:
         dataset_dir: The data set's folder.
@@ -361,6 +363,10 @@ def prepare(
         images = _image_line(packed.get(split))
         masks = _mask_line(index, executor)
         print(f"{split}: {len(index):,} frames; {images}; {masks}")
+        faults = first_look(index)
+        if faults:
+            more = f"see digit doctor --root {dataset_dir}"
+            print(f"{split}: a first look finds {'; '.join(faults)}: {more}")
 
 
 def _image_line(packed: packing.Packed | None) -> str:

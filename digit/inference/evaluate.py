@@ -5,6 +5,7 @@
 numbers.
 """
 
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -76,18 +77,22 @@ def predict_dataset(
     Raises:
         ValueError: If an image is broken or has not its annotated size.
         KeyError: If an image is missing.
+        RuntimeError: If the workers hang, as on a file system that does.
     """
     if rows is None:
         rows = np.arange(len(dataset))
     image_ids = dataset.index["image_id"]
     batches = loader(dataset, batch_size, workers, sampler=rows.tolist())
+    batches = _with_timeout_hint(batches, dataset.index)
 
     was_training = network.training
     network.eval()
     catching = pooled_features(network) if features else nullcontext([])
     parts = []
+    total = -(-len(rows) // batch_size)
+    shown = tqdm(batches, "predicting", total=total, disable=not progress, leave=False)
     with catching as caught:
-        for batch in tqdm(batches, "predicting", disable=not progress, leave=False):
+        for batch in shown:
             caught.clear()
             prediction = network(batch.images().to(device), batch.parts.to(device))
             statistics = part_statistics(
@@ -111,6 +116,20 @@ def predict_dataset(
             parts.append(found)
     network.train(was_training)
     return Predictions.concatenate(parts)
+
+
+def _with_timeout_hint(batches: Iterable[Batch], index: Index) -> Iterator[Batch]:
+    """The batches; where their loader times out, the error names the data set."""
+    try:
+        yield from batches
+    except RuntimeError as error:
+        if "timed out" not in str(error):
+            raise
+        hint = (
+            "is its file system there, and is there shared memory for the workers "
+            "(df /dev/shm)? workers=0 does without"
+        )
+        raise RuntimeError(f"{index.dataset_dir}: {error}; {hint}") from error
 
 
 def evaluate(

@@ -9,6 +9,7 @@ A capture goes through four phases: draw the subject and the cameras, draw the m
 pose the hand model, and take the pictures.
 """
 
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -113,7 +114,7 @@ def make_capture(job: Job) -> Path:
         The file with the capture's annotations, in columns.
     """
     part = Path(job.dataset_dir) / "parts" / f"{job.capture}.npz"
-    if part.is_file():
+    if part.is_file() and _is_whole(part):
         return part
     # One thread adds up in the same order on every machine.
     threads = torch.get_num_threads()
@@ -128,6 +129,16 @@ def make_capture(job: Job) -> Path:
     with atomic(part, "wb") as file:
         np.savez(file, **{key: np.asarray(table) for key, table in tables.items()})
     return part
+
+
+def _is_whole(part: Path) -> bool:
+    """Whether a part of a former run can be read, by the checksums in it."""
+    try:
+        with zipfile.ZipFile(part) as archive:
+            return bool(archive.namelist()) and archive.testzip() is None
+    # zipfile and zlib raise exceptions of many kinds.
+    except Exception:
+        return False
 
 
 # ----------------------------------------------------------- profiles studio and wild

@@ -4,8 +4,10 @@
 """
 
 import json
+import multiprocessing.connection
 import os
 import shutil
+import threading
 from collections.abc import Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
 from dataclasses import asdict
@@ -164,7 +166,7 @@ def _check_folder(dataset_dir: Path, settings: dict[str, Any]) -> None:
                 "use a folder that is empty or does not exist"
             )
         return
-    found = json.loads(note.read_text())
+    found = _read_note(note)
     # JSON has no tuples, so compare what JSON makes of the settings.
     for key, wanted in json.loads(json.dumps(settings)).items():
         if found.get(key) != wanted:
@@ -172,6 +174,18 @@ def _check_folder(dataset_dir: Path, settings: dict[str, Any]) -> None:
                 f"{note}: {key} is {found.get(key)!r}, not {wanted!r}: use another "
                 "folder, or these settings to finish what is there"
             )
+
+
+def _read_note(note: Path) -> dict[str, Any]:
+    """The settings that a data set was begun with; ValueError if they are damaged."""
+    try:
+        found = json.loads(note.read_bytes())
+    except (ValueError, RecursionError) as error:
+        found = " ".join(str(error).split())
+    if not isinstance(found, dict):
+        hint = "remove the folder to make the data anew, or use another"
+        raise ValueError(f"{note}: damaged ({found!s:.100}); {hint}")
+    return found
 
 
 def _make_captures(
@@ -182,9 +196,7 @@ def _make_captures(
 ) -> None:
     """Run all jobs, on the executor or on processes of our own."""
     count = min(workers or os.cpu_count() or 1, len(jobs))
-    pool = executor or ProcessPoolExecutor(
-        count, initializer=cv2.setNumThreads, initargs=(0,)
-    )
+    pool = executor or ProcessPoolExecutor(count, initializer=_begin_worker)
     try:
         futures = {pool.submit(make_capture, job): job for job in jobs}
         frames = sum(job.frames for job in jobs)
@@ -195,6 +207,25 @@ def _make_captures(
     finally:
         if executor is None:
             pool.shutdown(cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    """Prepare a worker process: one thread, and an end with the main process."""
+    cv2.setNumThreads(0)
+    watch = threading.Thread(target=_end_with_parent, daemon=True)
+    watch.start()
+
+
+def _end_with_parent() -> None:
+    """Wait until the main process has ended, however that was, and end this one.
+
+    A killed process cannot tell its workers, which would wait for work for ever.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        # Ready once the main process' end of a pipe is closed, by the system if need be.
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _gather(

@@ -72,7 +72,7 @@ class CheckpointFiles:
             if not path.exists():
                 continue
             try:
-                return _read_resume_state(path, network, has_average)
+                return read_resume_state(path, network, has_average)
             except (OSError, ValueError) as error:
                 self._damaged.append(path)
                 print(f"{error}; going on from an earlier checkpoint", flush=True)
@@ -115,7 +115,7 @@ class CheckpointFiles:
         save_checkpoint(self.best, network, **state)
 
 
-def _read_resume_state(path: Path, network: Digit, has_average: bool) -> ResumeState:
+def read_resume_state(path: Path, network: Digit, has_average: bool) -> ResumeState:
     """Read a checkpoint to resume from.
 
     Raises:

@@ -17,8 +17,14 @@ from digit.data.augmentation import Augmentation
 from digit.data.build_index import prepare_index
 from digit.data.composites import CompositeFrames
 from digit.data.cut_outs import rows_with_cut_outs
-from digit.data.dataset import Batch, InterHandDataset, single_threaded
+from digit.data.dataset import (
+    LOADER_TIMEOUT_S,
+    Batch,
+    InterHandDataset,
+    single_threaded,
+)
 from digit.data.index import Index
+from digit.data.store import mask_store
 from digit.evaluation.ground_truth import BBOX_OF
 from digit.model.network import NETWORKS, check_image_size
 from digit.training.mixture import (
@@ -33,7 +39,6 @@ from digit.training.settings import SettingError, Settings
 # Loader workers hand their batches over in shared memory (on Linux: this folder).
 SHARED_MEMORY = Path("/dev/shm")
 PREFETCHED_BATCHES = 2  # a worker, torch's default
-LOADER_TIMEOUT_S = 600.0  # chosen by eye: no batch takes minutes
 
 
 class HandData(pl.LightningDataModule):
@@ -107,6 +112,26 @@ class HandData(pl.LightningDataModule):
 
         batch_size = settings.batch_size // settings.accumulate
         return MixedFrames(members), batch_counts(batch_size, shares)
+
+    def part_warning(self) -> str:
+        """What is to be said where no part mask counts though parts are used; "" else."""
+        settings = self.settings
+        is_learnt = settings.weight_parts + settings.weight_part_iou > 0
+        is_used = {"predicted": is_learnt, "true": True, "none": False}
+        data_sets = [
+            member.index
+            for member in self.mixture.members
+            if isinstance(member, InterHandDataset)
+        ]
+        if not is_used[settings.parts] or any(map(has_part_masks, data_sets)):
+            return ""
+        index = self.train_frames.index
+        return (
+            f"{index.dataset_dir}: no part mask of {index.name} counts, so the network "
+            "learns no parts (the part loss stays 0); render masks with digit prepare "
+            f"--root {index.dataset_dir} (digit doctor says what they lack), or set "
+            "weight_parts=0 to train without"
+        )
 
     @property
     def val_index(self) -> Index:
@@ -196,6 +221,12 @@ def check_shared_memory(settings: Settings) -> None:
         raise SettingError(
             f"workers={settings.workers}: the loader needs {sizes} of shared memory; {hint}"
         )
+
+
+def has_part_masks(index: Index) -> bool:
+    """Whether any frame of an index has a part mask that counts."""
+    masks = mask_store(index.dataset_dir)
+    return masks is not None and bool(index["parts_valid"].any())
 
 
 def _training_frames(

@@ -8,6 +8,7 @@ workers or processes, as if it had never stopped.
 
 import contextlib
 import logging
+import sys
 import traceback
 import warnings
 from datetime import timedelta
@@ -64,6 +65,8 @@ def train_run(run: Path) -> dict:
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     network = starting_network(settings)
     data = open_data(dataset_dir, settings)
+    if data.part_warning():
+        print(f"warning: {data.part_warning()}", flush=True)
 
     # 2. Where earlier sessions left off.
     average = WeightAverage(network, settings.ema) if settings.ema else None
@@ -100,11 +103,15 @@ def train_run(run: Path) -> dict:
 def check_start(dataset_dir: Path, settings: Settings) -> None:
     """Raise what would end a run at its start, at no cost, before a folder is made for it.
 
+    What would only make it worse is printed as a warning.
+
     Raises:
         SettingError: If the network or the image size cannot be.
         FileNotFoundError, ValueError: For faulty data, and weights of another network.
     """
-    open_data(dataset_dir, settings)
+    warning = open_data(dataset_dir, settings).part_warning()
+    if warning:
+        print(f"warning: {warning}", file=sys.stderr)
     check_shared_memory(settings)
     if settings.weights:
         content = read_checkpoint(settings.weights)

@@ -4,12 +4,18 @@ import json
 
 import numpy as np
 import pytest
-from trees import columns, write_columns_tree
+from trees import annotation_paths, columns, edit_json, write_columns_tree
 
 from digit.cli import main
 from digit.data import health
 from digit.data.build_index import prepare_index
-from digit.data.health import COLUMNS, check, format_report, is_serious
+from digit.data.health import (
+    COLUMNS,
+    check,
+    first_look,
+    format_report,
+    is_serious,
+)
 from digit.data.tree import write_tree
 from digit.paths import prepared_dir
 
@@ -122,7 +128,33 @@ def test_the_command_gives_findings_and_a_status(tmp_path, capsys):
     # All images are missing.
     assert main(["doctor", *root, "--json", str(out)]) == 1
     rows = json.loads(out.read_text())
-    assert [set(row) for row in rows] == [set(COLUMNS)] * len(rows)
+    assert {row["area"] for row in rows} == {"data"}
     missing = [row for row in rows if row["finding"] == "image: missing"]
-    assert missing[0]["frames"] == 30
+    assert missing[0]["count"] == 30 and missing[0]["where"] == "val"
+    assert missing[0]["share"] == 1 and not missing[0]["is_settled"]
     assert "To do: put the images there" in capsys.readouterr().out
+
+
+def test_a_first_look_at_labels_names_what_is_wrong_and_writes_nothing(tmp_path):
+    frames, instants, cameras, _ = columns()
+    frames["bbox_xywh"][1] = [50, 50, 0, 0]
+    write_tree(tmp_path, "train", frames, instants, cameras)
+    lines = first_look(prepare_index(tmp_path))
+    assert "its box is empty (1)" in lines
+    assert not any("label version" in line for line in lines), "notes are left out"
+    assert not (prepared_dir(tmp_path) / "exclude").exists()
+
+
+def test_masks_and_rootnet_that_are_missing_are_said(tmp_path):
+    write_columns_tree(tmp_path, "val")
+    found = findings(tmp_path)
+    assert found.loc["part masks not rendered yet", "hint"].startswith(
+        "render them: digit"
+    )
+    edit_json(annotation_paths(tmp_path, "val")["rootnet"], lambda rows: rows.pop())
+    assert findings(tmp_path).loc["frame without RootNet's depth", "frames"] == 1
+    annotation_paths(tmp_path, "val")["rootnet"].unlink()
+    annotation_paths(tmp_path, "val")["MANO_NeuralAnnot"].unlink()
+    found = findings(tmp_path)
+    assert found.loc["no depths of RootNet", "severity"] == "note"
+    assert "digit fit-hands" in found.loc["no hand fits, so no part masks", "hint"]

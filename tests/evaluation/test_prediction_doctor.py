@@ -1,5 +1,7 @@
 """The predictions doctor names the usual mistakes, and is silent on merely poor ones."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -220,5 +222,9 @@ def test_command_names_mistakes_and_splits(tiny_root, frames, good, tmp_path, ca
     assert "none of the usual mistakes" in capsys.readouterr().out
     good._replace(joints_25d=conventions.swap_hands(good.joints_25d)).save(path)
     assert main([*words, "--json", "-"]) == 1
-    assert '"what": "right and left hand are exchanged"' in capsys.readouterr().out
+    [row] = json.loads(capsys.readouterr().out)
+    assert row["finding"] == "right and left hand are exchanged"
+    assert row["area"] == "predictions" and row["before"] > row["after"]
+    assert main(["doctor", "--predictions", str(path)]) == 2
+    assert "--root: give the data set of the predictions" in capsys.readouterr().err
     assert examine_predictions(tiny_root, path, split="train")[0].metric == "MPJPE"

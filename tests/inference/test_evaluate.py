@@ -1,5 +1,7 @@
 """Evaluating a data set: what is written, what is left out, what is refused."""
 
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -118,3 +120,24 @@ def test_arguments_that_do_not_fit_are_refused(scored, checkpoint):
         evaluate(dataset_dir, "val", "gt", checkpoint, predictions)
     with pytest.raises(ValueError, match=r"flip_test: .*mine\.npz"):
         evaluate(dataset_dir, "val", "gt", predictions=predictions, flip_test=True)
+
+
+class HangingFrames(InterHandDataset):
+    """Frames whose pictures never come."""
+
+    def batch(self, rows):
+        time.sleep(4)
+        return super().batch(rows)
+
+    __getitems__ = batch
+
+
+def test_workers_that_hang_end_the_prediction(tiny_root, monkeypatch):
+    monkeypatch.setattr("digit.data.dataset.LOADER_TIMEOUT_S", 1)
+    network = build_network("quick", pretrained=False).eval()
+    frames = HangingFrames(open_index(tiny_root, "val"), network.image_size)
+    with pytest.raises(
+        RuntimeError, match=f"{tiny_root}: DataLoader timed out"
+    ) as error:
+        predict_dataset(network, frames, workers=1)
+    assert "workers=0" in str(error.value)

@@ -55,5 +55,7 @@ def test_joints_that_are_unknown_are_not_painted():
 
 def test_strokes_need_no_drawing_library():
     code = "import sys, digit.plots.strokes; print('matplotlib' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
     assert result.stdout.strip() == "False", result.stderr

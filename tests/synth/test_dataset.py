@@ -3,10 +3,13 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
+import psutil
 import pytest
 from inline import InlineExecutor, file_contents
 
@@ -151,3 +154,53 @@ def test_bright_profiles_show_bright_pictures(tmp_path, profile):
     pictures = [cv2.imread(str(path)) for path in paths]
     assert len(pictures) == 4
     assert np.mean([picture.mean() for picture in pictures]) > 30
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"{", b"\xff", b"[" * 5000])
+def test_a_damaged_note_is_named(content, tmp_path):
+    note = tmp_path / "synth.json"
+    note.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^{note}: damaged .*remove the folder"):
+        synthesize_small(tmp_path)
+    assert note.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x05\x06" + bytes(18), b"text"])
+def test_a_damaged_part_of_a_former_run_is_made_anew(content, tmp_path):
+    jobs = plan(tmp_path, 6, 9, [PROFILES["studio"]])
+    part = make_capture(jobs[0])
+    expected = part.read_bytes()
+    part.write_bytes(content)
+    assert make_capture(jobs[0]).read_bytes() == expected
+    cut = expected[:-100]
+    part.write_bytes(cut)
+    assert make_capture(jobs[0]).read_bytes() == expected
+
+
+MAIN_PROCESS = """
+import sys, time
+from digit.synth import dataset
+
+def report(job):
+    print(__import__("os").getpid(), flush=True)
+    time.sleep(600)
+
+dataset.make_capture = report
+dataset.synthesize(sys.argv[1], 40, workers=2, progress=False)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_workers_end_with_a_main_process_that_is_ended(number, tmp_path):
+    main = subprocess.Popen(
+        [sys.executable, "-c", MAIN_PROCESS, str(tmp_path / "data")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    workers = [psutil.Process(int(main.stdout.readline())) for _ in range(2)]
+    main.send_signal(number)
+    main.wait()
+    gone, alive = psutil.wait_procs(workers, timeout=60)
+    for process in alive:
+        process.kill()
+    assert len(gone) == 2
