@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from tqdm import tqdm
@@ -42,6 +43,8 @@ from digit.inference.sources import (
 from digit.inference.tracking import BETA, MIN_CUTOFF_HZ
 from digit.outputs import is_standard_output
 from digit.paths import SHIPPED_WEIGHTS
+
+Precision = Literal["auto", "32"]
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,7 @@ def predict_command(
     *,
     checkpoint: Path | None,
     flip_test: bool,
+    precision: Precision = "auto",
     tell: Callable[[str], None],
 ) -> None:
     """Predict all inputs, write the outputs, and print what was done.
@@ -149,6 +153,8 @@ def predict_command(
         outputs: where results go.
         checkpoint: the network's file; None for the weights that ship.
         flip_test: whether the mirrored crop is predicted as well.
+        precision: "32" for single precision; "auto" for bfloat16 where the processor
+            computes in it, which is twice as fast.
         tell: shows one line, for each picture that cannot be predicted.
 
     Raises:
@@ -160,7 +166,7 @@ def predict_command(
         raise ValueError("--method mediapipe goes without --checkpoint and --flip-test")
 
     # 1. The network and the inputs
-    network = open_network(options, checkpoint, flip_test)
+    network = open_network(options, checkpoint, flip_test, precision)
     sources, failures = expand_inputs(inputs)
     if not sources:
         raise ValueError(failures[0].reason)
@@ -236,7 +242,10 @@ def _report(progress: Progress, sources: Sequence[Source], outputs: Outputs) -> 
 
 
 def open_network(
-    options: PredictOptions, checkpoint: Path | None, flip_test: bool
+    options: PredictOptions,
+    checkpoint: Path | None,
+    flip_test: bool,
+    precision: Precision = "auto",
 ) -> torch.nn.Module | None:
     """The network, made fast for inference; None for the method "mediapipe"."""
     if options.method == "mediapipe":
@@ -246,6 +255,11 @@ def open_network(
         from digit.model.network import optimized_for_inference
 
         network = optimized_for_inference(network)
+        if precision == "auto":
+            from digit.model.precision import InBfloat16, cpu_computes_bfloat16
+
+            if cpu_computes_bfloat16():
+                network = InBfloat16(network)
     if flip_test:
         from digit.inference.flip_test import FlipTest
 

@@ -21,6 +21,7 @@ from pytorch_lightning.strategies import DDPStrategy
 from digit.files import write_json
 from digit.model.checkpoints import load_state, matching_state, read_checkpoint
 from digit.model.network import Digit, build_network
+from digit.model.precision import cpu_computes_bfloat16
 from digit.paths import WEIGHTS_DIR
 from digit.training.checkpoint_files import CheckpointFiles, ResumeState
 from digit.training.clock import Plan
@@ -163,7 +164,7 @@ def precision_here(wanted: str) -> str:
     if cuda:
         has_bfloat16 = torch.cuda.get_device_capability() >= (8, 0)
         return "bf16-mixed" if has_bfloat16 else "16-mixed"
-    return "bf16-mixed" if torch.cpu._is_avx512_bf16_supported() else "32-true"
+    return "bf16-mixed" if cpu_computes_bfloat16() else "32-true"
 
 
 def _quiet_lightning() -> None:

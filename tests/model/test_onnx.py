@@ -63,6 +63,8 @@ def test_predict_command_takes_onnx(exported, tiny_root, tmp_path):
             "-10,20,300,300",
             "--checkpoint",
             str(path),
+            "--precision",
+            "32",
         ]
         assert main([*words, "--json", str(tmp_path / f"{i}.json")]) == 0
     a, b = (json.loads((tmp_path / f"{i}.json").read_text()) for i in range(2))
