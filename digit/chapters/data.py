@@ -24,6 +24,14 @@ from digit.skeleton import (
     WRISTS,
 )
 from digit.synth.anatomy import joint_angles
+from digit.synth.statistics import (
+    ANGLE_BINS,
+    BOX_BINS,
+    REAL_PHOTOS,
+    bin_names,
+    hand_statistics,
+    overlap,
+)
 
 ANGLE_NAMES = ("bend", "spread", "twist")
 FRAMES_FOR_CHECKS = 20_000
@@ -146,6 +154,27 @@ def show_distributions(index: Index) -> Figure:
             },
         }
     )
+
+
+def show_against_photographs(index: Index) -> Figure:
+    """How hands are held in this split, and in photographs of webcams and phones.
+
+    The titles of the axes tell what the two histograms have in common, 1 for equal ones.
+    """
+    here = hand_statistics(index)
+    bins = {
+        "palm from the camera (°), single hands": bin_names(ANGLE_BINS),
+        "bend of the fingers (°), single hands": bin_names(ANGLE_BINS),
+        "tight box (px), single hands": bin_names(BOX_BINS),
+        "hand type": HAND_TYPES,
+    }
+    panels = {}
+    for (label, names), photos, own in zip(
+        bins.items(), REAL_PHOTOS, here, strict=True
+    ):
+        title = f"{label}; in common: {overlap(photos, own):.2f}"
+        panels[title] = (names, {"photographs": photos, "this split": own})
+    return charts.binned_shares(panels)
 
 
 def is_synthetic(index: Index) -> bool:

@@ -4,7 +4,7 @@ Notebooks call these with plain arrays; each returns a figure in the common styl
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -141,6 +141,41 @@ def _draw_histograms(
                 linestyle=dash,
                 linewidth=1.6,
             )
+
+
+def binned_shares(
+    panels: Mapping[str, tuple[Sequence[str], Mapping[str, Sequence[float]]]],
+) -> Figure:
+    """Shares of values in bins, the bars of several groups side by side.
+
+    Args:
+        panels: Label of the x axis → names of the bins, and name of a group → the share of
+            its values in each bin.
+
+    Returns:
+        The figure, a panel for each label.
+    """
+    hatches = ("", "////", "....")
+    with mpl.rc_context(STYLE):
+        figure, grid = panel_grid(len(panels), columns=2)
+        for axes, (xlabel, (bins, groups)) in zip(grid, panels.items(), strict=True):
+            width = 0.8 / len(groups)
+            for number, (name, shares) in enumerate(groups.items()):
+                places = np.arange(len(bins)) + (number + 0.5) * width - 0.4
+                axes.bar(
+                    places,
+                    shares,
+                    width,
+                    label=name,
+                    color=LINE_COLORS[number % len(LINE_COLORS)],
+                    hatch=hatches[number % len(hatches)],
+                    edgecolor="white",
+                )
+            axes.set_xticks(range(len(bins)), bins)
+            axes.set(xlabel=xlabel, ylabel="share")
+            axes.grid(axis="x", visible=False)
+        grid[0].legend()
+    return figure
 
 
 def ranges(

@@ -4,6 +4,7 @@ The tests hold the profile `webcam` against `REAL_PHOTOS` with it; it describes 
 so a notebook can do the same with other data.
 """
 
+import itertools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -128,6 +129,11 @@ def shares(values: np.ndarray, bins: list[int]) -> list[float]:
     """The share of values in each bin."""
     counts, _ = np.histogram(values, bins)
     return (counts / len(values)).tolist()
+
+
+def bin_names(edges: list[int]) -> list[str]:
+    """The bins in words, such as "0–30"."""
+    return [f"{low}–{high}" for low, high in itertools.pairwise(edges)]
 
 
 def overlap(one: list[float], other: list[float]) -> float:

@@ -299,6 +299,15 @@ def test_shares_below_end_at_one():
     assert curve.get_ydata()[-1] == 1
 
 
+def test_binned_shares_of_groups_stand_side_by_side():
+    groups = {"a": [0.25, 0.75], "b": [0.5, 0.5]}
+    [axes] = charts.binned_shares({"angle": (["0–30", "30–60"], groups)}).axes[:1]
+    heights = [bar.get_height() for bar in axes.patches]
+    assert heights == [0.25, 0.75, 0.5, 0.5]
+    ends = [bar.get_x() + bar.get_width() for bar in axes.patches[:2]]
+    assert ends == pytest.approx([axes.patches[2].get_x(), axes.patches[3].get_x()])
+
+
 def test_figures_leave_the_style_of_the_caller_alone(image):
     before = dict(mpl.rcParams)
     pictures = [image, image[..., 0] / 255]
