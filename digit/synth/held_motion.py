@@ -88,6 +88,7 @@ def draw_held_motion(
     viewpoints: list[Viewpoint],
     names: list[str],
     instants: int,
+    evenly: bool = False,
 ) -> Motion:
     """Draw a sequence for each name, seen from its viewpoint.
 
@@ -98,6 +99,8 @@ def draw_held_motion(
         viewpoints: From where each sequence is seen.
         names: Names as from `draw_name`.
         instants: The number of instants of each sequence.
+        evenly: Whether instants follow each other evenly, as the frames of a film, or at
+            random times, as the frames of a data set.
     """
     starts = []
     for viewpoint, name in zip(viewpoints, names, strict=True):
@@ -107,7 +110,8 @@ def draw_held_motion(
             keys = _draw_single(rng, person, viewpoint, int(side == "left"), shape)
         else:
             keys, rows = _draw_pair(rng, rig, person, viewpoint, held_families()[name])
-        at = np.sort(rng.random(instants))[:, None, None]
+        at = np.linspace(0, 1, instants) if evenly else np.sort(rng.random(instants))
+        at = at[:, None, None]
         first = np.zeros(instants, int)
         poses = interpolate(keys, first, at)
         starts.append(Start(*poses, padded_contacts(rows, instants)))

@@ -75,6 +75,15 @@ def test_hands_are_where_arms_reach_them():
         assert distance < 1.2 * arm_mm
 
 
+def test_a_film_moves_evenly():
+    rng = np.random.default_rng(3)
+    view = viewpoints(1)
+    motion = draw_held_motion(rng, RIG, PERSON, view, ["right:open"], 9, evenly=True)
+    steps_mm = np.diff(motion.wrist_mm[:, 0], axis=0)
+    assert np.linalg.norm(steps_mm[0]) > 0.1
+    np.testing.assert_allclose(steps_mm, steps_mm[:1].repeat(8, 0), atol=1e-3)
+
+
 def test_only_the_arms_that_are_there_are_left():
     body = build_body(np.random.default_rng(0), FACE_FIGURE)
     left_only = only_arms(body, np.array([False, True]))
