@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import digit
+from digit.commands import import_data as import_command
 from digit.commands import label as label_command
 from digit.files import write_json
 from digit.outputs import check_outputs, is_standard_output
@@ -749,6 +750,7 @@ def parser() -> argparse.ArgumentParser:
         add_fit_hands,
         add_doctor,
         label_command.add_label,
+        import_command.add_import,
         add_train,
         add_fit,
         add_ablation,

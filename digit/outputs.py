@@ -18,6 +18,7 @@ DATA_SET_FOLDERS = (
     "cache",
     "prepared",
     "labelling",
+    "imported",
 )
 STANDARD_OUTPUT = Path("-")
 

@@ -58,7 +58,7 @@ def read_frames(path: Path) -> Frames:
     fields = {"images": IMAGE, "annotations": ANNOTATION}
     tables: dict[str, Table] = {}
     faults: list[Broken] = []
-    groups = _pickled_groups(path) if path.suffix == ".pkl" else _json_groups(path)
+    groups = _pickled_groups(path) if path.suffix == ".pkl" else json_groups(path)
     for name, records in groups:
         if name in fields and name not in tables:
             tables[name], broken_ones = read_table(path, fields[name], records)
@@ -259,7 +259,7 @@ def _without_repeats(
 # not even the shape of a record to a list of faults, or raises ValueError.
 
 
-def _json_groups(path: Path) -> Iterator[tuple[str, Iterator[tuple[Place, Any]]]]:
+def json_groups(path: Path) -> Iterator[tuple[str, Iterator[tuple[Place, Any]]]]:
     """The lists of data.json by name."""
     # Records arrive in the order of the file: list after list.
     groups = itertools.groupby(walk_json(path, 2), lambda item: item[0][:1])

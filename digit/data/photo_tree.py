@@ -186,20 +186,22 @@ def cut_around(
     return Cut(left, top, cut_width, cut_height, scale)
 
 
-def write_picture(dataset_dir: Path, frame: PhotoFrame, picture: Picture) -> None:
-    """Write a frame's picture, as a JPEG file."""
+def encode_picture(picture: Picture) -> bytes:
+    """An RGB picture as a JPEG file."""
     options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     _, data = cv2.imencode(".jpg", np.ascontiguousarray(picture[..., ::-1]), options)
-    write_picture_bytes(dataset_dir, frame, data.tobytes())
+    return data.tobytes()
 
 
-def write_picture_bytes(dataset_dir: Path, frame: PhotoFrame, data: bytes) -> None:
-    """Write a frame's picture as it is; one that is there with its size is kept."""
-    path = Path(dataset_dir) / "images" / frame.key
-    if path.is_file() and path.stat().st_size == len(data):
-        return
-    with atomic(path, "wb") as file:
+def write_picture(dataset_dir: Path, frame: PhotoFrame, data: bytes) -> None:
+    """Write a frame's picture: the bytes of an image file."""
+    with atomic(picture_file(dataset_dir, frame), "wb") as file:
         file.write(data)
+
+
+def picture_file(dataset_dir: Path, frame: PhotoFrame) -> Path:
+    """Where a frame's picture lies; whole, if it is there."""
+    return Path(dataset_dir) / "images" / frame.key
 
 
 def write_photo_tree(
@@ -262,7 +264,8 @@ def begin_folder(dataset_dir: Path, note: Path, settings: dict[str, Any]) -> boo
                 f"({_difference(before, settings)}); give another folder"
             )
         return True
-    if os.path.lexists(dataset_dir) and not _is_empty_folder(dataset_dir):
+    is_begun = note.parent != Path() and path.parent.is_dir()
+    if os.path.lexists(dataset_dir) and not (is_begun or _is_empty(dataset_dir)):
         raise ValueError(
             f"{dataset_dir}: exists already and was not made this way; "
             "give a new folder"
@@ -277,7 +280,7 @@ def plain_name(text: str) -> str:
     return name[:80] or "photos"
 
 
-def _is_empty_folder(path: Path) -> bool:
+def _is_empty(path: Path) -> bool:
     return path.is_dir() and not any(path.iterdir())
 
 

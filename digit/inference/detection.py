@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from digit.data.photo_tree import annotated_box
 from digit.inference.tflite import load_tflite
 
 Image = UInt8[np.ndarray, "height width 3"]
@@ -54,9 +55,6 @@ OVERLAP = 0.25  # of two neighbouring tiles, of their side
 MIN_SECOND_SCORE = 0.3
 
 SAME_HAND = 0.5  # two hands with boxes this much alike (IoU) are the same
-BOX_MARGIN = (
-    0.1  # of the tight box's longer side, on each side, as annotated boxes have
-)
 TOUCHING = 0.1  # gap between two hands' boxes, of the larger one's side; by eye
 APART = 0.3  # the same for hands that shared a crop in the frame before
 
@@ -358,7 +356,7 @@ def crops_of(
     pairs = []
     for i, first in enumerate(hands):
         for j, second in enumerate(hands[:i]):
-            gap = _gap(first, second)
+            gap = gap_of_boxes(first.tight_xyxy, second.tight_xyxy)
             before = frozenset({first.track, second.track}) in together
             if gap <= (APART if before else near):
                 pairs.append((not before, gap, j, i))
@@ -375,17 +373,15 @@ def crops_of(
 
 
 def _annotated_box(hands: Sequence[FoundHand]) -> Float[np.ndarray, "4"]:
-    """A box as annotated ones are: the tight box with a tenth of its side around."""
-    boxes = np.stack([hand.tight_xyxy for hand in hands])
-    low = boxes[:, :2].min(0)
-    high = boxes[:, 2:].max(0)
-    margin = BOX_MARGIN * (high - low).max()
-    return np.concatenate([low - margin, high - low + 2 * margin])
+    """A box as annotated ones are, around all joints of some hands."""
+    return annotated_box(np.concatenate([hand.joints_px for hand in hands]))
 
 
-def _gap(first: FoundHand, second: FoundHand) -> float:
-    """Gap between two hands' boxes by the larger one's side; negative: overlap."""
-    a, b = first.tight_xyxy, second.tight_xyxy
+def gap_of_boxes(
+    first_xyxy: Float[np.ndarray, "4"], second_xyxy: Float[np.ndarray, "4"]
+) -> float:
+    """Gap between two boxes by the larger one's side; negative: they overlap."""
+    a, b = first_xyxy, second_xyxy
     apart = np.maximum(a[:2] - b[2:], b[:2] - a[2:]).max()
     side = max((a[2:] - a[:2]).max(), (b[2:] - b[:2]).max())
     return float(apart / max(side, 1e-9))

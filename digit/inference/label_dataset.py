@@ -21,6 +21,7 @@ from digit.data.photo_tree import (
     Cut,
     PhotoFrame,
     begin_folder,
+    encode_picture,
     make_frame,
     write_photo_tree,
     write_picture,
@@ -311,7 +312,8 @@ class _Labeller:
         for label in labels:
             if isinstance(label, LabelledCrop):
                 frame = self._frame(label, folder, self._split(source, picture))
-                write_picture(self._dataset_dir, frame, label.cut.pixels(picture.image))
+                cut = encode_picture(label.cut.pixels(picture.image))
+                write_picture(self._dataset_dir, frame, cut)
                 frames.append(frame)
                 cuts.append(label.cut)
             else:
