@@ -80,7 +80,8 @@ def import_command(args: argparse.Namespace) -> int:
     Returns:
         The exit status: 1 where something is wrong that excluding frames does not settle.
     """
-    from digit.data.health import check, format_report, is_serious
+    from digit.doctor.data import examine_data
+    from digit.doctor.findings import format_findings, is_serious
     from digit.importing.plan import ImportOptions
     from digit.importing.tree import import_data
 
@@ -93,6 +94,7 @@ def import_command(args: argparse.Namespace) -> int:
     )
     report = import_data(args.kind, args.source, args.out, options)
     print(report)
-    findings = check(args.out, list(report.frames), examine_pixels=True)
-    print(format_report(findings))
+    # What is wrong with the data is told at once, not when they are trained on.
+    findings = examine_data(args.out)
+    print(format_findings(findings))
     return FAILED if is_serious(findings) else 0
