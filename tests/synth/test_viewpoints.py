@@ -75,13 +75,13 @@ def test_hands_are_where_arms_reach_them():
         assert distance < 1.2 * arm_mm
 
 
-def test_a_film_moves_evenly():
+def test_a_film_turns_the_hand_evenly():
     rng = np.random.default_rng(3)
     view = viewpoints(1)
     motion = draw_held_motion(rng, RIG, PERSON, view, ["right:open"], 9, evenly=True)
-    steps_mm = np.diff(motion.wrist_mm[:, 0], axis=0)
-    assert np.linalg.norm(steps_mm[0]) > 0.1
-    np.testing.assert_allclose(steps_mm, steps_mm[:1].repeat(8, 0), atol=1e-3)
+    turns = motion.orientation[:-1, 0].mT @ motion.orientation[1:, 0]
+    assert np.abs(turns[0] - np.eye(3)).max() > 0.01
+    np.testing.assert_allclose(turns, turns[:1].repeat(8, 0), atol=0.002)
 
 
 def test_only_the_arms_that_are_there_are_left():
