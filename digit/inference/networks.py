@@ -39,7 +39,7 @@ def load_network(
     Example:
         >>> network = digit.load_network()
         >>> network.image_size
-        192
+        160
     """
     if isinstance(source, Path | str) and str(source).endswith(".onnx"):
         from digit.model.onnx import OnnxNetwork
