@@ -12,13 +12,17 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from digit.skeleton import JOINTS_PER_HAND, PARTS_PER_HAND
+from digit.skeleton import JOINTS_PER_HAND, PARTS, PARTS_PER_HAND
 
 NEAR_PARTS = 0.03  # of the crop: a joint this near to a hand's pixels is on it; by eye
-CUT_SHARE = 0.04  # of the crop's edge that may be hand pixels; by eye
+# Of a crop's edge: more finger pixels, or more pixels of any part, than this mean a cut
+# hand. A wrist or forearm may leave the box. From `benchmarks/box_warnings.py`.
+FINGER_CUT_SHARE = 0.02
+CUT_SHARE = 0.25
 SMALL_SHARE = 1 / 3  # of the box's longer side
 CONTRADICTION = 0.5  # of a hand's joints on its own pixels; below, a warning
 
+PALM = PARTS.index("palm")  # holds the wrist as well
 FAR_FROM_LANDMARKS = 0.2  # of the crop's side: joints this far off are simply wrong
 
 # probability = 1 / (1 + exp(-(constant + coefficients · clues)))
@@ -99,6 +103,14 @@ def share_near(
     return float((near & inside).mean())
 
 
+def _is_cut(edge: UInt8[np.ndarray, "s"]) -> bool:
+    """Whether the part labels along an edge of the crop are those of a cut hand."""
+    is_hand = edge > 0
+    is_palm = is_hand & ((edge.astype(int) - 1) % PARTS_PER_HAND == PALM)
+    is_finger = is_hand & ~is_palm
+    return bool(is_finger.mean() > FINGER_CUT_SHARE or is_hand.mean() > CUT_SHARE)
+
+
 def box_warnings(
     parts: UInt8[np.ndarray, "s s"],
     edges_inside: Bool[np.ndarray, "4"],
@@ -126,7 +138,7 @@ def box_warnings(
     cut = [
         name
         for name, edge, inside in zip(names, edges, edges_inside, strict=True)
-        if inside and (edge > 0).mean() > CUT_SHARE
+        if inside and _is_cut(edge)
     ]
     if cut:
         warnings.append(
