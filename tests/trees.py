@@ -3,6 +3,7 @@ pictures."""
 
 import json
 import pickle
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,6 +101,15 @@ def write_pictures(
     write_lmdb(dataset_dir / "segm_32.lmdb", masks)
     (dataset_dir / "cache").mkdir()
     (dataset_dir / "cache/meta_dict_val.pkl").write_bytes(pickle.dumps(meta))
+
+
+def label_copy(source: Path, target: Path) -> Path:
+    """A copy of a data set without fits, as labels of photographs are."""
+    for name in ("annotations", "images"):
+        shutil.copytree(source / name, target / name)
+    for path in target.rglob("*NeuralAnnot.json"):
+        path.unlink()
+    return target
 
 
 # ------------------------------------------------- two captures, three cameras, MANO fits

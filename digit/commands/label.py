@@ -88,6 +88,7 @@ def label(args: argparse.Namespace) -> None:
     """Label photographs, and print what was done."""
     from digit.inference.label_dataset import PhotoOptions, label_photos
 
+    # What is not given is the library's default.
     given = {
         "val_share": args.val_share,
         "min_score": args.min_score,
@@ -98,6 +99,7 @@ def label(args: argparse.Namespace) -> None:
     }
     chosen = {name: value for name, value in given.items() if value is not None}
     report = label_photos(args.photos, args.out, PhotoOptions(**chosen))
+    # Unreadable pictures do not end the work; each is named.
     for failure in report.failures:
         print(f"digit: {failure.reason}", file=sys.stderr)
     print(report)

@@ -138,6 +138,7 @@ def make_frame(
     suffix: str = ".jpg",
 ) -> PhotoFrame:
     """Make a frame of arrays; its hand type is that of the hands with a valid joint."""
+    # 1 for the right hand, 2 for the left, 3 for both
     has_hand = joint_valid.reshape(2, JOINTS_PER_HAND).any(1)
     [hand_type] = np.flatnonzero((HAND_TYPE_FLAGS > 0) @ [1, 2] == has_hand @ [1, 2])
     joints_mm = np.where(joint_valid[:, None], joints_cam_mm, 0.0)
@@ -176,12 +177,14 @@ def cut_around(
         height: Of the photograph, px.
         longest_px: Longer side of the cut at most; it is made smaller, never larger.
     """
+    # 1. Whole pixels of the photograph
     room = ROOM * box_xywh[2:].max()
     low = np.floor(box_xywh[:2] - room)
     high = np.ceil(box_xywh[:2] + box_xywh[2:] + room)
     left, top = np.clip(low, 0, (width - 1, height - 1)).astype(int).tolist()
     right, bottom = np.clip(high, (left + 1, top + 1), (width, height)).astype(int)
     cut_width, cut_height = int(right) - left, int(bottom) - top
+    # 2. Made smaller where it is too large
     scale = min(1.0, longest_px / max(cut_width, cut_height))
     return Cut(left, top, cut_width, cut_height, scale)
 
@@ -253,6 +256,7 @@ def begin_folder(dataset_dir: Path, note: Path, settings: dict[str, Any]) -> boo
     """
     dataset_dir = Path(dataset_dir)
     path = dataset_dir / note
+    # 1. A folder that has been begun: the same settings go on with it
     if path.is_file():
         try:
             before = json.loads(path.read_text(encoding="utf-8"))
@@ -264,6 +268,7 @@ def begin_folder(dataset_dir: Path, note: Path, settings: dict[str, Any]) -> boo
                 f"({_difference(before, settings)}); give another folder"
             )
         return True
+    # 2. A folder that is new, empty, or begun for something else of this kind
     is_begun = note.parent != Path() and path.parent.is_dir()
     if os.path.lexists(dataset_dir) and not (is_begun or _is_empty(dataset_dir)):
         raise ValueError(
@@ -294,6 +299,7 @@ def _difference(before: Any, settings: dict[str, Any]) -> str:
 
 def _columns(frames: Sequence[PhotoFrame]) -> tuple[dict, dict, dict]:
     """Frames, moments and cameras as `write_tree` takes them."""
+    # 1. What frames and moments have in common
     n = len(frames)
     joints_mm = np.stack([frame.joints_cam_mm for frame in frames])
     valid = np.stack([frame.joint_valid for frame in frames])
@@ -308,6 +314,7 @@ def _columns(frames: Sequence[PhotoFrame]) -> tuple[dict, dict, dict]:
         "hand_type": [frame.hand_type for frame in frames],
         "hand_type_valid": np.ones(n, bool),
     }
+    # 2. The three tables; each frame has a camera of its own
     names = [str(frame.image_id) for frame in frames]
     table = {
         **common,

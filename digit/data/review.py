@@ -81,8 +81,10 @@ class Review:
         self._save([key.partition("/")[0]])
 
     def _save(self, splits: list[str]) -> None:
+        # 1. The decisions
         records = {key: asdict(made) for key, made in self.decisions.items()}
         write_json(self.dataset_dir / FILE, records)
+        # 2. What must not be used for now
         for split in splits:
             reasons = {}
             for key, made in self.decisions.items():
@@ -139,6 +141,7 @@ def apply_swaps(dataset_dir: Path | str) -> int:
     """
     dataset_dir = Path(dataset_dir)
     with exclusive(dataset_dir / f".{FILE}.lock", wait=True):
+        # Nobody else changes the annotations meanwhile.
         review = read_review(dataset_dir)
         splits = splits_of(dataset_dir)
         count = 0

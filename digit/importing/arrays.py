@@ -89,6 +89,7 @@ class _Reader:
         self._source = source
         self._arrays = arrays
         self._options = options
+        # Everything is checked before the first frame is made.
         self._joints = self._in_our_order(joints_name)
         self._check_sides(joints_name)
         for name in ("focal_px", "princpt_px"):
@@ -101,6 +102,7 @@ class _Reader:
 
     def items(self, n: int) -> Iterator[Imported | LeftOut]:
         """A frame for each row."""
+        # A capture for each sequence, in the order of their first frames
         sequences = [str(name) for name in self._arrays.get("sequence", [""] * n)]
         captures = {name: k for k, name in enumerate(dict.fromkeys(sequences))}
         for row in range(n):
@@ -183,6 +185,7 @@ class _Reader:
         hands = reorder_hand(joints.reshape(n, -1, per_hand, d), order)
         if hands.shape[1] == 2:
             return hands
+        # 3. One hand a frame: the other one is not known
         both = np.full((n, 2, JOINTS_PER_HAND, d), np.nan)
         both[np.arange(n), self._sides(n)] = hands[:, 0]
         return both
@@ -225,6 +228,7 @@ class _Reader:
 
     def _lens(self, row: int, size: tuple[int, int]) -> Lens:
         """The camera of a row, or an assumed one."""
+        # A camera may be given for all rows or for each.
         assumed = lens_of(*size)
         values = []
         for name, otherwise in (
@@ -261,6 +265,7 @@ def _load(source: Path) -> dict[str, np.ndarray]:
     """All arrays of the file; no code of it runs."""
     if not source.is_file():
         raise FileNotFoundError(f"{source}: no such file; check the path")
+    # Without pickles no code of the file can run.
     try:
         with np.load(source, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}

@@ -209,6 +209,7 @@ def _picture_fault(path: Path, size: tuple[int, int]) -> str:
 
 def _groups(hands: Sequence[Hand]) -> list[list[Hand]]:
     """Each person's hands: both together where they are near each other."""
+    # Hands of two people never share a frame: the network knows one person's.
     by_person: dict[int, list[Hand]] = {}
     for hand in hands:
         by_person.setdefault(hand.person, []).append(hand)
@@ -226,6 +227,7 @@ def _is_crowded(
     box_xywh: Float[np.ndarray, "4"], group: Sequence[Hand], hands: Sequence[Hand]
 ) -> bool:
     """Whether the middle of a hand that is not of the group lies in its box."""
+    # By identity: hands hold arrays, which do not compare.
     own = {id(hand) for hand in group}
     low, high = box_xywh[:2], box_xywh[:2] + box_xywh[2:]
     centers = [
@@ -238,6 +240,7 @@ def _frame(
     group: Sequence[Hand], cut: Cut, lens: Lens, split: str, sequence: str
 ) -> PhotoFrame:
     """The labels of a cut."""
+    # 1. Each hand in a plane of its own
     joints_mm = np.zeros((N_JOINTS, 3))
     valid = np.zeros(N_JOINTS, bool)
     for hand in group:
@@ -245,6 +248,7 @@ def _frame(
         joints = slice(start, start + JOINTS_PER_HAND)
         joints_mm[joints] = flat_joints(hand.joints_px, hand.valid, lens)
         valid[joints] = hand.valid
+    # 2. The cut has a lens of its own: scaled, with another principal point
     return make_frame(
         # The same at every call: by the person, and whether it is the left hand alone
         image_id=2 * group[0].person + int(not valid[:JOINTS_PER_HAND].any()),

@@ -137,6 +137,7 @@ def _read(source: Path, name: str) -> Labels:
             f"{_file(source, name, 'K')}: has {len(camera)} cameras for "
             f"{len(joints_m)} hands; download both files again"
         )
+    # The most likely mistake: millimetres
     farthest_m = np.median(np.abs(joints_m[..., 2])) if len(joints_m) else 0.0
     if farthest_m > FARTHEST_M:
         raise ValueError(
@@ -148,6 +149,7 @@ def _read(source: Path, name: str) -> Labels:
 
 def _pictures(folder: Path, n: int) -> list[Path | None]:
     """The pictures by their numbers; None where one is missing of versions begun."""
+    # Names are numbers of eight digits.
     found: dict[int, Path] = {}
     for path in sorted(folder.glob("*.*")):
         if path.stem.isdigit():

@@ -124,10 +124,12 @@ def flat_joints(
         valid: Which joints are known.
         lens: The image's.
     """
+    # How long the known bones look
     child, parent = BONES[: len(BONES) // 2].T
     known = valid[child] & valid[parent]
     bones_px = np.linalg.norm(joints_px[child] - joints_px[parent], axis=1)[known]
     focal = np.array(lens.focal_px)
+    # How far away such bones are
     depth_mm = FLAT_DEPTH_MM
     if len(bones_px) and bones_px.mean() > 0:
         depth_mm = focal.mean() * MEAN_BONE_MM / bones_px.mean()

@@ -125,6 +125,7 @@ def import_data(
 
 def _check(kind: str, options: ImportOptions) -> None:
     """Raise ValueError, naming the argument, if a value makes no sense."""
+    # What the command line does not check, for callers in Python
     if kind not in READERS:
         raise ValueError(f"kind {kind!r}: choose one of {', '.join(READERS)}")
     if options.split is not None and options.split not in WHOLE_SPLITS:
@@ -140,12 +141,14 @@ def _check(kind: str, options: ImportOptions) -> None:
 
 def _check_folder(dataset_dir: Path, plan: Plan) -> None:
     """Raise ValueError where a data set has what would be written."""
+    # Annotations that are there stay.
     for split in sorted(plan.splits):
         if has_split(dataset_dir, split):
             raise ValueError(
                 f"{dataset_dir}: holds the split {split} already; give another folder "
                 "or another split"
             )
+    # A data set says one thing of all its labels.
     if (dataset_dir / LABELS_NAME).exists():
         kind = label_kind(dataset_dir)
         if kind != plan.label_kind:
@@ -190,6 +193,7 @@ def _copy(
 
 def _copy_one(item: Imported, dataset_dir: Path) -> str:
     """Write a frame's picture; why it cannot be used, "" if it can."""
+    # Of an interrupted call; pictures appear whole or not at all.
     if picture_file(dataset_dir, item.frame).is_file():
         return ""
     try:

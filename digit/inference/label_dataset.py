@@ -152,6 +152,9 @@ def label_photos(
     options.check()
     dataset_dir = Path(dataset_dir)
     sources, failures = expand_inputs(inputs)
+    # The crops of an earlier call are no photographs of the user's.
+    own = dataset_dir.resolve()
+    sources = [one for one in sources if own not in one.path.resolve().parents]
     if not sources:
         raise ValueError(failures[0].reason if failures else "no photographs are given")
     begin_folder(dataset_dir, SETTINGS, asdict(options))
@@ -190,9 +193,10 @@ class _Journal:
             ValueError: If another line cannot be read.
         """
         self.entries: list[PictureEntry] = []
-        whole = 0
+        whole = 0  # bytes of whole lines
         data = path.read_bytes() if path.exists() else b""
         for number, line in enumerate(data.splitlines(keepends=True), 1):
+            # A process that is killed while it writes leaves half a line.
             if not line.endswith(b"\n"):
                 break
             try:
@@ -262,6 +266,7 @@ class _Labeller:
     def entries(self, progress: bool) -> Iterator[PictureEntry | Failure]:
         """An entry for each picture that is new, a failure for each unreadable one."""
         detector = HandDetector(DETECTOR_DIR)
+        # Some videos do not tell how long they are.
         counts = [
             source.pictures and -(-source.pictures // self._every(source))
             for source in self._sources
@@ -278,6 +283,7 @@ class _Labeller:
 
     def _pictures(self, source: Source) -> Iterator[Picture | Failure]:
         """A source's pictures: every one of a photo, some frames of a video."""
+        # A photo that is done need not be read; videos are decoded for what is missing.
         place = (str(source.path.resolve()), None)
         if place in self._done:
             yield Picture(str(source.path), np.zeros((1, 1, 3), np.uint8))
@@ -340,6 +346,7 @@ class _Labeller:
         """The split of a photo, or of a video's frame: its end is for validation."""
         if not source.is_video:
             return self._splits[source.path]
+        # Neighbouring frames are alike: a split by lot would test on what was learnt.
         count = source.pictures
         share = self._options.val_share
         if count is None:
@@ -358,10 +365,12 @@ def splits_of_photos(sources: Sequence[Source], val_share: float) -> dict[Path, 
         sources: Photos; videos among them are left out.
         val_share: Share of validation.
     """
+    # 1. The photos of each folder
     by_folder: dict[Path, list[Path]] = {}
     for source in sources:
         if not source.is_video:
             by_folder.setdefault(source.path.parent, []).append(source.path)
+    # 2. So many of each that the share is kept over all folders so far
     splits: dict[Path, str] = {}
     seen = given = 0
     for paths in by_folder.values():

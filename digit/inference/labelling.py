@@ -99,6 +99,7 @@ def label_hands(
         A crop for each hand, or pair of hands, that can be taken; else the reason why
         it is dropped.
     """
+    # A picture without hands is listed as one, too.
     if not hands:
         yield NO_HAND
     for crop in crops_of(hands, near=NEAR):
@@ -164,6 +165,7 @@ def _why_dropped(
     options: LabelOptions,
 ) -> str:
     """Why a crop's hands cannot be taken, as far as the image tells; "" if they can."""
+    # 1. Each hand by itself
     for hand in crop.hands:
         if min(hand.presence, hand.side_probability) < options.min_score:
             return UNSURE
@@ -172,9 +174,10 @@ def _why_dropped(
         inside = _inside(hand.joints_px, size)
         if not inside[HAND_WRIST] or (~inside).mean() > MAX_OUTSIDE:
             return CUT_OFF
+    # 2. The hands of the crop together: one of each side
     if len({hand.side for hand in crop.hands}) < len(crop.hands):
         return SAME_SIDE
-    # A third hand in the middle of the crop would be seen and not labelled.
+    # 3. A third hand in the middle of the crop would be seen and not labelled.
     low = crop.bbox_xywh[:2]
     high = low + crop.bbox_xywh[2:]
     for hand in others:
@@ -226,6 +229,7 @@ def _is_human(joints_mm: Float[np.ndarray, "21 3"]) -> bool:
     """Whether all bones have lengths that `digit doctor` takes for a hand's."""
     child, parent = HAND_BONES.T
     length_mm = np.linalg.norm(joints_mm[child] - joints_mm[parent], axis=1)
+    # The palm's bones are longer than a finger's.
     is_palm = np.array(HAND_PARENTS)[child] == HAND_WRIST
     limit_mm = np.where(is_palm, MAX_PALM_MM, MAX_BONE_MM)
     return bool(((length_mm >= MIN_BONE_MM) & (length_mm <= limit_mm)).all())

@@ -18,13 +18,15 @@ from digit.data.index import Frame, Index
 from digit.data.review import Decision, apply_swaps, read_review
 from digit.data.store import image_store, read_image
 from digit.plots import hands as hand_plots
-from digit.skeleton import HAND_TYPES, SWAP_JOINTS
+from digit.skeleton import SWAP_JOINTS
 from digit.widgets import assets
 from digit.widgets.canvas import Canvas
 from digit.widgets.controls import NARROW, ReportingBox, column, row
 
 GREY = 90  # of a picture that is missing
 KEYS = {"k": "keep", "d": "drop", "s": "swap side", "b": "back", "n": "next"}
+# What a frame shows, by its hand type; hands are drawn so everywhere.
+HANDS = ("right hand", "left hand (dashed)", "two hands, the left one dashed")
 # What is shown: the choice's name and which decisions it takes (None: not decided yet).
 SHOWN = ("all", "not looked at", "kept", "dropped", "swapped")
 
@@ -159,7 +161,7 @@ class LabelReview(ReportingBox):
         self.index = prepare_index(self.index.dataset_dir, self.index.split)
         self.review = read_review(self.index.dataset_dir)
         self._show()
-        self.note.value = f"{count} frames have their other side now"
+        self.note.value = f"frames given their other side: {count}"
 
     # Showing
 
@@ -199,6 +201,7 @@ class LabelReview(ReportingBox):
 
     def _describe(self, frame: Frame) -> str:
         """The frame's labels, what was decided, and how far one is, as HTML."""
+        # How far one is
         decision = self.review.of(frame.key)
         kinds = [kind_of(self.review.of(key)) for key in self.keys_of_frames]
         decided = len(kinds) - kinds.count("not looked at")
@@ -209,9 +212,10 @@ class LabelReview(ReportingBox):
             f"{kinds.count('swapped')} swapped",
         ]
         if pending:
-            counts.append(f"{pending} swaps to apply")
+            counts.append(f"swaps to apply: {pending}")
         lines = [
-            f"<b>{HAND_TYPES[frame.hand_type]}</b>: {kind_of(decision)}",
+            f"<span style='font-size:20px'>{HANDS[frame.hand_type]}</span>",
+            f"<b>{kind_of(decision)}</b>",
             escape(frame.key),
             ", ".join(counts),
         ]

@@ -396,3 +396,11 @@ def test_labels_train_beside_another_data_set(
     train_run(run)
     assert json.loads((run / "result.json").read_text())["step"] == 2
     assert torch.load(run / "checkpoints/best.ckpt", weights_only=False)
+
+
+def test_crops_among_the_photographs_are_not_labelled_again(photos, options, tmp_path):
+    shutil.copytree(photos, tmp_path / "photos")
+    out = tmp_path / "photos/labels"
+    first = label_photos([tmp_path / "photos"], out, options, progress=False)
+    again = label_photos([tmp_path / "photos"], out, options, progress=False)
+    assert first.pictures == again.pictures == 24

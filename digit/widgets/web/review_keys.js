@@ -8,9 +8,9 @@ function typesInto(element) {
 function render({ model, el }) {
   const bar = make("div", { tabIndex: 0, className: "digit-keys", role: "note" });
   bar.dataset.lmSuppressShortcuts = "true"; // the notebook has keys of its own
-  bar.style.cssText = "padding:2px 6px;border-radius:3px;font-size:12px;cursor:pointer";
-  bar.onfocus = () => { bar.style.outline = "2px solid #0072B2"; };
-  bar.onblur = () => { bar.style.outline = "1px dashed #8C8C8C"; };
+  bar.style.cssText = "padding:2px 6px;outline:none;border-radius:3px;font-size:12px;cursor:pointer";
+  bar.onfocus = () => { bar.style.border = "2px solid #0072B2"; };
+  bar.onblur = () => { bar.style.border = "2px dashed #8C8C8C"; };
   bar.onblur();
   const names = Object.entries(model.get("meanings")).map(([key, what]) => `${key}: ${what}`);
   bar.textContent = `click here to use keys — ${names.join(" · ")}`;
