@@ -6,6 +6,7 @@ The first two stages have a thread each, the network runs in the caller's. The c
 `digit predict` and `predict_files` come here.
 """
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from digit.data.photo_tree import annotated_box
 from digit.inference.assembly import PredictOptions, Smoother, picture_record
 from digit.inference.background import in_background
-from digit.inference.crops import Crop, NetworkEstimate, cut_crop, estimate
+from digit.inference.crops import (
+    Crop,
+    NetworkEstimate,
+    cut_crop,
+    estimate,
+    joints_in_picture,
+)
 from digit.inference.detection import FoundCrop, HandDetector, crops_of
 from digit.inference.landmark_method import from_landmarks
 from digit.inference.records import PictureRecord
@@ -177,7 +185,7 @@ def _records(
     """Crops through the network in batches; records in the order of the pictures."""
     writer = _RecordMaker(options)
     for items in _batches(found, options.batch_size):
-        for item, crops, estimates in _through_network(items, network):
+        for item, crops, estimates in _through_network(items, network, options):
             if isinstance(item, Failure):
                 yield item
             else:
@@ -232,7 +240,9 @@ def _batches(
 
 
 def _through_network(
-    items: Sequence[Found | Failure], network: torch.nn.Module | None
+    items: Sequence[Found | Failure],
+    network: torch.nn.Module | None,
+    options: PredictOptions,
 ) -> Iterator[tuple[Found | Failure, list[Crop], list[NetworkEstimate]]]:
     """Each item with its crops and what is said of them; all crops in one batch."""
     # 1. The crops; a box that does not fit its picture makes that picture a failure
@@ -264,6 +274,44 @@ def _through_network(
 
     # 3. Back to the pictures
     first = 0
-    for item, cut in zip(checked, crops, strict=True):
-        yield item, cut, estimates[first : first + len(cut)]
+    of_item: list[list[NetworkEstimate]] = []
+    for cut in crops:
+        of_item.append(estimates[first : first + len(cut)])
         first += len(cut)
+    if network is not None and options.bbox_xywh is None:
+        _cut_around_both(checked, crops, of_item, network)
+    yield from zip(checked, crops, of_item, strict=True)
+
+
+def _cut_around_both(
+    items: Sequence[Found | Failure],
+    crops: list[list[Crop]],
+    estimates: list[list[NetworkEstimate]],
+    network: torch.nn.Module,
+) -> None:
+    """Predict again, around both hands, where the detector has found one of a photo's two.
+
+    The detector often misses a hand that touches another. Where the network sees two
+    hands in the crop of one, the crop is cut again around the joints of both; what it
+    says then counts if it still sees two. Lists are changed in place.
+    """
+    # 1. The crops to cut again; in a video the tracker looks for the other hand
+    again: list[tuple[int, int, Crop]] = []
+    for number, item in enumerate(items):
+        if isinstance(item, Failure) or item.picture.frame is not None:
+            continue
+        pairs = zip(item.crops, crops[number], estimates[number], strict=True)
+        for place, (box, crop, guess) in enumerate(pairs):
+            if len(box.hands) == 1 and (guess.hand_type > 0.5).all():
+                both = annotated_box(joints_in_picture(guess.joints_25d, crop))
+                # A box that does not fit the picture is no better one.
+                with contextlib.suppress(ValueError):
+                    wider = cut_crop(item.picture.image, both, network.image_size)
+                    again.append((number, place, wider))
+
+    # 2. What the network says of them
+    guesses = estimate(network, [crop for _, _, crop in again])
+    for (number, place, crop), guess in zip(again, guesses, strict=True):
+        if (guess.hand_type > 0.5).all():
+            crops[number][place] = crop
+            estimates[number][place] = guess
