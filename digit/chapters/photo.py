@@ -17,13 +17,13 @@ from digit.data.index import Index
 from digit.data.store import image_store, read_image
 from digit.hands.part_masks import prepare
 from digit.inference.photo import read_photo
-from digit.inference.predict import Estimate, predict
+from digit.inference.predict import Estimate, place_hands, predict
 from digit.paths import SHIPPED_WEIGHTS, workspace_path
 from digit.plots import hands as hand_plots
 from digit.skeleton import WRISTS
 from digit.synth.dataset import synthesize
 from digit.training import runs
-from digit.widgets.photo_editor import PhotoEditor, place_hands
+from digit.widgets.photo_editor import PhotoEditor
 
 HAND_LENGTHS_MM = (165, 180, 195)
 FIELDS_OF_VIEW_DEG = (30, 45, 60, 75)

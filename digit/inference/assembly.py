@@ -5,7 +5,7 @@ scored. Called by `digit.inference.pipeline`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -59,6 +59,8 @@ class PredictOptions:
         wrist_depth_mm: depth of the right wrist, of the left one where no right hand is
             seen; by the hand's length where it is None.
         hand_length_mm: wrist to the middle finger's tip, stretched.
+        hands_present: whether there is a right and a left hand, where that is known;
+            the network decides where it is None.
         field_of_view_deg: across the longer side, where nothing tells the focal length.
         smoothing: the One-Euro filter's lowest cutoff (Hz) and beta, for videos; None
             leaves every frame as it is.
@@ -72,6 +74,7 @@ class PredictOptions:
     lens: Lens | None = None
     wrist_depth_mm: float | None = None
     hand_length_mm: float = HAND_LENGTH_MM
+    hands_present: tuple[bool, bool] | None = None
     field_of_view_deg: float = FIELD_OF_VIEW_DEG
     smoothing: tuple[float, float] | None = (MIN_CUTOFF_HZ, BETA)
     keep_pixels: bool = False
@@ -182,6 +185,9 @@ def _crop_record(
     options: PredictOptions,
 ) -> CropRecord:
     """One crop's hands: smoothed, placed before the camera, scored."""
+    if options.hands_present is not None:
+        known = np.array(options.hands_present, float)
+        guess = replace(guess, hand_type=known)
     seen = guess.hand_type > 0.5
     landmarks = landmark_sides(found.hands)
     tracks = _tracks(seen, landmarks)

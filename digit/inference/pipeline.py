@@ -108,6 +108,30 @@ def predict_sources(
         found.close()
 
 
+def predict_picture(
+    picture: Picture, network: torch.nn.Module, options: PredictOptions
+) -> PictureRecord:
+    """The record of a picture that is at hand.
+
+    Args:
+        picture: a photo, or a frame of a video.
+        network: in evaluation mode.
+        options: what is asked for.
+
+    Raises:
+        ValueError: if the box of the options does not fit the picture.
+    """
+
+    def alone() -> Iterator[Picture]:
+        yield picture
+
+    found = find_crops(alone(), lambda: HandDetector(DETECTOR_DIR), options)
+    [result] = _records(found, network, options)
+    if isinstance(result, Failure):
+        raise ValueError(result.reason)
+    return result
+
+
 def find_crops(
     pictures: Iterator[Picture | Failure],
     open_detector: Callable[[], HandDetector],

@@ -23,7 +23,12 @@ from digit.inference.crops import (
 )
 from digit.inference.detection import HandDetector, crops_of
 from digit.inference.photo import read_photo
-from digit.inference.placement import Lens, given_lens, joints_at_depth
+from digit.inference.placement import (
+    Lens,
+    given_lens,
+    joints_at_depth,
+    joints_from_hand_length,
+)
 from digit.paths import DETECTOR_DIR
 from digit.skeleton import HEATMAP_CELLS, JOINTS_PER_HAND, SIDES
 
@@ -141,6 +146,35 @@ def predict(
         relative_root_depth_mm=guess.relative_root_depth_mm,
         crop=crop.pixels,
         parts=guess.parts,
+    )
+
+
+def place_hands(
+    estimate: Estimate, focal: Sequence[float], princpt: Sequence[float], hand_mm: float
+) -> Float[np.ndarray, "42 3"]:
+    """Place predicted hands at the distance that gives them a known length.
+
+    A picture does not tell the distance; a focal length and the length of a hand
+    together do.
+
+    Args:
+        estimate: The prediction for an image.
+        focal: Focal lengths x and y of that image, px.
+        princpt: Its principal point, px.
+        hand_mm: Length of a hand from the wrist to the tip of the stretched middle
+            finger, mm.
+
+    Returns:
+        Joints in the camera's frame, mm. Both hands count where both are predicted,
+        each by how sure the network is of it.
+    """
+    return joints_from_hand_length(
+        joints_px=estimate.joints_px,
+        relative_depth_mm=cells_to_depth(estimate.joints_25d[:, 2]),
+        relative_root_depth_mm=estimate.relative_root_depth_mm,
+        hand_type=estimate.hand_type,
+        lens=given_lens(focal, princpt),
+        hand_length_mm=hand_mm,
     )
 
 

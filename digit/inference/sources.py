@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.frame import VideoFrame
 from jaxtyping import UInt8
 from PIL import Image as PillowImage
 
@@ -171,11 +172,8 @@ def read_video(path: Path) -> Iterator[Picture | Failure]:
                 return
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            # Phones store frames as the sensor lies, with the turn beside them.
             for frame in container.decode(stream):
-                image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-                time_s = None if frame.time is None else float(frame.time)
-                yield Picture(str(path), np.ascontiguousarray(image), count, time_s)
+                yield picture_of_frame(path, frame, count)
                 count += 1
     except (av.error.FFmpegError, OSError) as error:
         # What was readable has been given; the rest is named.
@@ -186,3 +184,11 @@ def read_video(path: Path) -> Iterator[Picture | Failure]:
         return
     if count == 0:
         yield Failure(str(path), f"{path}: a video without frames")
+
+
+def picture_of_frame(path: Path, frame: VideoFrame, number: int) -> Picture:
+    """A decoded frame of a video as an upright picture."""
+    # Phones store frames as the sensor lies, with the turn beside them.
+    image = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+    time_s = None if frame.time is None else float(frame.time)
+    return Picture(str(path), np.ascontiguousarray(image), number, time_s)

@@ -1,4 +1,4 @@
-"""Two canvases: `Canvas` for a picture under strokes, `Space` for strokes in 3D.
+"""Two canvases: `Canvas` for a picture under strokes, `Space` for hands in 3D.
 
 The data browser and the photo editor are made of them. The drawing itself is done by
 `web/picture.js` and `web/space.js`.
@@ -13,6 +13,7 @@ import numpy as np
 import traitlets
 from jaxtyping import UInt8
 
+from digit.hands.meshes import SIDE_COLORS, HandMesh
 from digit.plots.hands import Stroke
 from digit.plots.style import VIEW_DIRECTION
 from digit.widgets import assets
@@ -40,7 +41,9 @@ class Canvas(anywidget.AnyWidget):
         box: [x, y, w, h], moved with mouse and arrow keys; empty for none.
         asked: How often the box was changed in the page.
         answered: Set it to `asked` when a box is dealt with: the next one follows.
-        clicked: [x, y, time] of the last click where there is no box.
+        clicked: [x, y, time] of the last click that did not move the box.
+        zooms: Zoom with the wheel once the picture has the focus, and move it with the
+            mouse where there is no box.
         opens: Offer to open photos, which arrive by `on_msg`, in pieces.
     """
 
@@ -55,6 +58,7 @@ class Canvas(anywidget.AnyWidget):
     asked = traitlets.Int().tag(sync=True)
     answered = traitlets.Int().tag(sync=True)
     clicked = traitlets.List().tag(sync=True)
+    zooms = traitlets.Bool(True).tag(sync=True)
     opens = traitlets.Bool().tag(sync=True)
 
     def show(
@@ -88,12 +92,23 @@ class Canvas(anywidget.AnyWidget):
         """Replace the strokes; NaN is not drawn."""
         self.strokes = stroke_records(strokes)
 
+    def zoom(self, factor: float) -> None:
+        """Enlarge the picture about its middle; a factor of 0 shows all of it again."""
+        self.send({"zoom": factor})
+
+    def pan(self, x: float, y: float) -> None:
+        """Move what is seen of an enlarged picture, in shares of the canvas."""
+        self.send({"pan": [x, y]})
+
 
 class Space(anywidget.AnyWidget):
-    """Strokes in 3D with equal aspect, turned with the mouse.
+    """Strokes and meshes in 3D with equal aspect, turned with mouse or arrow keys.
 
     Attributes:
         strokes: What is drawn, in mm: x right, y down, z forward; see `draw`.
+        meshes: Hand meshes in the same frame; see `draw`.
+        named: The label that is always written; others are on hover.
+        notes: What is written after a label on hover, by label.
         stale: Draw pale: it belongs to something else.
         room: Width and height on the screen, px.
         view: Yaw and pitch, rad; it stays when the strokes change.
@@ -103,17 +118,41 @@ class Space(anywidget.AnyWidget):
 
     _esm = assets.script("dom.js", "hands.js", "space.js")
     strokes = traitlets.List().tag(sync=True)
+    meshes = traitlets.List().tag(sync=True)
+    named = traitlets.Unicode().tag(sync=True)
+    notes = traitlets.Dict().tag(sync=True)
     stale = traitlets.Bool().tag(sync=True)
     room = traitlets.List([400, 390]).tag(sync=True)
     view = traitlets.List(FIRST_VIEW).tag(sync=True)
     first_view = traitlets.List(FIRST_VIEW).tag(sync=True)
     clicked = traitlets.Unicode().tag(sync=True)
 
-    def draw(self, strokes: Sequence[Stroke]) -> None:
-        """Replace the strokes; NaN is not drawn."""
+    def draw(
+        self, strokes: Sequence[Stroke] = (), meshes: Sequence[HandMesh] = ()
+    ) -> None:
+        """Replace what is drawn.
+
+        Args:
+            strokes: NaN is not drawn.
+            meshes: Closed surfaces; the left hand's is hatched.
+        """
         with self.hold_sync():
             self.stale = False
             self.strokes = stroke_records(strokes)
+            self.meshes = mesh_records(meshes)
+
+
+def mesh_records(meshes: Sequence[HandMesh]) -> list[dict]:
+    """Meshes with their numbers as bytes."""
+    return [
+        {
+            "vertices": np.ascontiguousarray(mesh.vertices_mm, "<f4").tobytes(),
+            "faces": np.ascontiguousarray(mesh.faces, "<u4").tobytes(),
+            "color": list(SIDE_COLORS[mesh.side][:3]),
+            "left": mesh.side == "left",
+        }
+        for mesh in meshes
+    ]
 
 
 def encode_jpeg(image: UInt8[np.ndarray, "h w 3"], quality: int) -> bytes:

@@ -7,15 +7,15 @@ from typing import Any
 import ipywidgets as widgets
 from matplotlib.figure import Figure
 
-# The width of controls with a description, in a column and under a picture.
+from digit.widgets import static_picture
+
+# The width of a control with a description.
 NARROW: dict[str, Any] = {
-    "style": {"description_width": "135px"},
+    "style": {"description_width": "128px"},
     "layout": {"width": "310px"},
 }
-WIDE: dict[str, Any] = {
-    "style": {"description_width": "135px"},
-    "layout": {"width": "470px"},
-}
+# The narrowest that a column of pictures becomes before it wraps below its neighbour.
+NARROWEST_PX = 310
 
 
 def row(*children: widgets.Widget) -> widgets.HBox:
@@ -24,9 +24,21 @@ def row(*children: widgets.Widget) -> widgets.HBox:
     return widgets.HBox(children, layout=layout)
 
 
-def column(*children: widgets.Widget) -> widgets.VBox:
-    """Widgets one below the other."""
+def column(*children: widgets.Widget, width_px: int | None = None) -> widgets.VBox:
+    """Widgets one below the other.
+
+    Args:
+        children: The widgets.
+        width_px: How wide it is at most, where it may become narrower; None for as wide
+            as its widgets are.
+    """
     layout = {"grid_gap": "4px 8px", "flex": "0 0 auto"}
+    if width_px is not None:
+        layout |= {
+            "flex": f"1 1 {NARROWEST_PX}px",
+            "min_width": "0",
+            "max_width": f"{width_px}px",
+        }
     return widgets.VBox(children, layout=layout)
 
 
@@ -43,17 +55,19 @@ class ReportingBox(widgets.VBox):
         self.about = widgets.HTML()
         self._busy = False
         super().__init__()
+        self.add_class(static_picture.LIVE_CLASS)
 
     def static_figure(self) -> Figure | None:
         """What is shown where there is no kernel, None for nothing."""
         return None
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        # The picture is shown by viewers that cannot show the widget.
-        bundle = super()._repr_mimebundle_(**options)
+        # Shown where there is no kernel, see `static_picture`.
         figure = self.static_figure()
         if figure is not None:
-            bundle["image/png"] = figure._repr_png_()
+            static_picture.publish(figure._repr_png_(), type(self).__name__)
+        bundle = super()._repr_mimebundle_(**options)
+        bundle["text/plain"] = static_picture.NOTE
         return bundle
 
     def on_change(

@@ -21,12 +21,16 @@ from digit.plots.style import LINE_COLORS
 from digit.skeleton import HAND_TYPES, N_JOINTS
 from digit.widgets.canvas import Canvas, Space
 from digit.widgets.controls import NARROW, ReportingBox, column, row
+from digit.widgets.frame_search import FrameSearch
+from digit.widgets.keys import Key, Keys
 
 MOST_TILES = 12  # views of an instant side by side
 TILE_HEIGHT_PX = 170
 GREY = 90  # of a picture that is missing
 CHOSEN_COLOR = LINE_COLORS[1]
 OTHER_COLOR = "#FFFFFF"
+UNSEEING_COLOR = "#B0B0B0"  # of cameras without a picture
+NO_PICTURE = "no picture of this instant"
 
 # What is chosen one after the other, and the index's column for it.
 LEVELS = {
@@ -52,7 +56,8 @@ class DataBrowser(ReportingBox):
     """A data set by capture, sequence, instant and camera.
 
     Shows the frame with its annotation, the capture's cameras in 3D, and the same
-    instant in other cameras; a click on a camera or a view chooses it.
+    instant in other cameras; a click on a camera or a view chooses it. Words of the
+    search box narrow the frames down; keys are listed by `?`.
 
     Args:
         index: The frames to browse; images and masks are read from its data set.
@@ -68,6 +73,8 @@ class DataBrowser(ReportingBox):
         self.masks = mask_store(index.dataset_dir)
         # Rows of the index before the first choice and after each of them
         self.rows = [np.arange(len(index))] * (len(LEVELS) + 1)
+        self.search = FrameSearch(index)
+        self.cameras_of: dict[str, Index] = {}  # a frame of each camera, by capture
         self.frame: Frame | None = None  # that is shown
         self.image = np.zeros((1, 1, 3), np.uint8)  # with its parts
         self.tile_rows = np.arange(0)  # rows of the index
@@ -75,8 +82,16 @@ class DataBrowser(ReportingBox):
 
         # 1. Widgets
         self.canvas = Canvas()
-        self.strip = Canvas(room=[1200, TILE_HEIGHT_PX])
-        self.space = Space(room=[400, 300])
+        self.strip = Canvas(room=[1200, TILE_HEIGHT_PX], zooms=False)
+        self.space = Space(room=[440, 270])
+        self.words = widgets.Combobox(
+            description="search",
+            placeholder="sequence, camera …",
+            options=self.search.suggestions(),
+            continuous_update=False,
+            **NARROW,
+        )
+        self.passing = widgets.HTML()
         self.choices = [
             widgets.Dropdown(description=level, **NARROW) for level in LEVELS
         ]
@@ -88,15 +103,19 @@ class DataBrowser(ReportingBox):
         }
         self.previous_instant = widgets.Button(description="◀ instant")
         self.next_instant = widgets.Button(description="instant ▶")
+        self.shortcuts = Keys(self)
+        self.shortcuts.listen(self._keys())
 
         # 2. Layout
         steps = row(self.previous_instant, self.next_instant)
         layers = row(*self.layers.values())
-        left = column(self.canvas, self.about)
-        right = column(*self.choices, steps, layers, self.space)
+        left = column(self.canvas, self.about, width_px=470)
+        search = row(self.words, self.passing)
+        right = column(search, *self.choices, steps, layers, self.space, self.shortcuts)
         self.children = [row(left, right), self.note, self.strip]
 
         # 3. Callbacks
+        self.on_change(self.words, "value", self._search)
         for level, choice in enumerate(self.choices):
             self.on_change(choice, "value", partial(self._choose, level))
         for layer in self.layers.values():
@@ -109,7 +128,46 @@ class DataBrowser(ReportingBox):
         )
         self.perform(lambda: self._choose(-1))
 
+    def _keys(self) -> list[Key]:
+        canvas = self.canvas
+        camera, sequence = CAMERA, list(LEVELS).index("sequence")
+        keys = [
+            Key("ArrowLeft", "previous instant", lambda: self._step(-1)),
+            Key("ArrowRight", "next instant", lambda: self._step(1)),
+            Key("ArrowUp", "previous camera", lambda: self._step(-1, camera)),
+            Key("ArrowDown", "next camera", lambda: self._step(1, camera)),
+            Key("[", "previous sequence", lambda: self._step(-1, sequence)),
+            Key("]", "next sequence", lambda: self._step(1, sequence)),
+            Key("s", "search", self.words.focus),
+        ]
+        for name in self.layers:
+            keys.append(Key(name[0], f"{name} on or off", partial(self._toggle, name)))
+        keys += [
+            Key("+", "enlarge the picture", lambda: canvas.zoom(1.25)),
+            Key("-", "make it smaller", lambda: canvas.zoom(0.8)),
+            Key("0", "the whole picture", lambda: canvas.zoom(0)),
+            Key("Shift+ArrowLeft", "see more of the left", lambda: canvas.pan(-0.1, 0)),
+            Key("Shift+ArrowRight", "of the right", lambda: canvas.pan(0.1, 0)),
+            Key("Shift+ArrowUp", "of the top", lambda: canvas.pan(0, -0.1)),
+            Key("Shift+ArrowDown", "of the bottom", lambda: canvas.pan(0, 0.1)),
+        ]
+        return keys
+
+    def _toggle(self, layer: str) -> None:
+        self.layers[layer].value = not self.layers[layer].value
+        self._show()
+
     # Choosing a frame
+
+    def _search(self) -> None:
+        """Narrow the frames down to those that have the words."""
+        self.rows[0] = self.search.find(self.words.value)
+        count = len(self.rows[0])
+        everything = len(self.index)
+        self.passing.value = ""
+        if count < everything:
+            self.passing.value = f"{count:,} of {everything:,} frames"
+        self._choose(-1)
 
     def _choose(self, level: int) -> None:
         """Narrow the rows down from a level on; lower choices stay where they can."""
@@ -127,13 +185,13 @@ class DataBrowser(ReportingBox):
             self.rows[k + 1] = self.rows[k][values == choice.value]
         self._show()
 
-    def _step(self, by: int) -> None:
-        """Go to another instant of the sequence."""
-        instant = self.choices[INSTANT]
-        position = instant.options.index(instant.value) + by
-        last = len(instant.options) - 1
-        instant.value = instant.options[min(max(position, 0), last)]
-        self._choose(INSTANT)
+    def _step(self, by: int, level: int = INSTANT) -> None:
+        """Go to the next or previous option of a level, as far as there are any."""
+        choice = self.choices[level]
+        position = choice.options.index(choice.value) + by
+        last = len(choice.options) - 1
+        choice.value = choice.options[min(max(position, 0), last)]
+        self._choose(level)
 
     def _click_tile(self) -> None:
         x_px = self.strip.clicked[0]
@@ -144,7 +202,7 @@ class DataBrowser(ReportingBox):
 
     def _choose_camera(self, camera: str) -> None:
         if camera not in self.choices[CAMERA].options:
-            raise ValueError(f"camera {camera} has no picture of this instant")
+            raise ValueError(f"camera {camera}: {NO_PICTURE}, or none that is searched")
         self.choices[CAMERA].value = camera
         self._choose(CAMERA)
 
@@ -222,17 +280,35 @@ class DataBrowser(ReportingBox):
         return f"<div style='line-height:1.4;max-width:470px'>{text}</div>"
 
     def _show_cameras(self, frame: Frame) -> None:
-        """The cameras of the capture around the hands; the frame's own is coloured."""
-        capture = self.index.take(self.rows[1])
-        _, first_rows = np.unique(capture["camera_row"], return_index=True)
-        cameras = capture.take(first_rows)
+        """The cameras of the capture around the hands.
+
+        The frame's own is coloured and named; those without a picture of this instant
+        are grey.
+        """
+        # 1. All cameras of the capture, which do not change with the instant
+        cameras = self.cameras_of.get(frame.capture)
+        if cameras is None:
+            of_capture = np.flatnonzero(self.index["capture"] == frame.capture)
+            capture = self.index.take(of_capture)
+            _, first_rows = np.unique(capture["camera_row"], return_index=True)
+            cameras = capture.take(first_rows)
+            self.cameras_of[frame.capture] = cameras
         strokes = hand_plots.camera_strokes(
             cameras["camrot"], cameras["campos_mm"], cameras["camera"].tolist()
         )
+
+        # 2. Which of them see this instant
+        seeing = set(self.choices[CAMERA].options)
+        notes = {}
         for i, stroke in enumerate(strokes):
             if stroke.label == frame.camera:
                 strokes[i] = stroke._replace(color=CHOSEN_COLOR)
+            elif stroke.label not in seeing:
+                strokes[i] = stroke._replace(color=UNSEEING_COLOR)
+                notes[stroke.label] = NO_PICTURE
         joints_mm = hand_plots.masked(frame.joints_world_mm, frame.joint_valid)
+        self.space.notes = notes
+        self.space.named = frame.camera
         self.space.draw(hand_plots.hand_strokes(joints_mm) + strokes)
 
     def _show_views(self, frame: Frame) -> None:

@@ -6,43 +6,48 @@ the hand.
 
 from collections.abc import Sequence
 from functools import partial
+from html import escape
 from pathlib import Path
 
-import ipywidgets as widgets
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 
-from digit import geometry
 from digit.data.index import Index
 from digit.data.store import image_store, read_image
+from digit.hands.meshes import HandMesh, fit_meshes, mesh_warnings
+from digit.hands.model import generic_hands
+from digit.inference.assembly import PredictOptions
 from digit.inference.photo import read_photo
-from digit.inference.placement import BONES_PER_LENGTH as BONES_PER_LENGTH
-from digit.inference.placement import Lens, joints_from_hand_length
-from digit.inference.predict import Estimate, find_boxes, predict
+from digit.inference.pipeline import predict_picture
+from digit.inference.placement import Lens
+from digit.inference.predict import Estimate, find_boxes, place_hands, predict
+from digit.inference.sources import Picture
 from digit.model.network import Digit
+from digit.paths import runs_dir
 from digit.plots import hands as hand_plots
 from digit.plots import overlays
+from digit.plots.hands import Stroke
 from digit.skeleton import JOINTS_PER_HAND, SIDES, WRISTS
-from digit.widgets.canvas import Canvas, Space
-from digit.widgets.controls import WIDE, ReportingBox, column, row
+from digit.widgets.keys import Key
+from digit.widgets.photo_page import (
+    BOX_FIELD,
+    CAMERA_FIELD,
+    DEFAULT_ANGLE_DEG,
+    HANDS,
+    NO_EXAMPLE,
+    PhotoPage,
+    four_numbers,
+)
+from digit.widgets.picture_source import name_of
+from digit.widgets.saved_results import KINDS, save_result, saved_line
 
 SMALLEST_BOX_PX = 40  # fewer pixels than that are not seen in training; chosen by eye
-DEFAULT_ANGLE_DEG = 60  # field of view of a photo without an EXIF focal length
 FIRST_BOX = (0.2, 0.2, 0.6, 0.6)  # x, y, w, h in shares of a photo
 
-BOX_FIELD = "box x, y, w, h (px)"
-CAMERA_FIELD = "focal, centre (px)"
-NO_EXAMPLE = -1
+FOUND_COLOR = "#FFFFFF"  # of the boxes that were found
+PAGE = 10  # pictures to jump by key
 
-# Which hands are drawn: description → right, left; None leaves it to the network.
-HANDS: dict[str, tuple[bool, bool] | None] = {
-    "as predicted": None,
-    "one right hand": (True, False),
-    "one left hand": (False, True),
-    "both hands": (True, True),
-}
 DISTANCE = (
     "<b>The third dimension.</b> One picture does not tell how far away a hand is: one "
     "twice as large at twice the distance looks the same, and so does one twice as far "
@@ -50,67 +55,49 @@ DISTANCE = (
 )
 
 
-def place_hands(
-    estimate: Estimate, focal: Sequence[float], princpt: Sequence[float], hand_mm: float
-) -> Float[np.ndarray, "42 3"]:
-    """Place predicted hands at the distance that gives them a known length.
-
-    A picture does not tell the distance; a focal length and the length of a hand
-    together do.
-
-    Args:
-        estimate: The prediction for an image.
-        focal: Focal lengths x and y of that image, px.
-        princpt: Its principal point, px.
-        hand_mm: Length of a hand from the wrist to the tip of the stretched middle
-            finger, mm.
-
-    Returns:
-        Joints in the camera's frame, mm. Both hands count where both are predicted,
-        each by how sure the network is of it.
-    """
-    relative_mm = geometry.cells_to_depth(torch.from_numpy(estimate.joints_25d[:, 2]))
-    return joints_from_hand_length(
-        joints_px=estimate.joints_px,
-        relative_depth_mm=relative_mm.numpy(),
-        relative_root_depth_mm=estimate.relative_root_depth_mm,
-        hand_type=estimate.hand_type,
-        lens=Lens(tuple(focal), tuple(princpt), source="given"),
-        hand_length_mm=hand_mm,
-    )
-
-
-class PhotoEditor(ReportingBox):
+class PhotoEditor(PhotoPage):
     """A photo, a box to move, and what a network predicts in it.
 
     Args:
         network: The network.
         frames: Frames of a data set as examples, with their boxes and cameras.
+        results_dir: Where results are saved; by default `photos` beside the runs.
 
     Attributes:
         image: The photo, RGB.
         estimate: The last prediction, None where there is none; `note` says why.
         joints_cam_mm: Its joints in the camera's frame, NaN for hands that are not
             shown; None without a prediction or with an invalid camera.
+        meshes: Hand models fitted to them; empty where the skeleton is shown.
 
     Example:
         >>> editor = digit.PhotoEditor(digit.load_network())
         >>> editor.take(Path("photo.jpg"))
     """
 
-    def __init__(self, network: Digit, frames: Index | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        network: Digit,
+        frames: Index | None = None,
+        results_dir: Path | str | None = None,
+    ) -> None:
+        names = frames["file_name"].tolist() if frames else []
+        super().__init__(names, show=self._show_picture)
         self.network = network
         self.frames = frames
+        self.results_dir = Path(results_dir or runs_dir() / "photos")
         self.image = np.full((3, 4, 3), 128, np.uint8)  # until there is one
+        self.picture = Picture("photo", self.image)
         self.estimate: Estimate | None = None
         self.joints_cam_mm: np.ndarray | None = None
+        self.meshes: list[HandMesh] = []
+        self.found_xywh: list[list[float]] = []  # boxes of the hands that were found
         self.camera_source = ""  # where the focal length comes from
         self.assumed_deg = DEFAULT_ANGLE_DEG
         self.box_is_guess = False
         self._pieces: list[bytes] = []  # of a photo on its way from the page
 
-        self._make_widgets()
+        self.shortcuts.listen(self._keys())
         self._connect()
         self.canvas.show(self.image)
         self.example.value = 0 if frames else NO_EXAMPLE
@@ -119,59 +106,29 @@ class PhotoEditor(ReportingBox):
         """The last prediction: crop, parts and hands in 3D."""
         return None if self.estimate is None else self.estimate.figure()
 
-    def _make_widgets(self) -> None:
-        names = self.frames["file_name"].tolist() if self.frames else []
-        examples = [("–", NO_EXAMPLE)]
-        examples += [(name, i) for i, name in enumerate(names)]
-        text = partial(widgets.Text, continuous_update=False)
-
-        # 1. The photo
-        self.canvas = Canvas(opens=True)
-        self.box = text(description=BOX_FIELD, **WIDE)
-        self.find = widgets.Button(
-            description="find hands",
-            tooltip="a box around the hands; again for the next ones",
-        )
-        self.example = widgets.Dropdown(
-            options=examples, description="or an example", **WIDE
-        )
-        self.path = text(description="or a path", placeholder="photo.jpg", **WIDE)
-
-        # 2. Parts, hands, camera and the length of a hand
-        self.parts = Canvas(room=[300, 300])
-        self.parts_caption = widgets.HTML()
-        self.hands = widgets.Dropdown(
-            options=list(HANDS), description="hands shown", **WIDE
-        )
-        self.angle = widgets.IntSlider(
-            DEFAULT_ANGLE_DEG, 5, 120, description="field of view (°)", **WIDE
-        )
-        self.camera = text(description=CAMERA_FIELD, **WIDE)
-        self.hand_mm = widgets.IntSlider(
-            180, 110, 240, description="hand's length (mm)", **WIDE
-        )
-
-        # 3. The hands in 3D, and the layout
-        self.space = Space(room=[400, 340])
-        left = column(
-            self.canvas,
-            self.note,
-            self.box,
-            self.find,
-            self.example,
-            self.path,
-            self.hands,
-            self.angle,
-            self.camera,
-            self.hand_mm,
-        )
-        right = column(self.parts, self.parts_caption, self.space)
-        self.children = [row(left, right), self.about]
+    def _keys(self) -> list[Key]:
+        source = self.source
+        save = {kind: partial(self._save, kind) for kind in KINDS}
+        return [
+            Key("j", "next picture or frame", lambda: source.step(1)),
+            Key("k", "previous picture or frame", lambda: source.step(-1)),
+            Key("J", f"{PAGE} further", lambda: source.step(PAGE)),
+            Key("K", f"{PAGE} back", lambda: source.step(-PAGE)),
+            Key("f", "find hands; again for the next ones", self._find_hands),
+            Key("m", "mesh or skeleton", self._toggle_mesh),
+            Key("c", "take a picture with the camera", source.take_picture),
+            Key("s", "save as JSON", save["JSON"]),
+            Key("i", "save as picture", save["picture"]),
+            Key("g", "save the mesh", save["mesh"]),
+            Key("+", "enlarge the picture", lambda: self.canvas.zoom(1.25)),
+            Key("-", "make it smaller", lambda: self.canvas.zoom(0.8)),
+            Key("0", "the whole picture", lambda: self.canvas.zoom(0)),
+        ]
 
     def _connect(self) -> None:
         self.on_change(self.example, "value", lambda: self._take(self.example.value))
-        self.on_change(self.path, "value", self._take_path)
         self.on_change(self.canvas, "asked", self._predict_moved)
+        self.on_change(self.canvas, "clicked", self._take_clicked_box)
         self.on_change(self.box, "value", self._take_typed_box)
         self.find.on_click(lambda _: self.perform(self._find_hands))
         self.on_change(self.hands, "value", self._show_hands)
@@ -180,6 +137,11 @@ class PhotoEditor(ReportingBox):
         )
         self.on_change(self.camera, "value", self._take_typed_camera)
         self.on_change(self.hand_mm, "value", self._place)
+        self.on_change(self.shows_mesh, "value", self._draw_space)
+        for kind, button in self.save.items():
+            button.on_click(
+                lambda _, kind=kind: self.perform(partial(self._save, kind))
+            )
         self.canvas.on_msg(
             lambda _, about, pieces: self.perform(lambda: self._receive(about, pieces))
         )
@@ -190,7 +152,8 @@ class PhotoEditor(ReportingBox):
         """Show a photo and what is predicted in it.
 
         Args:
-            source: The number of an example, the path of a file, or a file's bytes.
+            source: The number of an example, the path of a photo, a folder or a video,
+                or the bytes of a photo.
         """
         self.perform(lambda: self._take(source))
 
@@ -210,53 +173,68 @@ class PhotoEditor(ReportingBox):
         self._pieces = []
         if len(data) != about["size"]:
             raise ValueError(f"{about['name']}: over 200 MB; make the photo smaller")
-        self._take(data)
+        self._take(data, about["name"])
 
-    def _take_path(self) -> None:
-        path = self.path.value.strip()
-        if path:
-            self._take(Path(path))
-
-    def _take(self, source: int | Path | bytes) -> None:
+    def _take(self, source: int | Path | bytes, name: str = "photo") -> None:
         """Show an example or a photo; the last one stays where it cannot be read."""
-        # 1. Picture, camera and a box; an error leaves the last ones as they are
         if source == NO_EXAMPLE:
             return
+        if isinstance(source, Path):
+            self.source.show_path(source)
+            self.source.path.value = str(source)
+            return
         if isinstance(source, int):
-            bbox_xywh = self._take_example(source)
+            self._show_example(source)
         else:
-            bbox_xywh = self._take_photo(source)
+            image, focal_px = read_photo(source)
+            self._show_picture(Picture(name, image, focal_px=focal_px))
+        self.source.forget()
 
-        # 2. Show them, and predict
-        self.example.value = source if isinstance(source, int) else NO_EXAMPLE
-        self.hands.value = next(iter(HANDS))
-        self.canvas.show(self.image)
-        self._set_box(bbox_xywh)
-        self._predict()
-
-    def _take_example(self, number: int) -> list[float]:
-        """Take image and camera of an example; returns its box."""
+    def _show_example(self, number: int) -> None:
+        """Show an example with its box and its camera."""
         frame = self.frames.frame(number)
-        self.image = read_image(image_store(self.frames.dataset_dir), frame.key)
-        self.estimate = None
-        self.box_is_guess = False
+        image = read_image(image_store(self.frames.dataset_dir), frame.key)
+        self._set_picture(Picture(frame.key, image))
         camera = [*frame.focal.tolist(), *frame.princpt.tolist()]
         self._set_camera("annotated", camera)
-        return frame.bbox_xywh.tolist()
+        self.example.value = number
+        self._set_box(frame.bbox_xywh.tolist())
+        self._predict()
 
-    def _take_photo(self, source: Path | bytes) -> list[float]:
-        """Take a photo and the camera of its EXIF entry; returns a first box."""
-        self.image, focal_px = read_photo(source)
-        self.estimate = None
-        self.box_is_guess = True
+    def _show_picture(self, picture: Picture) -> None:
+        """Show a photo by the camera of its EXIF entry and the first hands found."""
+        # 1. Picture and camera
+        self._set_picture(picture)
         height, width = self.image.shape[:2]
+        focal_px = picture.focal_px
         if focal_px:
             camera = [focal_px, focal_px, width / 2, height / 2]
             self._set_camera("by the photo's EXIF entry", camera)
         else:
             self._assume_angle(self.assumed_deg)
-        x, y, w, h = FIRST_BOX
-        return [x * width, y * height, w * width, h * height]
+        self.example.value = NO_EXAMPLE
+
+        # 2. The box: of the hands that are found, else a guess
+        try:
+            self._detect()
+        except ValueError:
+            x, y, w, h = FIRST_BOX
+            self.box_is_guess = True
+            self._set_box([x * width, y * height, w * width, h * height])
+        else:
+            self._set_box(self.found_xywh[0])
+        self._predict()
+
+    def _set_picture(self, picture: Picture) -> None:
+        """Show another picture; nothing is known of it yet."""
+        self.picture = picture
+        self.image = picture.image
+        self.estimate = None
+        self.box_is_guess = False
+        self.found_xywh = []
+        self.saved.value = ""
+        self.hands.value = next(iter(HANDS))
+        self.canvas.show(self.image, title=name_of(picture))
 
     # The camera
 
@@ -280,19 +258,35 @@ class PhotoEditor(ReportingBox):
     # The box
 
     def _take_typed_box(self) -> None:
-        self._move(_four_numbers(self.box.value, BOX_FIELD))
+        self._move(four_numbers(self.box.value, BOX_FIELD))
 
     def _find_hands(self) -> None:
         """Move the box to hands that are found; with each call to the next ones."""
+        if not self.found_xywh:
+            self._detect()
+        number = 0
+        if self.canvas.box in self.found_xywh:
+            number = self.found_xywh.index(self.canvas.box) + 1
+        self._move(self.found_xywh[number % len(self.found_xywh)])
+
+    def _detect(self) -> None:
+        """Find the boxes of all hands; ValueError where there are none."""
         try:
             boxes = find_boxes(self.image)
         except ValueError:
             raise ValueError("no hand is found in this picture: draw a box") from None
-        rounded = [np.round(box, 1).tolist() for box in boxes]
-        number = 0
-        if self.canvas.box in rounded:
-            number = (rounded.index(self.canvas.box) + 1) % len(rounded)
-        self._move(rounded[number])
+        self.found_xywh = [np.round(box, 1).tolist() for box in boxes]
+
+    def _take_clicked_box(self) -> None:
+        """Take the smallest of the found boxes that was clicked into."""
+        u, v, _ = self.canvas.clicked
+        hit = [
+            (w * h, [x, y, w, h])
+            for x, y, w, h in self.found_xywh
+            if x <= u <= x + w and y <= v <= y + h
+        ]
+        if hit and min(hit)[1] != self.canvas.box:
+            self._move(min(hit)[1])
 
     def _move(self, bbox_xywh: Sequence[float]) -> None:
         self.box_is_guess = False
@@ -331,6 +325,7 @@ class PhotoEditor(ReportingBox):
         self.about.value = ""
         self.parts_caption.value = ""
         self.canvas.strokes = []
+        self.saved.value = ""
         self.parts.stale = True
         self.space.stale = True
 
@@ -376,11 +371,25 @@ class PhotoEditor(ReportingBox):
         if self.estimate is None:
             return
         joints_px = self._only_shown(self.estimate.joints_px)
-        self.canvas.draw(hand_plots.hand_strokes(joints_px))
+        strokes = hand_plots.hand_strokes(joints_px)
+        self.canvas.draw(strokes + self._other_boxes())
         self.parts_caption.value = (
-            f"parts (left hand pale and hatched); {self._probabilities()}"
+            "<div style='line-height:1.4'>Parts in the dashed square; the left hand is "
+            f"pale and hatched.<br>Probabilities: {self._probabilities()}</div>"
         )
         self._place()
+
+    def _other_boxes(self) -> list[Stroke]:
+        """The found boxes but the one that is chosen, numbered."""
+        strokes = []
+        for number, (x, y, w, h) in enumerate(self.found_xywh, start=1):
+            if [x, y, w, h] == self.canvas.box:
+                continue
+            outline = [(x, y), (x + w, y), (x + w, y + h), (x, y + h), (x, y)]
+            points = np.array(outline)
+            label = f"{number}: click"
+            strokes.append(Stroke(points, FOUND_COLOR, marks=False, label=label))
+        return strokes
 
     def _probabilities(self) -> str:
         right, left = self.estimate.hand_type
@@ -412,18 +421,55 @@ class PhotoEditor(ReportingBox):
 
         # 3. The hands in space and what was assumed
         self.joints_cam_mm = self._only_shown(joints_mm)
-        self.space.draw(hand_plots.hand_strokes(self.joints_cam_mm))
+        self._draw_space()
         self.about.value = self._describe(joints_mm)
+
+    def _draw_space(self) -> None:
+        """Draw the hands in 3D, and say where their meshes cannot be true."""
+        self.meshes = []
+        self.mesh_note.value = ""
+        if self.joints_cam_mm is None:
+            return
+        if not self.shows_mesh.value:
+            self.space.draw(hand_plots.hand_strokes(self.joints_cam_mm))
+            return
+        shown = self._hands_shown()
+        self.meshes = fit_meshes(generic_hands(), self.joints_cam_mm, shown)
+        self.space.draw(meshes=self.meshes)
+        lines = [f"⚠ {escape(line)}<br>" for line in mesh_warnings(self.meshes)]
+        self.mesh_note.value = "".join(lines)
+
+    def _toggle_mesh(self) -> None:
+        self.shows_mesh.value = not self.shows_mesh.value
+        self._draw_space()
 
     def _checked_camera(self) -> list[float]:
         """The typed camera; ValueError names the field where it is invalid."""
-        numbers = _four_numbers(self.camera.value, CAMERA_FIELD)
+        numbers = four_numbers(self.camera.value, CAMERA_FIELD)
         if min(numbers[:2]) <= 0:
             raise ValueError(
                 f"{CAMERA_FIELD}: the focal length is {min(numbers[:2]):g}; "
                 "it must be positive"
             )
         return numbers
+
+    # Results as files
+
+    def _save(self, kind: str) -> None:
+        """Save the hands in the box by the writers of `digit predict`."""
+        if self.estimate is None or self.joints_cam_mm is None:
+            raise ValueError("there is nothing to save: give a valid box and camera")
+        fx, fy, cx, cy = self._checked_camera()
+        options = PredictOptions(
+            bbox_xywh=tuple(self.canvas.box),
+            lens=Lens((fx, fy), (cx, cy), source=self.camera_source),
+            hand_length_mm=float(self.hand_mm.value),
+            hands_present=HANDS[self.hands.value],
+            smoothing=None,
+            keep_pixels=True,
+        )
+        record = predict_picture(self.picture, self.network, options)
+        self.saved.value = saved_line(save_result(kind, record, self.results_dir))
 
     def _describe(self, joints_mm: Float[np.ndarray, "42 3"]) -> str:
         """What the network predicts and what was assumed, as HTML."""
@@ -436,7 +482,10 @@ class PhotoEditor(ReportingBox):
         ]
         guess = ""
         if self.box_is_guess:
-            guess = "<b>The box is a first guess:</b> draw one around the hands. "
+            guess = (
+                "<b>No hand is found; the box is a first guess:</b> draw one around the "
+                "hands. "
+            )
         return (
             "<div style='line-height:1.4;max-width:880px'>"
             f"{guess}<b>The network predicts {predicted} hand</b> "
@@ -446,15 +495,3 @@ class PhotoEditor(ReportingBox):
             f"{' and '.join(distances) or 'nothing'} before the camera. The shape of "
             "each hand in depth and the depth between the wrists are predicted.</div>"
         )
-
-
-def _four_numbers(text: str, field: str) -> list[float]:
-    """Four finite numbers, separated by commas or spaces; ValueError names the field."""
-    words = text.replace(",", " ").split()
-    try:
-        numbers = [float(word) for word in words]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 4 or not np.isfinite(numbers).all():
-        raise ValueError(f"{field}: {text!r}: give four numbers")
-    return numbers

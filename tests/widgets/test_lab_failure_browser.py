@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from lab import Lab
+from random_actions import act_at_random
 
 from digit.inference.evaluate import evaluate
 
@@ -324,32 +325,11 @@ def test_the_list_of_tagged_frames_follows_the_tags(shown):
 
 # Anything
 
-RANDOM_ACTIONS = """async count => {
-    const d = document.querySelector('.digit');
-    const keys = ['ArrowRight', 'ArrowLeft', 'j', 'k', 't', '2', 'u', '?', 'Escape', 'n'];
-    let seed = 7;
-    const random = n => { seed = (seed * 16807) % 2147483647; return seed % n; };
-    const pick = list => list[random(list.length)];
-    const press = () => document.activeElement.dispatchEvent(
-        new KeyboardEvent('keydown', { key: pick(keys), bubbles: true }));
-    const click = () => pick([...d.querySelectorAll(
-        'button:not(.digit-foot button), input[type=checkbox], .digit-thumbs button')]).click();
-    const choose = () => {
-        const select = pick([...d.querySelectorAll('select:not(:disabled)')]);
-        select.selectedIndex = random(select.options.length);
-        select.dispatchEvent(new Event('change', { bubbles: true }));
-    };
-    for (let i = 0; i < count; i++) {
-        pick([press, press, click, choose])();
-        await new Promise(done => setTimeout(done, 20));
-    }
-}"""
-
 
 def test_two_hundred_random_actions_leave_no_error(shown):
-    shown.page.evaluate(RANDOM_ACTIONS, 200)
-    shown.wait_idle(900)
-    assert shown.errors() == []
+    keys = ["ArrowRight", "ArrowLeft", "j", "k", "t", "2", "u", "?", "Escape", "n"]
+    clickable = "button:not(.digit-foot button), input[type=checkbox]"
+    act_at_random(shown, ".digit", keys, clickable)
     clear(shown)
     for _ in range(20):  # take back what it has tagged
         shown.page.locator(".digit").focus()

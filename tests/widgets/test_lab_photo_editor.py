@@ -1,13 +1,20 @@
 """Chapters 01 and 02 in JupyterLab: data browser and photo editor used with the mouse."""
 
+import contextlib
+import json
 import os
 import urllib.error
 import urllib.request
 
 import numpy as np
 import pytest
+from grey_videos import write_video
 from lab import Lab
 from PIL import Image
+from random_actions import act_at_random
+
+from digit.inference.photo import read_photo
+from digit.inference.predict import find_boxes
 
 pytestmark = pytest.mark.browser
 IS_CHANGED = "([canvas, before]) => canvas.toDataURL() !== before"
@@ -93,6 +100,103 @@ def test_the_dome_marks_its_camera_and_turns(data_browser):
     zoomed = changed_by(data_browser, space, lambda: page.mouse.wheel(0, -300))
     assert turned != zoomed
     assert data_browser.errors() == []
+
+
+def test_words_narrow_the_frames_down(data_browser):
+    page = data_browser.page
+    search = page.get_by_placeholder("sequence, camera …")
+    sequences = page.locator(".widget-dropdown:has-text('sequence') select option")
+    everything = sequences.count()
+    some = sequences.last.inner_text()
+
+    search.fill(some)
+    search.press("Enter")
+    page.locator(".digit-live").get_by_text(" frames").wait_for()
+    data_browser.wait_idle()
+    assert sequences.all_inner_texts() == [some]
+    search.fill("nowhere")
+    search.press("Enter")
+    page.get_by_text("no frame has 'nowhere'").wait_for()
+    search.fill("")
+    search.press("Enter")
+    data_browser.wait_idle()
+    assert sequences.count() == everything
+    assert data_browser.errors() == []
+
+
+def test_keys_choose_instants_cameras_and_layers(data_browser):
+    page = data_browser.page
+    picture = page.locator("canvas.digit-picture").first
+    first = picture.get_attribute("title")
+    page.get_by_role("button", name="? keys").click()
+    page.get_by_text("previous camera").wait_for()
+    page.keyboard.press("?")
+    page.get_by_text("previous camera").wait_for(state="hidden")
+
+    changed_by(data_browser, picture, lambda: page.keyboard.press("ArrowRight"))
+    assert picture.get_attribute("title") != first
+    changed_by(data_browser, picture, lambda: page.keyboard.press("ArrowLeft"))
+    page.locator(".widget-dropdown:has-text('camera') select").focus()
+    changed_by(data_browser, picture, lambda: page.keyboard.press("j"))
+    changed_by(data_browser, picture, lambda: page.keyboard.press("j"))
+    assert data_browser.errors() == []
+
+
+def test_the_picture_is_enlarged_and_moved(data_browser):
+    page = data_browser.page
+    picture = page.locator("canvas.digit-picture").first
+    picture.click()
+    zoomed = changed_by(data_browser, picture, lambda: page.mouse.wheel(0, -400))
+    assert float(picture.get_attribute("data-zoom")) > 2
+    moved = changed_by(
+        data_browser,
+        picture,
+        lambda: drag(data_browser, picture, (0.6, 0.6), (0.4, 0.5)),
+    )
+    assert moved != zoomed
+    corner = picture.get_attribute("data-corner")
+    changed_by(data_browser, picture, lambda: page.keyboard.press("Shift+ArrowRight"))
+    assert picture.get_attribute("data-corner") != corner
+    changed_by(data_browser, picture, lambda: page.keyboard.press("0"))
+    assert picture.get_attribute("data-zoom") == "1.00"
+    assert data_browser.errors() == []
+
+
+def test_a_camera_is_named_on_hover(data_browser):
+    page = data_browser.page
+    space = page.locator("canvas.digit-space")
+    space.dblclick()
+    box = space.bounding_box()
+    names = set()
+    for u in range(10, 95, 3):
+        for v in range(15, 90, 6):
+            x = box["x"] + u / 100 * box["width"]
+            page.mouse.move(x, box["y"] + v / 100 * box["height"])
+            names.add(space.get_attribute("data-hovered"))
+    cameras = page.locator(".widget-dropdown:has-text('camera') select option")
+    assert set(cameras.all_inner_texts()) <= names
+    assert data_browser.errors() == []
+
+
+def test_two_hundred_random_actions_on_the_data_browser(data_browser):
+    keys = [
+        "ArrowRight",
+        "ArrowLeft",
+        "ArrowUp",
+        "ArrowDown",
+        "[",
+        "]",
+        "j",
+        "p",
+        "b",
+        "+",
+        "-",
+        "0",
+        "?",
+        "s",
+    ]
+    texts = ("", "cup", "cam400", "interacting", "nowhere", "a b")
+    act_at_random(data_browser, ".digit-live", keys, texts=texts)
 
 
 # Chapter 01
@@ -205,3 +309,160 @@ def test_what_cannot_be_shown_is_explained(editor, tmp_path):
     example.select_option(index=1)
     page.get_by_text("Focal length: annotated").wait_for()
     assert editor.errors() == []
+
+
+# Files, videos and results, with the weights that ship
+
+DESK = """
+from pathlib import Path
+import digit
+desk = digit.PhotoEditor(digit.load_network(), results_dir={results!r})
+desk.take(Path({photos!r}))
+desk
+"""
+
+
+@pytest.fixture(scope="module")
+def photos(tiny_root, tmp_path_factory):
+    """A photo with two hands far apart, one with a hand, and a video of six frames."""
+    folder = tmp_path_factory.mktemp("photos")
+    found = []
+    for path in sorted((tiny_root / "images").rglob("*.jpg")):
+        image, _ = read_photo(path)
+        if image.shape != (334, 512, 3):
+            continue
+        with contextlib.suppress(ValueError):
+            if len(find_boxes(image)) == 1:
+                found.append(image)
+        if len(found) == 3:
+            break
+    Image.fromarray(np.hstack(found[:2])).save(folder / "a.png")
+    Image.fromarray(found[2]).save(folder / "b.png")
+    write_video(folder / "c.mp4", frames=6)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def desk(lab, photos) -> Lab:
+    """The editor over a folder."""
+    results = str(photos / "results")
+    lab.open_cells(DESK.format(results=results, photos=str(photos)), name="desk")
+    lab.run_all()
+    return lab
+
+
+def title_of(desk: Lab) -> str:
+    return desk.page.locator("canvas.digit-picture").first.get_attribute("title")
+
+
+def wait_for_title(desk: Lab, words: str) -> None:
+    picture = "document.querySelector('canvas.digit-picture')"
+    desk.page.wait_for_function(f"words => {picture}.title.includes(words)", arg=words)
+    desk.wait_idle()
+
+
+def test_hands_are_found_and_chosen_by_button_key_and_click(desk):
+    page = desk.page
+    picture, parts = (page.locator("canvas.digit-picture").nth(k) for k in (0, 1))
+    first = box_of(desk)
+    changed_by(desk, parts, page.get_by_role("button", name="find hands").click)
+    desk.wait_idle()
+    second = box_of(desk)
+    assert abs(second[0] - first[0]) > 100
+    changed_by(desk, parts, lambda: page.keyboard.press("f"))
+    desk.wait_idle()
+    assert box_of(desk) == first
+
+    shown = picture.bounding_box()
+    width_px = 2 * 512
+    place = {
+        "x": (second[0] + second[2] / 2) / width_px * shown["width"],
+        "y": (second[1] + second[3] / 2) / 334 * shown["height"],
+    }
+    changed_by(desk, parts, lambda: picture.click(position=place))
+    desk.wait_idle()
+    assert box_of(desk) == second
+    assert desk.errors() == []
+
+
+def test_a_folder_and_a_video_are_gone_through_by_keys_and_slider(desk):
+    page = desk.page
+    page.keyboard.press("j")
+    wait_for_title(desk, "b.png")
+    page.get_by_role("button", name="next ▶").click()
+    wait_for_title(desk, "c.mp4, frame 0")
+    page.get_by_text("No hand is found").wait_for()
+    slider = page.locator(".widget-hslider:has-text('frame') [role=slider]")
+    slider.press("ArrowRight")
+    wait_for_title(desk, "c.mp4, frame 1")
+    page.keyboard.press("ArrowRight")
+    wait_for_title(desk, "c.mp4, frame 2")
+    page.keyboard.press("k")
+    wait_for_title(desk, "c.mp4, frame 1")
+    files = page.locator(".widget-dropdown:has-text('file') select")
+    files.select_option(index=0)
+    wait_for_title(desk, "a.png")
+    assert desk.errors() == []
+
+
+def test_results_are_saved_and_offered_as_downloads(desk, photos):
+    page = desk.page
+    desk.page.locator("canvas.digit-picture").first.focus()
+    for key, name in (("s", "a.json"), ("i", "a.jpg"), ("g", "a.glb")):
+        page.keyboard.press(key)
+        page.get_by_text(name).wait_for()
+        with page.expect_download() as download:
+            page.get_by_role("link", name="download").click()
+        assert download.value.suggested_filename == name
+        saved = (photos / "results" / name).read_bytes()
+        assert download.value.path().read_bytes() == saved
+    result = json.loads((photos / "results/a.json").read_text())
+    assert result["bbox_xywh"] == box_of(desk)
+    assert desk.errors() == []
+
+
+def test_the_mesh_is_turned_and_gives_way_to_the_skeleton(desk):
+    page = desk.page
+    space = page.locator("canvas.digit-space")
+    assert int(space.get_attribute("data-triangles")) > 500
+    changed_by(desk, space, lambda: drag(desk, space, (0.5, 0.5), (0.7, 0.6)))
+    space.focus()
+    changed_by(desk, space, lambda: page.keyboard.press("ArrowLeft"))
+    changed_by(desk, space, lambda: page.keyboard.press("m"))
+    assert space.get_attribute("data-triangles") == "0"
+    changed_by(desk, space, page.get_by_label("fitted mesh").check)
+    assert int(space.get_attribute("data-triangles")) > 500
+    assert desk.errors() == []
+
+
+def test_an_absent_camera_is_named(desk):
+    page = desk.page
+    number = page.locator(".widget-text:has-text('or camera') input")
+    number.fill("99")
+    number.press("Enter")
+    page.get_by_role("button", name="take a picture").click()
+    page.get_by_text("camera 99: there is none on the machine").wait_for()
+    assert desk.errors() == []
+
+
+def test_two_hundred_random_actions_on_the_photo_editor(desk, photos):
+    keys = [
+        "j",
+        "k",
+        "J",
+        "K",
+        "f",
+        "m",
+        "c",
+        "s",
+        "i",
+        "g",
+        "+",
+        "-",
+        "0",
+        "?",
+        "ArrowLeft",
+        "Shift+ArrowDown",
+    ]
+    texts = ("", "long", "1, 2, 3", "-5 0 9 9", "40 40 90 90", str(photos / "b.png"))
+    act_at_random(desk, ".digit-live", keys, texts=texts)

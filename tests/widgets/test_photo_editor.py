@@ -1,23 +1,27 @@
 """The photo editor without a page: photos, boxes, cameras, errors shown in place."""
 
+import base64
 import io
+import json
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from grey_videos import grey_of, write_video
 from PIL import Image
 
 from digit import geometry
 from digit.data.build_index import prepare_index
 from digit.inference.photo import read_photo
-from digit.inference.predict import Estimate, predict
+from digit.inference.placement import BONES_PER_LENGTH
+from digit.inference.predict import Estimate, place_hands, predict
 from digit.model.checkpoints import load_network
 from digit.model.network import NETWORKS, Digit
 from digit.paths import SHIPPED_WEIGHTS
 from digit.skeleton import BONES, WRISTS
-from digit.widgets import photo_editor
-from digit.widgets.photo_editor import BONES_PER_LENGTH, PhotoEditor, place_hands
+from digit.widgets import photo_editor, static_picture
+from digit.widgets.photo_editor import PhotoEditor
 
 
 @pytest.fixture(scope="module")
@@ -112,10 +116,18 @@ def test_the_widget_shows_what_predict_returns(editor, network, index):
     assert np.abs(editor.estimate.joints_px - expected.joints_px).max() < 1e-6
 
 
-def test_the_widget_comes_with_a_static_picture(editor):
-    assert editor._repr_mimebundle_()["image/png"][:4] == b"\x89PNG"
+def test_the_widget_comes_with_a_static_picture(editor, monkeypatch):
+    published = []
+    monkeypatch.setattr(static_picture, "get_ipython", lambda: "a notebook")
+    monkeypatch.setattr(
+        static_picture, "display", lambda bundle, raw: published.append(bundle)
+    )
+    editor._repr_mimebundle_()
+    assert base64.b64decode(published[0]["image/jpeg"])[:2] == b"\xff\xd8"
+    assert "digit-static" in published[0]["text/html"]
     editor.move([5000.0, 0.0, 10.0, 10.0])
-    assert "image/png" not in editor._repr_mimebundle_()
+    editor._repr_mimebundle_()
+    assert len(published) == 1
 
 
 def test_a_moved_box_is_predicted_and_answered(editor):
@@ -228,8 +240,8 @@ def test_a_box_that_is_odd_is_predicted_with_a_warning(editor):
 
 
 def test_a_missing_file_is_named(editor, tmp_path):
-    editor.path.value = str(tmp_path / "nowhere.jpg")
-    assert "nowhere.jpg: no such image" in editor.note.value
+    editor.source.path.value = str(tmp_path / "nowhere.jpg")
+    assert "nowhere.jpg: no such file or folder" in editor.note.value
 
 
 def test_the_first_box_of_a_photo_is_marked_as_a_guess(editor, photo):
@@ -307,8 +319,8 @@ def test_the_button_moves_the_box_from_hands_to_hands(network, photo, monkeypatc
     monkeypatch.setattr(photo_editor, "find_boxes", lambda image: boxes)
     editor = PhotoEditor(network)
     editor.take(photo)
-    visited = []
-    for _ in range(3):
+    visited = [editor.canvas.box]
+    for _ in range(2):
         editor.find.click()
         visited.append(editor.canvas.box)
     assert visited == [[10, 20, 200, 210], [300, 50, 250, 240], [10, 20, 200, 210]]
@@ -322,3 +334,179 @@ def test_a_picture_without_hands_is_said_to_have_none(network, photo):
     editor.find.click()
     assert "no hand is found in this picture" in editor.note.value
     assert editor.canvas.box == box
+
+
+# Folders, videos, cameras
+
+
+@pytest.fixture
+def folder(tmp_path, photo):
+    """Two photos, one that is broken, and a video of twelve frames."""
+    for name in ("a.png", "c.png"):
+        (tmp_path / name).write_bytes(photo)
+    (tmp_path / "b.png").write_bytes(b"none")
+    write_video(tmp_path / "d.mp4", frames=12)
+    return tmp_path
+
+
+def test_a_folder_is_gone_through_file_by_file(network, folder):
+    editor = PhotoEditor(network)
+    editor.source.path.value = str(folder)
+    assert editor.picture.source.endswith("a.png")
+    assert [name for name, _ in editor.source.file.options] == [
+        "1 of 4: a.png",
+        "2 of 4: b.png",
+        "3 of 4: c.png",
+        "4 of 4: d.mp4",
+    ]
+    editor.source.next.click()
+    assert "b.png" in editor.note.value
+    assert editor.picture.source.endswith("a.png")
+    editor.source.next.click()
+    assert editor.picture.source.endswith("c.png")
+    assert editor.note.value == ""
+    editor.source.file.value = 3
+    assert editor.picture.frame == 0
+    editor.source.previous.click()
+    assert editor.picture.source.endswith("c.png")
+
+
+def test_a_video_is_gone_through_frame_by_frame(network, folder):
+    editor = PhotoEditor(network)
+    editor.take(folder / "d.mp4")
+    assert editor.source.frame.max == 11
+    visited = []
+    for number in (7, 3, 11):
+        editor.source.frame.value = number
+        visited.append((editor.picture.frame, grey_of(editor.image)))
+    assert visited == [(7, 7), (3, 3), (11, 11)]
+    editor.source.next.click()
+    assert editor.picture.frame == 11
+    editor.source.previous.click()
+    assert (editor.picture.frame, grey_of(editor.image)) == (10, 10)
+
+
+def test_an_example_closes_the_folder(editor, folder):
+    editor.take(folder)
+    assert editor.source.has_several
+    editor.example.value = 1
+    assert not editor.source.has_several
+    assert editor.source.path.value == ""
+
+
+def test_an_empty_folder_is_named(editor, tmp_path):
+    editor.source.path.value = str(tmp_path)
+    assert f"{tmp_path}: no pictures or videos in this folder" in editor.note.value
+
+
+def test_a_picture_is_taken_with_a_camera(network, photo, monkeypatch):
+    bgr = cv2.imdecode(np.frombuffer(photo, np.uint8), cv2.IMREAD_COLOR)
+    monkeypatch.setattr(cv2, "VideoCapture", lambda number: FakeCamera(number, bgr))
+    editor = PhotoEditor(network)
+    editor.source.take.click()
+    assert (editor.image == bgr[..., ::-1]).all()
+    assert editor.canvas.title == "camera 0"
+    editor.source.camera.value = 1
+    editor.source.take.click()
+    assert "camera 1: there is none on the machine" in editor.note.value
+    assert editor.canvas.title == "camera 0"
+
+
+# Meshes
+
+
+def test_the_mesh_gives_way_to_the_skeleton(editor):
+    editor.hands.value = "both hands"
+    assert [mesh["left"] for mesh in editor.space.meshes] == [False, True]
+    assert editor.space.strokes == []
+    editor.shows_mesh.value = False
+    assert editor.space.meshes == []
+    assert len(editor.space.strokes) == 12
+
+
+def test_hands_that_reach_into_each_other_are_named(editor, index, two_hands):
+    frame, _ = two_hands
+    joints_mm = frame.joints_cam_mm.astype(float)
+    joints_mm[21:] += joints_mm[11] - joints_mm[32]  # one palm in the other
+    editor.joints_cam_mm = joints_mm
+    editor.hands.value = "both hands"
+    editor.joints_cam_mm = joints_mm
+    editor.perform(editor._draw_space)
+    assert "mm into each other" in editor.mesh_note.value
+
+
+# Results
+
+
+def test_results_are_saved_under_free_names(network, photo, tmp_path):
+    editor = PhotoEditor(network, results_dir=tmp_path / "results")
+    (tmp_path / "two.png").write_bytes(photo)
+    editor.take(tmp_path / "two.png")
+    editor.hands.value = "one left hand"
+    for kind in ("JSON", "JSON", "picture", "mesh"):
+        editor.save[kind].click()
+        assert editor.note.value == ""
+        assert "saved: " in editor.saved.value
+    names = sorted(path.name for path in (tmp_path / "results").iterdir())
+    assert names == ["two.glb", "two.jpg", "two.json", "two_2.json"]
+
+    result = json.loads((tmp_path / "results/two.json").read_text())
+    assert result["hands"] == ["left"]
+    assert result["bbox_xywh"] == editor.canvas.box
+    joints_px = editor.estimate.joints_px.round(3)
+    assert np.abs(np.array(result["joints_px"]) - joints_px).max() < 0.01
+    saved_mm = np.array(result["joints_cam_mm"])[21:]
+    assert np.abs(saved_mm - editor.joints_cam_mm[21:]).max() < 1
+
+
+def test_nothing_is_saved_of_an_invalid_box(network, photo, tmp_path):
+    editor = PhotoEditor(network, results_dir=tmp_path / "results")
+    editor.take(photo)
+    editor.move([5000.0, 0.0, 10.0, 10.0])
+    editor.save["JSON"].click()
+    assert "there is nothing to save" in editor.note.value
+    assert not (tmp_path / "results").exists()
+
+
+# Found hands, keys
+
+
+def test_a_found_box_is_chosen_by_a_click(network, photo, monkeypatch):
+    boxes = [(10.0, 20.0, 200.0, 210.0), (300.0, 50.0, 250.0, 240.0)]
+    monkeypatch.setattr(photo_editor, "find_boxes", lambda image: boxes)
+    editor = PhotoEditor(network)
+    editor.take(photo)
+    assert editor.canvas.box == [10, 20, 200, 210]
+    assert editor.canvas.strokes[-1]["label"] == "2: click"
+    editor.canvas.clicked = [400, 100, 1]
+    assert editor.canvas.box == [300, 50, 250, 240]
+    assert editor.canvas.strokes[-1]["label"] == "1: click"
+
+
+def test_keys_do_what_buttons_do(network, folder, tmp_path):
+    editor = PhotoEditor(network, results_dir=tmp_path / "results")
+    editor.take(folder / "d.mp4")
+    for count, key in enumerate(["j", "j", "k", "J", "m", "s", "f", "c"]):
+        editor.shortcuts.pressed = [key, count]
+        assert editor.shortcuts.handled == count
+    assert editor.picture.frame == 11
+    assert not editor.shows_mesh.value
+    assert (tmp_path / "results/d_000011.json").exists()
+    assert "camera 0: there is none" in editor.note.value
+
+
+class FakeCamera:
+    """A capture device that only number 0 is."""
+
+    def __init__(self, number: int, bgr: np.ndarray) -> None:
+        self.number = number
+        self.bgr = bgr
+
+    def isOpened(self) -> bool:
+        return self.number == 0
+
+    def read(self) -> tuple[bool, np.ndarray]:
+        return True, self.bgr
+
+    def release(self) -> None:
+        pass

@@ -1,12 +1,14 @@
-// The widget digit.widgets.canvas.Canvas: a picture under strokes. Where it has a box, the
-// box is moved and resized here, and goes to the kernel while it moves, as fast as the
-// kernel answers. Photos are opened or dropped here.
+// The widget digit.widgets.canvas.Canvas: a picture under strokes, to be enlarged and moved.
+// Where it has a box, the box is moved and resized here, and goes to the kernel while it
+// moves, as fast as the kernel answers. Photos are opened or dropped here.
 
 const CHUNK_BYTES = 2 ** 21; // of a photo in one message: Jupyter ends the connection at 10 MB
 const LARGEST_PHOTO_BYTES = 2e8;
 const GRIP_PX = 10; // on the screen, about a corner of the box
 const SMALLEST_BOX_PX = 6; // on the screen; less is a click
 const ANSWER_TIMEOUT_MS = 3000; // then the next box is sent without an answer
+const LARGEST_ZOOM = 12;
+const WHEEL_STEP = 400; // pixels of the wheel for a factor of e
 const CROP_SCALE = 1.25; // the network sees a square this much larger than the box
 
 /** Which part of the box a pointer takes hold of: its inside, a corner, or nothing. */
@@ -112,6 +114,9 @@ class PictureView {
     this.canvas.style.touchAction = "none";
     this.context = this.canvas.getContext("2d");
     this.image = new Image();
+    this.zoom = 1;
+    this.corner = [0, 0]; // of what is seen, px of the enlarged picture
+    this.size = model.get("size");
     this.box = model.get("box");
     this.drag = null;
     this.sender = new BoxSender(model, () => this.takeAnswer());
@@ -123,7 +128,9 @@ class PictureView {
     this.canvas.onpointerup = () => this.release();
     this.canvas.onpointercancel = () => this.release();
     this.canvas.onkeydown = (event) => this.key(event);
+    this.canvas.onwheel = (event) => this.wheel(event);
     model.on("change:picture", () => this.load());
+    model.on("msg:custom", (message) => this.takeMessage(message));
     model.on("change:strokes change:size change:room change:title change:stale", () => this.draw());
     model.on("change:box", () => this.takeBox());
     this.load();
@@ -137,18 +144,32 @@ class PictureView {
     return Math.min(roomWidth / width, roomHeight / height);
   }
 
+  /** Width and height of the canvas, px of the screen. */
+  get shownSize() {
+    return this.model.get("size").map((value) => Math.max(1, Math.round(value * this.scale)));
+  }
+
+  /** What is seen stays while pictures of one size follow one another. */
   load() {
+    const size = this.model.get("size");
+    if (size.join() !== this.size.join()) {
+      this.zoom = 1;
+      this.corner = [0, 0];
+    }
+    this.size = size;
     URL.revokeObjectURL(this.image.src);
     this.image.src = URL.createObjectURL(new Blob([this.model.get("picture")]));
   }
 
   draw() {
     // 1. The canvas in pixels of the device
-    const { canvas, context, image, scale } = this;
+    const { canvas, context, image, scale, zoom } = this;
     const ratio = window.devicePixelRatio || 1;
-    const [pictureWidth, pictureHeight] = this.model.get("size");
-    const width = Math.max(1, Math.round(pictureWidth * scale));
-    const height = Math.max(1, Math.round(pictureHeight * scale));
+    const [width, height] = this.shownSize;
+    const [left, top] = this.corner;
+    canvas.dataset.zoom = zoom.toFixed(2);
+    canvas.dataset.corner = this.corner.map(Math.round).join(",");
+    if (this.box.length) canvas.dataset.arrows = "true"; // they move the box
     canvas.width = width * ratio;
     canvas.height = height * ratio;
     canvas.style.width = `${width}px`;
@@ -158,13 +179,16 @@ class PictureView {
     context.scale(ratio, ratio);
 
     // 2. The picture, greyed where it shows an answer to something else by now
-    context.imageSmoothingEnabled = scale < 3;
+    context.imageSmoothingEnabled = scale * zoom < 3;
     context.filter = this.model.get("stale") ? "grayscale(1) opacity(0.35)" : "none";
-    if (image.complete && image.naturalWidth) context.drawImage(image, 0, 0, width, height);
+    if (image.complete && image.naturalWidth) {
+      context.drawImage(image, -left, -top, width * zoom, height * zoom);
+    }
     context.filter = "none";
 
     // 3. Box and strokes; pixel centres are at integer coordinates
-    const toScreen = ([x, y]) => [(x + 0.5) * scale, (y + 0.5) * scale];
+    const enlarged = scale * zoom;
+    const toScreen = ([x, y]) => [(x + 0.5) * enlarged - left, (y + 0.5) * enlarged - top];
     if (this.box.length) drawBox(context, this.box, toScreen, width, height);
     for (const stroke of this.model.get("strokes")) drawStroke(context, stroke, toScreen);
   }
@@ -180,51 +204,105 @@ class PictureView {
     this.draw();
   }
 
+  /** Where a pointer is on the canvas, in pixels of the unscaled canvas. */
+  place(event) {
+    const { left, top, width, height } = this.canvas.getBoundingClientRect();
+    const [shownWidth, shownHeight] = this.shownSize;
+    const x = ((event.clientX - left) / width) * shownWidth;
+    const y = ((event.clientY - top) / height) * shownHeight;
+    return [x, y];
+  }
+
   /** Where a pointer is, in the picture's pixels. */
   position(event) {
-    const [pictureWidth, pictureHeight] = this.model.get("size");
-    const { left, top, width, height } = this.canvas.getBoundingClientRect();
-    const x = ((event.clientX - left) / width) * pictureWidth;
-    const y = ((event.clientY - top) / height) * pictureHeight;
-    return [x - 0.5, y - 0.5];
+    const enlarged = this.scale * this.zoom;
+    return this.place(event).map((value, k) => (value + this.corner[k]) / enlarged - 0.5);
+  }
+
+  /** Enlarge the picture about a place on the canvas, which stays where it is. */
+  zoomAbout(place, factor) {
+    const zoom = Math.max(1, Math.min(LARGEST_ZOOM, this.zoom * factor));
+    const corner = place.map((value, k) => ((value + this.corner[k]) * zoom) / this.zoom - value);
+    this.zoom = zoom;
+    this.moveTo(corner);
+  }
+
+  /** Move what is seen, as far as the picture goes. */
+  moveTo(corner) {
+    const size = this.shownSize;
+    this.corner = corner.map((value, k) => Math.max(0, Math.min(value, size[k] * (this.zoom - 1))));
+    this.draw();
+  }
+
+  takeMessage({ zoom, pan }) {
+    const size = this.shownSize;
+    if (zoom !== undefined) this.zoomAbout(size.map((value) => value / 2), zoom);
+    if (pan) this.moveTo(this.corner.map((value, k) => value + pan[k] * size[k]));
+  }
+
+  /** The wheel scrolls the notebook, unless the picture has the focus. */
+  wheel(event) {
+    const isMeant = document.activeElement === this.canvas || event.ctrlKey;
+    if (!this.model.get("zooms") || !isMeant) return;
+    event.preventDefault();
+    this.zoomAbout(this.place(event), Math.exp(-event.deltaY / WHEEL_STEP));
   }
 
   isTooSmall(box) {
-    return Math.min(box[2], box[3]) * this.scale <= SMALLEST_BOX_PX;
+    return Math.min(box[2], box[3]) * this.scale * this.zoom <= SMALLEST_BOX_PX;
   }
 
   press(event) {
     this.canvas.focus({ preventScroll: true });
     const at = this.position(event);
+    this.canvas.setPointerCapture(event.pointerId);
+    const pan = { from: this.place(event), corner: this.corner };
     if (!this.box.length) {
-      this.model.set("clicked", [...at, event.timeStamp]);
-      this.model.save_changes();
+      this.drag = { pan, at, moved: false };
       return;
     }
-    const grip = gripOf(at, this.box, GRIP_PX / this.scale);
-    this.drag = { grip, before: this.box };
-    this.canvas.setPointerCapture(event.pointerId);
+    const grip = gripOf(at, this.box, GRIP_PX / (this.scale * this.zoom));
+    this.drag = { grip, at, before: this.box, moved: false };
   }
 
   move(event) {
-    if (!this.box.length) return;
     const at = this.position(event);
     if (!this.drag) {
       const cursors = { inside: "move", corner: "nwse-resize", nothing: "crosshair" };
-      this.canvas.style.cursor = cursors[gripOf(at, this.box, GRIP_PX / this.scale).kind];
+      const reach = GRIP_PX / (this.scale * this.zoom);
+      if (this.box.length) this.canvas.style.cursor = cursors[gripOf(at, this.box, reach).kind];
+      return;
+    }
+    if (this.drag.pan) {
+      this.panBy(event);
       return;
     }
     this.box = movedBox(this.box, this.drag.grip, at);
     this.draw();
-    if (!this.isTooSmall(this.box)) this.sender.send(this.box);
+    if (this.isTooSmall(this.box)) return;
+    this.drag.moved = true;
+    this.sender.send(this.box);
+  }
+
+  panBy(event) {
+    const { from, corner } = this.drag.pan;
+    const shift = this.place(event).map((value, k) => value - from[k]);
+    this.drag.moved ||= Math.hypot(...shift) > SMALLEST_BOX_PX;
+    if (this.drag.moved) this.moveTo(corner.map((value, k) => value - shift[k]));
   }
 
   release() {
-    if (this.drag) {
-      if (this.isTooSmall(this.box)) this.box = this.drag.before; // a click is no box
-      if (this.box !== this.drag.before) this.sender.send(this.box);
+    if (!this.drag) return;
+    const { pan, at, before, moved } = this.drag;
+    if (!pan) {
+      if (this.isTooSmall(this.box)) this.box = before; // a click is no box
+      if (moved) this.sender.send(this.box);
     }
     this.drag = null;
+    if (!moved) {
+      this.model.set("clicked", [...at, performance.now()]);
+      this.model.save_changes();
+    }
     this.draw();
   }
 
@@ -234,6 +312,7 @@ class PictureView {
     const direction = directions[event.key];
     if (!direction || !this.box.length) return;
     event.preventDefault();
+    event.stopPropagation();
     const step = Math.max(1, 0.02 * Math.max(...this.model.get("size")));
     const [dx, dy] = direction.map((value) => value * step);
     const [x, y, w, h] = this.box;
