@@ -3,14 +3,23 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install -q -c constraints.txt
 
-.PHONY: demo lab test lint bench gallery chapters book clean
+# What running a notebook changes beside its outputs; .gitattributes says whose.
+STRIP := $(BIN)/python -m nbstripout --keep-id --extra-keys \
+  "$(foreach key,codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer \
+  version,metadata.language_info.$(key))"
+
+.PHONY: demo lab filter test lint bench gallery chapters book clean
 
 demo: .venv/lab.done        ## data, masks, training, evaluation, notebooks: minutes on a laptop
 	$(BIN)/digit demo
 
 lab: .venv/lab.done         ## JupyterLab on the project, the notebooks in notebooks/
-	@git rev-parse --git-dir >/dev/null 2>&1 && $(BIN)/nbstripout --install || true
+	@git rev-parse --git-dir >/dev/null 2>&1 && $(MAKE) -s filter || true
 	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
+
+filter:                     ## outputs stay out of git's diffs and commits
+	git config filter.nbstripout.clean '$(STRIP)'
+	git config filter.nbstripout.smudge cat
 
 test: .venv/test.done       ## the tests; browser tests need Chromium and skip without it
 	$(BIN)/python -m pytest tests

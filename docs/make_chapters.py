@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 from PIL import Image
 
 from digit.paths import CHECKOUT_DIR, NOTEBOOKS_DIR, runs_dir
+from digit.widgets.static_picture import STATIC_CLASS
 
 OUT_DIR = CHECKOUT_DIR / "docs" / "notebooks"
 FIGURES_DIR = CHECKOUT_DIR / "figures"
@@ -102,8 +103,14 @@ def shrink(notebook: NotebookNode, name: str, longest_px: int, quality: int) -> 
             cell.outputs = [
                 static(output, name, longest_px, quality)
                 for output in cell.outputs
-                if output.get("name") != "stderr"
+                if not is_dropped(output)
             ]
+
+
+def is_dropped(output: NotebookNode) -> bool:
+    """Whether an output is a warning, or what stands in for a widget."""
+    html = output.get("data", {}).get("text/html", "")
+    return output.get("name") == "stderr" or f'class="{STATIC_CLASS}"' in html
 
 
 def take_prose(notebook: NotebookNode, source: Path) -> None:

@@ -82,3 +82,16 @@ def tiny_run(tiny_root, tmp_path_factory) -> Path:
     run = runs.create_run(tiny_root, "quick", make_settings("quick", overrides), "tiny")
     train_run(run)
     return run
+
+
+@pytest.fixture
+def published(monkeypatch) -> list[dict]:
+    """The pictures that widgets publish for when there is no kernel."""
+    from digit.widgets import static_picture
+
+    bundles = []
+    monkeypatch.setattr(static_picture, "get_ipython", lambda: "a notebook")
+    monkeypatch.setattr(
+        static_picture, "display", lambda bundle, raw: bundles.append(bundle)
+    )
+    return bundles

@@ -120,7 +120,8 @@ class Lab:
 
     def open_notebook(self, notebook: nbformat.NotebookNode, name: str) -> None:
         """Open any notebook and start its kernel."""
-        notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+        kernel = {"name": "python3", "display_name": "Python 3"}
+        notebook.metadata.setdefault("kernelspec", kernel)
         nbformat.write(notebook, self.folder / f"{name}.ipynb")
         self.page.goto(f"{self.address}/doc/tree/{name}.ipynb?reset")
         self.console.clear()  # of the page left behind
@@ -172,6 +173,10 @@ class Lab:
         self.page.evaluate(f"() => {NOTEBOOK}.sessionContext.session.kernel.restart()")
         self.wait_idle()
         self.command("notebook:clear-all-cell-outputs")
+
+    def end_session(self) -> None:
+        """Shut the notebook's kernel down."""
+        self.page.evaluate(f"() => {NOTEBOOK}.sessionContext.shutdown()")
 
     def errors(self) -> list[str]:
         """Errors and stderr of the cells, and errors in the browser's console."""

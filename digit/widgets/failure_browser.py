@@ -16,7 +16,7 @@ import pandas as pd
 import plotly
 
 from digit.evaluation.bootstrap import paired_difference
-from digit.widgets import assets, exports, page_messages
+from digit.widgets import assets, exports, page_messages, static_picture
 from digit.widgets.canvas import encode_jpeg
 from digit.widgets.evaluated_model import EvaluatedModel, Source
 from digit.widgets.frame_filter import SLICES, FilterState, FrameFilter
@@ -247,11 +247,11 @@ class FailureBrowser(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The widget, and a page of thumbnails for where there is no kernel."""
-        data, metadata = super()._repr_mimebundle_(**options)
         sheet = page_messages.thumbnail_sheet(self.rows[:PER_PAGE], self.frames)
         if sheet is not None:
-            data["image/jpeg"] = encode_jpeg(sheet, page_messages.EXPORT_QUALITY)
-        return data, metadata
+            jpeg = encode_jpeg(sheet, page_messages.EXPORT_QUALITY)
+            static_picture.publish(jpeg, type(self).__name__)
+        return super()._repr_mimebundle_(**options)
 
     # Frames
 

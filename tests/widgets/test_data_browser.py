@@ -1,6 +1,7 @@
 """The data browser and the canvases without a page."""
 
 import shutil
+from html import unescape
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from digit.data.build_index import prepare_index
 from digit.plots import hands as hand_plots
 from digit.widgets.canvas import Canvas
-from digit.widgets.data_browser import CAMERA, DataBrowser
+from digit.widgets.data_browser import CAMERA, UNSEEING_COLOR, DataBrowser
 
 SEQUENCE = 1
 
@@ -40,8 +41,9 @@ def test_the_next_instant_is_another_picture(browser):
     assert browser.note.value == ""
 
 
-def test_the_browser_comes_with_a_static_picture(browser):
-    assert browser._repr_mimebundle_()["image/png"][:4] == b"\x89PNG"
+def test_the_browser_comes_with_a_static_picture(browser, published):
+    browser._repr_mimebundle_()
+    assert len(published) == 1
 
 
 def test_a_view_or_a_camera_is_chosen_by_a_click(browser):
@@ -61,6 +63,55 @@ def test_a_view_or_a_camera_is_chosen_by_a_click(browser):
 def test_a_camera_without_a_picture_is_refused(browser):
     browser.space.clicked = "none"
     assert "no picture of this instant" in browser.note.value
+
+
+def test_cameras_without_a_picture_are_grey_and_say_so(browser):
+    seeing = set(browser.choices[CAMERA].options)
+    grey = {
+        stroke["label"]
+        for stroke in browser.space.strokes
+        if stroke["color"] == UNSEEING_COLOR
+    }
+    assert grey
+    assert not grey & seeing
+    assert browser.space.notes == dict.fromkeys(grey, "no picture of this instant")
+    assert browser.space.named == browser.choices[CAMERA].value
+
+
+def test_words_narrow_the_frames_down(browser):
+    index = browser.index
+    family = str(index["family"][-1])
+    camera = str(index["camera"][index["family"] == family][0])
+    browser.words.value = f"{family.upper()[:-1]} cam{camera}"
+    expected = (index["family"] == family) & (index["camera"] == camera)
+    assert len(browser.rows[0]) == expected.sum()
+    assert browser.frame.camera == camera
+    assert f"{expected.sum()} of {len(index)} frames" in browser.passing.value
+    browser.words.value = ""
+    assert len(browser.rows[0]) == len(index)
+    assert browser.passing.value == ""
+
+
+def test_words_that_nothing_has_are_named_and_the_frame_stays(browser):
+    shown = browser.canvas.title
+    browser.words.value = "nowhere"
+    assert "no frame has 'nowhere' in its" in unescape(browser.note.value)
+    assert browser.canvas.title == shown
+    assert len(browser.rows[0]) == len(browser.index)
+
+
+def test_keys_choose_what_lists_choose(browser):
+    browser.choices[SEQUENCE].value = browser.choices[SEQUENCE].options[-1]
+    camera = browser.choices[CAMERA]
+    first = camera.value
+    keys = ("ArrowDown", "b", "ArrowRight", "[", "+", "Shift+ArrowLeft", "0", "s")
+    for count, key in enumerate(keys):
+        browser.shortcuts.pressed = [key, count]
+        assert browser.note.value == ""
+        if count == 0:
+            assert camera.value == camera.options[1] != first
+    assert browser.layers["box"].value
+    assert browser.choices[SEQUENCE].value == browser.choices[SEQUENCE].options[-2]
 
 
 def test_layers_are_switched(browser):

@@ -20,7 +20,7 @@ from digit.model.checkpoints import load_network
 from digit.model.network import NETWORKS, Digit
 from digit.paths import SHIPPED_WEIGHTS
 from digit.skeleton import BONES, WRISTS
-from digit.widgets import photo_editor, static_picture
+from digit.widgets import photo_editor
 from digit.widgets.photo_editor import PhotoEditor
 
 
@@ -116,12 +116,7 @@ def test_the_widget_shows_what_predict_returns(editor, network, index):
     assert np.abs(editor.estimate.joints_px - expected.joints_px).max() < 1e-6
 
 
-def test_the_widget_comes_with_a_static_picture(editor, monkeypatch):
-    published = []
-    monkeypatch.setattr(static_picture, "get_ipython", lambda: "a notebook")
-    monkeypatch.setattr(
-        static_picture, "display", lambda bundle, raw: published.append(bundle)
-    )
+def test_the_widget_comes_with_a_static_picture(editor, published):
     editor._repr_mimebundle_()
     assert base64.b64decode(published[0]["image/jpeg"])[:2] == b"\xff\xd8"
     assert "digit-static" in published[0]["text/html"]
