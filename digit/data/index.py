@@ -143,7 +143,7 @@ class Index:
 
     @property
     def label_kind(self) -> str:
-        """ "3d", or "2d" where the depths of the joints are not to be trusted."""
+        """What the joints' depths are worth: "3d", "2d" or "flat"; see `layout`."""
         return self._opened.label_kind
 
     @property

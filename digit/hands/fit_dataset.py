@@ -24,10 +24,12 @@ from digit.data.build_index import prepare_index
 from digit.data.index import Index
 from digit.data.layout import (
     FITTED_MODEL_NAME,
+    LABELS_NAME,
     fitted_error_name,
     fitted_name,
     hand_model_name,
     has_own_fits,
+    label_kind,
     splits_of,
 )
 from digit.files import atomic, exclusive, write_json, write_text
@@ -137,9 +139,15 @@ def fit_dataset(
     Raises:
         FileNotFoundError: if the data set is missing, or the user's fits are MANO's and
             MANO's files are missing.
-        ValueError: if another process is fitting this split.
+        ValueError: if another process is fitting this split, or the data set's joints
+            have no depths.
     """
     dataset_dir = Path(dataset_dir).resolve()
+    if label_kind(dataset_dir) == "flat":
+        raise ValueError(
+            f"{dataset_dir / LABELS_NAME}: says flat, so these joints have no depths, and "
+            "no hand can be fitted to them"
+        )
     hand_model, mano_dir = choose_hand_model(dataset_dir)
     for split in splits or splits_of(dataset_dir):
         with exclusive(prepared_dir(dataset_dir) / f"fits/{split}.lock", wait=False):

@@ -213,6 +213,13 @@ def test_joints_of_no_hand_are_left_out_with_a_reason(tmp_path):
     assert len(written["8"]["right"]["pose"]) == 48
 
 
+def test_joints_without_depths_are_not_fitted(tree):
+    (tree / "annotations/labels.txt").write_text("flat")
+    with pytest.raises(ValueError, match=r"labels\.txt: says flat"):
+        list(fit_dataset(tree))
+    assert not (tree / "prepared/fits").exists()
+
+
 def test_one_person_has_one_shape_and_many_have_their_own(tree, tmp_path):
     list(fit_dataset(tree))
     index = prepare_index(tree, "train")
