@@ -39,15 +39,16 @@ from digit.evaluation.error_table import error_table
 from digit.evaluation.predictions import Predictions
 from digit.evaluation.protocol import protocol
 from digit.hands.model import load_hand
-from digit.hands.part_masks import fit_vertices_mm, prepare_masks, render_part_mask
+from digit.hands.part_masks import prepare_masks
+from digit.hands.part_rendering import fit_vertices_mm, render_part_mask
 from digit.paths import prepared_dir
 
 HERE = Path(__file__).resolve().parents[1]
-sys.path.append(str(HERE / "tests"))
+sys.path += [str(HERE / "tests"), str(HERE / "tests/hands")]
+from hand_trees import make_tree  # noqa: E402
 from plain_path import PlainSamples, evaluate, recode  # noqa: E402
-from test_masks import make_tree  # noqa: E402
-from test_raster import cast_rays  # noqa: E402
-from test_store import jpeg  # noqa: E402
+from test_rasterizer import cast_rays  # noqa: E402
+from trees import jpeg  # noqa: E402
 
 SAMPLE = HERE.parent / "shared/data/InterHand2.6M_sample/images/train"
 CAMERAS, MOMENTS, CORES = 80, 1251, os.cpu_count()  # of a capture: 100,080 frames

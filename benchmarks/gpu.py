@@ -29,7 +29,7 @@ from digit.model.network import Digit, build_network, optimized_for_inference
 
 # isort: split
 from digit.model.checkpoints import load_network, save_checkpoint
-from digit.training.settings import HEADLINE
+from digit.training.validation import VALIDATION_METRICS
 
 PROJECT = Path(__file__).resolve().parents[1]
 PIECE = 16 * 2**20  # bytes
@@ -279,7 +279,7 @@ def train(args: argparse.Namespace, out: Path) -> dict:
     test = json.loads(test_file.read_text())
     return {
         "run": json.loads((run / "result.json").read_text()),
-        "test": {name: test[name] for name in HEADLINE if name in test},
+        "test": {name: test[name] for name in VALIDATION_METRICS if name in test},
     }
 
 

@@ -10,6 +10,7 @@ import math
 import os
 import secrets
 import stat
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -97,6 +98,38 @@ def write_json(path: Path | str, value: Any, indent: int | None = 1) -> None:
         OSError: If the file cannot be written.
     """
     write_text(path, json.dumps(_without_nan(value), indent=indent) + "\n")
+
+
+def read_json_object(path: Path | str, hint: str) -> dict[str, Any]:
+    """Read a file that holds a JSON object.
+
+    Args:
+        path: The file.
+        hint: What an error message advises.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it holds something else.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file; {hint}") from None
+    except (ValueError, RecursionError) as error:
+        content = " ".join(str(error).split())[:100]
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: damaged ({content!r:.120}); {hint}")
+    return content
+
+
+def is_whole_npz(path: Path) -> bool:
+    """Whether there is an .npz file of this name that can be read, by its checksums."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return bool(archive.namelist()) and archive.testzip() is None
+    # zipfile and zlib raise exceptions of many kinds.
+    except Exception:
+        return False
 
 
 @contextlib.contextmanager

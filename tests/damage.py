@@ -1,25 +1,31 @@
-"""Random damage to files: a value of a JSON document changed, or bytes of any file.
+"""Random damage to files, and what becomes of it.
 
-`tests/data/test_damage.py` does it some hundred times, `benchmarks/random_damage.py` as long
-as one lets it.
+`strike` damages one file, has it read as the workbench reads it, says what came of it, and
+mends it. `tests/test_damage.py` does it some hundred times, `benchmarks/random_damage.py` as
+long as one lets it; what there is to damage is in `damage_targets`.
 """
 
+import contextlib
+import io
 import json
-import pickle
+import logging
 import random
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
-from trees import annotation_paths, columns, write_lmdb
+# What may come of damage. The last three are faults of the workbench.
+OUTCOMES = (
+    "named error",
+    "finding",
+    "accepted",
+    "traceback",
+    "wrong unnoticed",
+    "lost",
+)
+FAULTS = OUTCOMES[3:]
 
-from digit.data.build_index import prepare_index
-from digit.data.columns import write_columns
-from digit.data.health import check
-from digit.data.tree import write_tree
-
-# What a value may become. Some are right in another place, some nowhere.
+# What a value of JSON may become. Some are right in another place, some nowhere.
 VALUES = (
     None,
     True,
@@ -47,10 +53,56 @@ VALUES = (
 )
 LONGEST_SPAN = 40  # bytes that one damage overwrites, at most
 
+Mutation = Callable[[random.Random, bytes], bytes]
 
-def mutated_json(rng: random.Random, text: str) -> str:
+
+class Reading(NamedTuple):
+    """What reading a file gave.
+
+    Attributes:
+        value: What was read; equal for equal content.
+        findings: What was said of it: rows of the doctor, log lines.
+    """
+
+    value: Hashable
+    findings: tuple[str, ...] = ()
+
+
+class Target(NamedTuple):
+    """A kind of file that may be damaged.
+
+    Attributes:
+        name: What the table calls it.
+        files: Gives the files of this kind, one of which is damaged.
+        read: Reads them as the workbench does.
+        folder: What an error message must name a file of.
+        mutations: Ways to damage a file.
+        is_verified: Whether its bytes are vouched for by a checksum, so that nothing wrong
+            may be read.
+        is_users: Whether its content is the user's, or costs much, and must not be lost.
+        repair: Brings back what the reading may have changed besides the file.
+    """
+
+    name: str
+    files: Callable[[], Sequence[Path]]
+    read: Callable[[], Reading]
+    folder: Path
+    mutations: tuple[Mutation, ...]
+    is_verified: bool = False
+    is_users: bool = True
+    repair: Callable[[], None] = lambda: None
+
+
+class Result(NamedTuple):
+    """What came of one damage."""
+
+    outcome: str
+    detail: str
+
+
+def mutated_json(rng: random.Random, data: bytes) -> bytes:
     """The document with one value replaced, removed, repeated, or wrapped in a list."""
-    holder = {"root": json.loads(text)}
+    holder = {"root": json.loads(data)}
     # 1. Walk down to some value
     parent: dict | list = holder
     key: str | int = "root"
@@ -70,7 +122,7 @@ def mutated_json(rng: random.Random, text: str) -> str:
         parent.insert(key, parent[key])
     else:
         parent[f"0{key}"] = parent[key]
-    return json.dumps(holder.get("root"))
+    return json.dumps(holder.get("root")).encode()
 
 
 def mutated_bytes(rng: random.Random, data: bytes) -> bytes:
@@ -80,110 +132,132 @@ def mutated_bytes(rng: random.Random, data: bytes) -> bytes:
     start = rng.randrange(len(data))
     end = min(start + rng.randint(1, LONGEST_SPAN), len(data))
     span = data[start:end]
-    middle = rng.choice(
-        [
-            b"",
-            bytes(len(span)),
-            rng.randbytes(len(span)),
-            span + span,
-            b"\xff",
-            b"{",
-            b"]",
-        ]
-    )
+    same_length = [bytes(len(span)), rng.randbytes(len(span))]
+    middle = rng.choice([b"", *same_length, span + span, b"\xff", b"{", b"]"])
     if rng.random() < 0.2:
         return data[:start]
     return data[:start] + middle + data[end:]
 
 
-def make_small_tree(dataset_dir: Path) -> Path:
-    """A tree of fifteen frames with every kind of annotation file, prepared."""
-    frames, instants, cameras, _ = columns(captures=1)
-    write_tree(dataset_dir, "train", frames, instants, cameras)
-    errors = {"right_fit_err": 1.5, "left_fit_err": None, "imsize": (512, 334)}
-    keys = [f"train/{name}" for name in frames["file_name"]]
-    (dataset_dir / "cache").mkdir()
-    meta_dict = pickle.dumps({key: errors for key in keys})
-    (dataset_dir / "cache/meta_dict_train.pkl").write_bytes(meta_dict)
-    index = prepare_index(dataset_dir)
-    parts_valid = np.ones(len(index), bool)
-    write_columns(
-        index.folder / f"masks-{index.fingerprint}", {"parts_valid": parts_valid}
-    )
-    mine = dataset_dir / "prepared/exclude/train_mine.tsv"
-    mine.parent.mkdir()
-    mine.write_text(f"{keys[0]}\tblurred\n")
-    write_lmdb(dataset_dir / "segm_32.lmdb", {})
-    return dataset_dir
+def mutated_lines(rng: random.Random, data: bytes) -> bytes:
+    """A text with one line removed, repeated, moved to the end, or cut."""
+    lines = data.split(b"\n")
+    number = rng.randrange(len(lines))
+    line = lines.pop(number)
+    action = rng.choice(["remove", "repeat", "move", "cut"])
+    if action == "repeat":
+        lines[number:number] = [line, line]
+    elif action == "move":
+        lines.append(line)
+    elif action == "cut" and line:
+        lines.insert(number, line[: rng.randrange(len(line))])
+    return b"\n".join(lines)
 
 
-def is_source(path: Path, dataset_dir: Path) -> bool:
-    """Whether a file is the user's: all but what preparation has made."""
-    parts = path.relative_to(dataset_dir).parts
-    return parts[0] != "prepared" or path.name == "train_mine.tsv"
+JSON_MUTATIONS = (mutated_json, mutated_json, mutated_bytes)
+TEXT_MUTATIONS = (mutated_lines, mutated_bytes)
+BYTE_MUTATIONS = (mutated_bytes,)
 
 
-def sources(dataset_dir: Path) -> dict[Path, bytes]:
-    """The content of the user's files."""
-    paths = [path for path in dataset_dir.rglob("*") if path.is_file()]
-    return {
-        path: path.read_bytes()
-        for path in paths
-        if is_source(path, dataset_dir) and path.suffix != ".mdb"
-    }
+class _LogLines(logging.Handler):
+    """Warnings, as findings."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
 
 
-def targets(dataset_dir: Path) -> list[Path]:
-    """The files that may be damaged."""
-    found = [
-        *annotation_paths(dataset_dir).values(),
-        dataset_dir / "cache/meta_dict_train.pkl",
-        dataset_dir / "prepared/exclude/train_mine.tsv",
-    ]
-    folder = dataset_dir / "prepared/index/train"
-    made = [path for path in folder.rglob("*") if path.is_file()]
-    return [*found * 3, *sorted(made)]
-
-
-def damage_one(rng: random.Random, dataset_dir: Path) -> str:
-    """Damage one file; returns which, and how."""
-    path = rng.choice(targets(dataset_dir))
-    data = path.read_bytes()
-    if path.suffix == ".json" and rng.random() < 0.7:
-        how: Callable = mutated_json
-        path.write_text(mutated_json(rng, data.decode()))
-    else:
-        how = mutated_bytes
-        path.write_bytes(mutated_bytes(rng, data))
-    return f"{how.__name__} of {path.relative_to(dataset_dir)}"
-
-
-def survive(seed: int, template: Path, scratch: Path) -> None:
-    """Damage a copy of a data set, prepare and check it.
-
-    Raises:
-        AssertionError: If something else than a named error or a report comes of it, or if
-            one of the user's files changes.
-    """
-    rng = random.Random(seed)
-    dataset_dir = scratch / "tree"
-    shutil.copytree(template, dataset_dir)
+def observed(read: Callable[[], Reading]) -> Reading:
+    """A reading, with what it logs and prints among its findings."""
+    handler = _LogLines()
+    logger = logging.getLogger("digit")
+    logger.addHandler(handler)
+    propagates, logger.propagate = logger.propagate, False
+    printed = io.StringIO()
     try:
-        what = f"seed {seed}: {damage_one(rng, dataset_dir)}"
-        before = sources(dataset_dir)
-        try:
-            index = prepare_index(dataset_dir)
-            usable = index.usable()
-            assert len(usable) <= len(index) <= 15, what
-            check(dataset_dir)
-            sound = index.take(index["fault"] == 0)
-            assert np.isfinite(sound["joints_px"][sound["joint_valid"]]).all(), what
-        except (ValueError, OSError) as error:
-            message = str(error)
-            assert str(dataset_dir) in message, f"{what}: no file in {message!r}"
-            assert "\n" not in message, f"{what}: {message!r}"
-        except Exception as error:
-            raise AssertionError(f"{what}: {error!r}") from error
-        assert sources(dataset_dir) == before, f"{what}: a file of the user's changed"
+        with contextlib.redirect_stdout(printed):
+            reading = read()
     finally:
-        shutil.rmtree(dataset_dir)
+        logger.removeHandler(handler)
+        logger.propagate = propagates
+    said = (*handler.lines, *printed.getvalue().splitlines())
+    return reading._replace(findings=(*reading.findings, *said))
+
+
+def strike(target: Target, baseline: Reading, seed: int) -> Result:
+    """Damage one file of a target, read it, and mend it.
+
+    Args:
+        target: What is damaged.
+        baseline: What `observed(target.read)` gives of the undamaged files.
+        seed: Of which file is damaged, and how.
+    """
+    # 1. Damage
+    rng = random.Random(f"{target.name} {seed}")
+    path = rng.choice(target.files())
+    whole = path.read_bytes()
+    mutate = rng.choice(target.mutations)
+    damaged = mutate(rng, whole)
+    what = f"{path.name}, {mutate.__name__}"
+    path.write_bytes(damaged)
+    others = _contents(target, path)
+
+    # 2. Read
+    try:
+        try:
+            reading = observed(target.read)
+        except (ValueError, OSError) as error:
+            outcome, detail = _judge_error(target, error)
+        except Exception as error:
+            outcome, detail = "traceback", repr(error)
+        else:
+            outcome, detail = _judge_reading(target, baseline, reading)
+            if damaged == whole and outcome in FAULTS:
+                outcome = "accepted"
+
+        # 3. Is anything lost?
+        if target.is_users and not _is_kept(path, damaged):
+            outcome, detail = "lost", "the damaged file's own bytes are nowhere"
+        if _contents(target, path) != others:
+            outcome, detail = "lost", "another file has changed"
+    finally:
+        target.repair()
+        if not path.is_file() or path.read_bytes() == damaged or target.is_users:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(whole)
+    return Result(outcome, f"{what}: {detail}"[:300])
+
+
+def _judge_error(target: Target, error: Exception) -> tuple[str, str]:
+    """A named error has one line and a file in it; others are as bad as a traceback."""
+    message = str(error)
+    is_named = str(target.folder) in message and "\n" not in message
+    return ("named error" if is_named else "traceback"), message
+
+
+def _judge_reading(
+    target: Target, baseline: Reading, reading: Reading
+) -> tuple[str, str]:
+    """Whether the damage was noticed, did nothing, or was taken for content."""
+    new = [line for line in reading.findings if line not in baseline.findings]
+    if new or len(reading.findings) != len(baseline.findings):
+        return "finding", (new or ["a finding less"])[0]
+    if reading.value != baseline.value and target.is_verified:
+        return "wrong unnoticed", "another content was read"
+    return "accepted", "" if reading.value == baseline.value else "taken as it stands"
+
+
+def _contents(target: Target, but: Path) -> dict[Path, bytes]:
+    """The content of the user's files of a target, but for the damaged one."""
+    if not target.is_users:
+        return {}
+    return {path: path.read_bytes() for path in target.files() if path != but}
+
+
+def _is_kept(path: Path, content: bytes) -> bool:
+    """Whether a content is still in its file, or in one beside it."""
+    beside = [path, *path.parent.glob(f"{path.name}.*")]
+    return any(file.is_file() and file.read_bytes() == content for file in beside)

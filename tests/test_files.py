@@ -7,9 +7,17 @@ import stat
 import threading
 
 import filelock._unix
+import numpy as np
 import pytest
 
-from digit.files import atomic, exclusive, write_json, write_text
+from digit.files import (
+    atomic,
+    exclusive,
+    is_whole_npz,
+    read_json_object,
+    write_json,
+    write_text,
+)
 
 
 def names(folder):
@@ -121,3 +129,26 @@ def test_a_file_system_without_locks_is_named(tmp_path, monkeypatch):
         exclusive(tmp_path / "a.lock", wait=True),
     ):
         pass
+
+
+@pytest.mark.parametrize("content", [b"", b"[1]", b"null", b"\xff", b"[" * 5000])
+def test_what_is_no_json_object_is_named(content, tmp_path):
+    path = tmp_path / "x.json"
+    with pytest.raises(FileNotFoundError, match=f"{path}: no such file; make it"):
+        read_json_object(path, "make it")
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^{path}: damaged .*; make it$"):
+        read_json_object(path, "make it")
+    path.write_text('{"a": 1}')
+    assert read_json_object(path, "make it") == {"a": 1}
+
+
+def test_whole_npz_files_are_told_by_their_checksums(tmp_path):
+    path = tmp_path / "x.npz"
+    assert not is_whole_npz(path)
+    np.savez(path, a=np.arange(1000))
+    whole = path.read_bytes()
+    assert is_whole_npz(path)
+    for damaged in (b"", whole[:-30], whole[:300] + b"\xff" + whole[301:]):
+        path.write_bytes(damaged)
+        assert not is_whole_npz(path)

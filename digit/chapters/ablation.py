@@ -1,7 +1,6 @@
 """Chapter "Ablation": do parts help? Runs with no, predicted and true parts,
 compared."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from matplotlib.figure import Figure
 from torch.utils.flop_counter import FlopCounterMode
 
 from digit.chapters.common import expected_and_measured
+from digit.data.parquet import read_table
 from digit.evaluation.protocol import protocol
 from digit.model.checkpoints import load_network
 from digit.paths import runs_dir
@@ -118,7 +118,7 @@ def _describe(name: str, run_dir: Path) -> dict[str, object]:
     # 1. The record of the run.
     network = load_network(run_dir / "checkpoints/best.ckpt")
     _, settings = runs.parameters(run_dir)
-    result = json.loads((run_dir / "result.json").read_text())
+    result = runs.result(run_dir)
 
     # 2. The arithmetic of one forward pass.
     size_px = network.image_size
@@ -138,7 +138,7 @@ def _describe(name: str, run_dir: Path) -> dict[str, object]:
 
 
 def _read_errors(run_dir: Path) -> pd.DataFrame:
-    table = pd.read_parquet(run_dir / "errors_test.parquet")
+    table = read_table(run_dir / "errors_test.parquet")
     return table[table["parts_valid"]].sort_values("image_id").set_index("image_id")
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from digit.chapters.common import expected_and_measured
 from digit.data.index import Index
+from digit.data.parquet import read_table
 from digit.data.store import image_store, read_image
 from digit.hands.fitting import HandFits, fit_joints
 from digit.hands.meshes import HandMesh, fit_meshes, mesh_warnings
@@ -170,7 +171,7 @@ def read_errors(run_dir: Path, split: str) -> pd.DataFrame:
         raise FileNotFoundError(
             f"{path}: not there; execute chapter 07 for this run first"
         )
-    return pd.read_parquet(path)
+    return read_table(path)
 
 
 def show_contradiction(table: pd.DataFrame) -> Figure:

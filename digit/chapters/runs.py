@@ -1,7 +1,6 @@
 """Chapter "Runs": what runs there are, how they differ, and which is better."""
 
 import asyncio
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,9 +13,11 @@ from plotly.subplots import make_subplots
 
 from digit.chapters.common import expected_and_measured
 from digit.data.index import open_index
+from digit.data.parquet import read_table
 from digit.evaluation.bootstrap import paired_difference
 from digit.evaluation.mean_pose import mean_pose_errors
 from digit.evaluation.protocol import HEADLINE, protocol
+from digit.files import read_json_object
 from digit.plots import charts
 from digit.plots.interactive import CONFIG
 from digit.plots.style import LINE_COLORS, PLOTLY
@@ -57,7 +58,8 @@ def differences(chosen: Sequence[Path]) -> pd.DataFrame:
 
 
 def _record(run_dir: Path) -> dict:
-    return json.loads((run_dir / "environment.json").read_text())
+    hint = "digit doctor --runs says what else is damaged"
+    return read_json_object(run_dir / "environment.json", hint)
 
 
 def _short(name: str) -> str:
@@ -165,7 +167,7 @@ def error_tables(chosen: Sequence[Path], split: str) -> dict[str, pd.DataFrame]:
     for run_dir in chosen:
         path = run_dir / f"errors_{split}.parquet"
         if path.exists():
-            tables[run_dir.name] = pd.read_parquet(path)
+            tables[run_dir.name] = read_table(path)
 
     # 2. The mean pose, on the data of the first of them.
     for run_dir in chosen:
@@ -259,7 +261,7 @@ def checks(chosen: Sequence[Path]) -> pd.DataFrame:
     finished = [run_dir for run_dir in chosen if runs.state(run_dir) == "finished"]
     saved = reached = best = 0
     for run_dir in finished:
-        result = json.loads((run_dir / "result.json").read_text())
+        result = runs.result(run_dir)
         curves = _curves(run_dir)
         saved += (run_dir / "checkpoints/best.ckpt").exists()
         reached += int(curves.index.max() == result["steps"])

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Bool, Float, Integer
 
 from digit.data.annotations import (
@@ -45,6 +44,7 @@ from digit.data.index import (
     why_stale,
 )
 from digit.data.layout import MOMENT, SPLITS, annotation_files
+from digit.data.parquet import read_table
 from digit.files import atomic, exclusive
 from digit.paths import digest, prepared_dir
 
@@ -58,8 +58,8 @@ ROTATION_TOLERANCE = 1e-2
 def prepare_index(dataset_dir: Path | str, name: str = "train") -> Index:
     """Open the index of a split or subset; build it first where it is missing or stale.
 
-    Two processes that do so at once build it once. A damaged index is built anew with a
-    line in the log.
+    Two processes that do so at once build it once. An index that is damaged, or was made
+    by another version, is built anew with a line in the log that says which.
 
     Args:
         dataset_dir: The data set's folder.
@@ -88,7 +88,7 @@ def _build_once(dataset_dir: Path, split: str, sources: Mapping[str, Path]) -> N
         reason = why_stale(folder, sources)
         if not reason:
             return
-        if reason.startswith("is damaged"):
+        if reason.startswith(("is damaged", "was made by")):
             logger.warning("%s: the index %s; it is built anew", folder, reason)
         # Records hold no cycles: not to search them for some saves two thirds of the
         # time.
@@ -233,10 +233,10 @@ def _add_truth(frames: Table, path: Path | None) -> None:
         return
     hint = "generate the data again, or remove the file"
     try:
-        truth = pd.read_parquet(path).set_index("image_id")
+        truth = read_table(path, hint).set_index("image_id")
         truth = truth.reindex(frames["image_id"])
         columns = {name: np.array(truth[name].tolist()) for name in truth}
-    except (ValueError, KeyError, TypeError, OSError, OverflowError) as error:
+    except (KeyError, TypeError, OverflowError) as error:
         reason = re.sub(r"\s+", " ", str(error))[:200]
         raise ValueError(f"{path}: cannot be read ({reason}); {hint}") from None
     for name in columns:

@@ -135,8 +135,21 @@ def read_checked_json(path: Path) -> dict[str, Any]:
         raise DamagedTable(f"{path}: {_in_one_line(error)}") from None
     expected = content.pop("checksum", None) if isinstance(content, dict) else None
     if expected is None or _checksum(content) != expected:
-        raise DamagedTable(f"{path}: changed, or of an older version")
+        raise DamagedTable(f"{path}: not what was written")
     return content
+
+
+def version_of(path: Path) -> int | None:
+    """The version that a JSON object names, whether or not it has a checksum.
+
+    Returns:
+        None where there is no such object, or no version in it.
+    """
+    try:
+        version = json.loads(path.read_bytes()).get("version")
+    except (OSError, ValueError, RecursionError, AttributeError):
+        return None
+    return version if type(version) is int else None
 
 
 def _checksum(content: dict[str, Any]) -> str:

@@ -148,7 +148,7 @@ def write_cut_outs(index: Index) -> int:
     images = image_store(index.dataset_dir)
     for row in tqdm(single_hands(index), f"cutting hands of {index.split}"):
         path = folder / f"{index['image_id'][row]}.png"
-        if path.exists():
+        if _is_whole(path):
             continue
         frame = index.take([row])
         joints_px = hand_joints_px(frame)[0]
@@ -179,7 +179,11 @@ def rows_with_cut_outs(index: Index) -> Integer[np.ndarray, "m"]:
     folder = cut_out_folder(index)
     if folder is None:
         return np.empty(0, np.int64)
-    found = [int(path.stem) for path in folder.glob("*.png") if path.stat().st_size > 0]
+    found = [
+        int(path.stem)
+        for path in folder.glob("*.png")
+        if path.stem.isdecimal() and path.stat().st_size > 0
+    ]
     return np.flatnonzero(np.isin(index["image_id"], found))
 
 
@@ -189,6 +193,23 @@ def cut_out_folder(index: Index) -> Path | None:
 
 
 def read_cut_out(index: Index, row: int) -> Mask:
-    """The soft mask of a frame's hand, at the size of its picture."""
+    """The soft mask of a frame's hand, at the size of its picture.
+
+    Raises:
+        ValueError: If its file is damaged.
+    """
     path = cut_out_folder(index) / f"{index['image_id'][row]}.png"
-    return cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    size = (index["height"][row], index["width"][row])
+    if mask is None or mask.shape != size:
+        found = "no picture" if mask is None else f"of {mask.shape}, not {size}"
+        hint = "digit prepare --cut-outs makes it anew"
+        raise ValueError(f"{path}: damaged, {found}; {hint}")
+    return mask
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a hand was cut out before, or found impossible to cut (an empty file)."""
+    if not path.is_file():
+        return False
+    return path.stat().st_size == 0 or cv2.imread(str(path)) is not None

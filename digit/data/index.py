@@ -23,6 +23,7 @@ from digit.data.columns import (
     read_checked_json,
     read_columns,
     stamp,
+    version_of,
     write_checked_json,
 )
 from digit.data.exclude import read_exclude_lists, report_ignored
@@ -294,18 +295,18 @@ def open_index(dataset_dir: Path | str, name: str = "train") -> Index:
 
     # 1. The first index that is whole and up to date
     sources = annotation_files(dataset_dir, split)
-    reason = "is missing"
+    reason, files = "is missing", None
     for folder in index_folders(dataset_dir, split):
-        reason = why_stale(folder, sources)
-        if not reason:
+        reason, files = _read_fresh(folder, sources)
+        if files is not None:
             break
-    if reason:
+    if files is None:
         folder = prepared_dir(dataset_dir) / f"index/{split}"
         hint = f"prepare the data set first: digit prepare --root {dataset_dir}"
         raise FileNotFoundError(f"{folder}: the index {reason}; {hint}")
 
     # 2. The rows of the subset
-    opened = _open_files(dataset_dir, split, folder)
+    opened = _with_masks(dataset_dir, split, files)
     n = len(opened.tables["frames"]["image_id"])
     rows = subset_rows(n, part)
     if not len(rows):
@@ -327,29 +328,48 @@ def why_stale(folder: Path, sources: Mapping[str, Path]) -> str:
         folder: The index's folder.
         sources: The annotation files by role, from `annotation_files`.
     """
-    # 1. Whole, and of this version?
-    if not (folder / "made.json").exists():
-        return "is missing"
+    return _read_fresh(folder, sources)[0]
+
+
+class _Files(NamedTuple):
+    """The content of an index's folder."""
+
+    made: dict[str, Any]
+    tables: dict[str, dict[str, np.ndarray]]
+
+
+def _read_fresh(folder: Path, sources: Mapping[str, Path]) -> tuple[str, _Files | None]:
+    """Why an index cannot be opened, "" if it can; and its files, if it can."""
+    # 1. Of this version?
+    path = folder / "made.json"
+    if not path.exists():
+        return "is missing", None
+    version = version_of(path)
+    if version is not None and version != INDEX_VERSION:
+        age = "an older" if version < INDEX_VERSION else "a newer"
+        return f"was made by {age} version", None
     try:
-        made = read_checked_json(folder / "made.json")
-        for name in TABLES:
-            read_columns(folder / name)
+        made = read_checked_json(path)
     except DamagedTable as error:
-        return f"is damaged ({error})"
-    if made.get("version") != INDEX_VERSION:
-        return "is of another version"
+        return f"is damaged ({error})", None
 
     # 2. From these sources? Those that were only touched, or copied, count as
     # unchanged.
     stamps = source_stamps(sources)
     if made["stamps"] != stamps:
         for role in {*sources, *made["hashes"]}:
-            path = sources.get(role)
-            if path is None or file_hash(path) != made["hashes"].get(role):
-                return f"is out of date ({role} has changed)"
+            source = sources.get(role)
+            if source is None or file_hash(source) != made["hashes"].get(role):
+                return f"is out of date ({role} has changed)", None
         with contextlib.suppress(OSError):
-            write_checked_json(folder / "made.json", made | {"stamps": stamps})
-    return ""
+            write_checked_json(path, made | {"stamps": stamps})
+
+    # 3. Whole?
+    try:
+        tables = {name: read_columns(folder / name) for name in TABLES}
+    except DamagedTable as error:
+        return f"is damaged ({error})", None
+    return "", _Files(made, tables)
 
 
 def source_stamps(sources: Mapping[str, Path]) -> dict[str, list]:
@@ -398,10 +418,15 @@ def chunks(n: int) -> Iterator[slice]:
 
 
 def _open_files(dataset_dir: Path, split: str, folder: Path) -> Opened:
-    """Map an index's tables, with the masks' columns where they are of the same
-    labels."""
+    """Map an index's tables again, as another process does that gets an index."""
     made = read_checked_json(folder / "made.json")
     tables = {name: read_columns(folder / name) for name in TABLES}
+    return _with_masks(dataset_dir, split, _Files(made, tables))
+
+
+def _with_masks(dataset_dir: Path, split: str, files: _Files) -> Opened:
+    """An index's files with the masks' columns where they are of the same labels."""
+    made, tables = files
     n = len(tables["frames"]["image_id"])
     masks = f"index/{split}/masks-{made['fingerprint']}"
     for mask_folder in prepared_places(dataset_dir, masks):

@@ -275,7 +275,9 @@ def fit_hand_model(dataset_dir: Path | str) -> str:
 def _fitted_model(dataset_dir: Path | str) -> str | None:
     """The hand model of `digit fit-hands`' fits; None where there are none."""
     path = find_prepared(dataset_dir, FITTED_MODEL_NAME)
-    return None if path is None else path.read_text().strip()
+    if path is None:
+        return None
+    return path.read_bytes().decode(errors="replace").strip()
 
 
 def label_kind(dataset_dir: Path | str) -> str:

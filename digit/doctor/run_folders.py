@@ -8,10 +8,10 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import pandas as pd
 import torch
 
 from digit.data.index import open_index
+from digit.data.parquet import read_table
 from digit.doctor.findings import Finding, Severity
 from digit.evaluation.predictions import Predictions
 from digit.model.checkpoints import matching_state, read_checkpoint
@@ -258,7 +258,7 @@ def _evaluations(run: Path) -> Iterator[Finding]:
     hint = f"digit evaluate --checkpoint {run}/checkpoints/best.ckpt --errors …"
     for path in sorted(run.glob("errors_*.parquet")):
         try:
-            pd.read_parquet(path)
+            read_table(path)
         except (ValueError, OSError) as error:
             yield _finding(
                 run, "warning", f"{path.name} is damaged", hint, _short(error, path)

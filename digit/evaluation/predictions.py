@@ -89,6 +89,10 @@ class Predictions(NamedTuple):
         # The modules zipfile, zlib and numpy raise exceptions of many kinds.
         except Exception as error:
             raise ValueError(f"{path}: {_reason(error)}; {_HINT}") from None
+        for name, array in arrays.items():
+            # An entry that is no .npy file comes as bytes.
+            if not isinstance(array, np.ndarray):
+                raise ValueError(f"{path}: {name} is no array; {_HINT}")
         missing = [name for name in REQUIRED if name not in arrays]
         if missing:
             message = f"{path}: there is no array {', '.join(missing)}; {_HINT}"

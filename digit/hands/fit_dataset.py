@@ -32,7 +32,7 @@ from digit.data.layout import (
     label_kind,
     splits_of,
 )
-from digit.files import atomic, exclusive, write_json, write_text
+from digit.files import atomic, exclusive, is_whole_npz, write_json, write_text
 from digit.hands.fitting import MIN_JOINTS, PersonShapes, fit_joints
 from digit.hands.mano_files import find_mano
 from digit.hands.model import load_hand
@@ -197,7 +197,7 @@ def _fit_split(
     parts = prepared / f"fits/{split}-{key}"
     shape = subject_shapes(moments, hand_model, mano_dir)[moments.subject]
     starts = range(0, len(moments.capture), SHARD)
-    todo = [start for start in starts if not (parts / f"{start}.npz").is_file()]
+    todo = [start for start in starts if not is_whole_npz(parts / f"{start}.npz")]
     shards = [
         Shard(
             hand_model=hand_model,

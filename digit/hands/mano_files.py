@@ -132,16 +132,30 @@ def _joint_regressor(
     """The matrix that finds the 21 annotated joints in the mesh."""
     path = folder / MANO_REGRESSOR
     if path.is_file():
-        regressor = np.load(path)
-        expected = (len(HAND_JOINTS), N_VERTICES)
-        if regressor.shape != expected:
-            raise ValueError(f"{path}: has shape {regressor.shape}, not {expected}")
-        return regressor
+        return _read_regressor(path)
 
     rows = dict(zip(MANO_JOINTS, mano_regressor, strict=True))
     for tip, vertex in MANO_TIPS.items():
         rows[tip] = np.eye(N_VERTICES)[vertex]
     return np.stack([rows[joint] for joint in HAND_JOINTS])
+
+
+def _read_regressor(path: Path) -> Float[np.ndarray, "21 778"]:
+    """InterHand2.6M's regressor; ValueError for other content."""
+    expected = (len(HAND_JOINTS), N_VERTICES)
+    hint = "fetch it again from InterHand2.6M's repository, or remove it"
+    try:
+        regressor = np.load(path, allow_pickle=False)
+    # numpy raises exceptions of many kinds for damaged files.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:100]
+        raise ValueError(f"{path}: cannot be read ({reason}); {hint}") from None
+    shape = getattr(regressor, "shape", None)
+    if shape != expected or regressor.dtype.kind != "f":
+        raise ValueError(f"{path}: has shape {shape}, not {expected}; {hint}")
+    if not np.isfinite(regressor).all():
+        raise ValueError(f"{path}: holds NaN or infinity; {hint}")
+    return regressor
 
 
 def _seal_wrist(arrays: dict[str, np.ndarray]) -> None:

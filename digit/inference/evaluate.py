@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from digit.data.build_index import prepare_index
 from digit.data.dataset import Batch, InterHandDataset, loader
 from digit.data.index import Index
+from digit.data.parquet import write_table
 from digit.evaluation.contradiction import (
     Contradictions,
     Views,
@@ -28,7 +29,6 @@ from digit.evaluation.ground_truth import BBOX_OF, LabelKind, RootDepth
 from digit.evaluation.metrics import heatmap_entropy, part_statistics
 from digit.evaluation.predictions import Predictions
 from digit.evaluation.protocol import protocol
-from digit.files import atomic
 from digit.hands.model import generic_hands
 from digit.inference.assembly import Method
 from digit.inference.features import pooled_features
@@ -215,8 +215,7 @@ def evaluate(
     if by_landmarks:
         table["mrrpe"] = np.nan
     if errors is not None:
-        with atomic(errors, "wb") as file:
-            table.to_parquet(file)
+        write_table(errors, table)
         if predictions is None:
             # Written last: where this file is, the table is complete.
             found.save(companion_of(Path(errors)))

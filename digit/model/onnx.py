@@ -4,6 +4,7 @@
 Both need the optional packages of the extra `export`.
 """
 
+import hashlib
 import importlib
 import warnings
 from pathlib import Path
@@ -21,6 +22,7 @@ from digit.model.network import Digit, Prediction, check_image_size
 OPSET = 18
 CONTROL_FLOW = ("If", "Loop", "Scan")  # operators that none of our networks needs
 MAX_DIFFERENCE = 1e-3  # between torch and onnxruntime, in cells and logits
+CHECKSUM = "digit_checksum"  # the entry of a file's metadata that vouches for the rest
 HINT = "make it by digit export CHECKPOINT --out x.onnx"
 
 
@@ -46,6 +48,7 @@ class OnnxNetwork(torch.nn.Module):
             model = onnx.load(path, load_external_data=False)
             onnx.checker.check_model(model)
             _check_is_ours(model)
+            _verify(model)
             self.image_size = _image_size(model)
             self.session = onnxruntime.InferenceSession(
                 model.SerializeToString(), providers=["CPUExecutionProvider"]
@@ -101,8 +104,12 @@ def export(checkpoint: Path | str, out: Path | str) -> float:
 
     # 2. Write aside and compare; the file is moved into place only if both agree.
     out = Path(out)
+    model = program.model_proto
+    entry = model.metadata_props.add()
+    entry.key = CHECKSUM
+    entry.value = _checksum(model)
     with atomic(out, "wb") as file:
-        file.write(program.model_proto.SerializeToString())
+        file.write(model.SerializeToString(deterministic=True))
         file.flush()
         exported = OnnxNetwork(file.name)
         difference = max(parity(network, exported, batch) for batch in (1, 3))
@@ -143,6 +150,29 @@ def _check_is_ours(model) -> None:
     )
     if not (has_our_outputs and has_plain_operators and has_weights_inside):
         raise ValueError("not what digit export writes")
+
+
+def _verify(model) -> None:
+    """Raise ValueError where the model is not as `export` wrote it.
+
+    ONNX itself has no checksums: changed weights would be used without a word. Files of
+    older versions have no entry and are taken as they are.
+    """
+    recorded = [entry.value for entry in model.metadata_props if entry.key == CHECKSUM]
+    if recorded and recorded != [_checksum(model)]:
+        raise ValueError("damaged: its checksum is another")
+
+
+def _checksum(model) -> str:
+    """A checksum of all of a model but the entry that holds it."""
+    rest = type(model)()
+    rest.CopyFrom(model)
+    del rest.metadata_props[:]
+    for entry in model.metadata_props:
+        if entry.key != CHECKSUM:
+            rest.metadata_props.append(entry)
+    content = rest.SerializeToString(deterministic=True)
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def _image_size(model) -> int:

@@ -9,7 +9,6 @@ A capture goes through four phases: draw the subject and the cameras, draw the m
 pose the hand model, and take the pictures.
 """
 
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +17,7 @@ import cv2
 import numpy as np
 import torch
 
-from digit.files import atomic
+from digit.files import atomic, is_whole_npz
 from digit.skeleton import SIDES
 from digit.synth.anatomy import normalize
 from digit.synth.annotations import (
@@ -114,7 +113,7 @@ def make_capture(job: Job) -> Path:
         The file with the capture's annotations, in columns.
     """
     part = Path(job.dataset_dir) / "parts" / f"{job.capture}.npz"
-    if part.is_file() and _is_whole(part):
+    if is_whole_npz(part):
         return part
     # One thread adds up in the same order on every machine.
     threads = torch.get_num_threads()
@@ -129,16 +128,6 @@ def make_capture(job: Job) -> Path:
     with atomic(part, "wb") as file:
         np.savez(file, **{key: np.asarray(table) for key, table in tables.items()})
     return part
-
-
-def _is_whole(part: Path) -> bool:
-    """Whether a part of a former run can be read, by the checksums in it."""
-    try:
-        with zipfile.ZipFile(part) as archive:
-            return bool(archive.namelist()) and archive.testzip() is None
-    # zipfile and zlib raise exceptions of many kinds.
-    except Exception:
-        return False
 
 
 # ----------------------------------------------------------- profiles studio and wild

@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from digit.data.parquet import write_table
 from digit.data.tree import write_tree
-from digit.files import atomic
+from digit.files import atomic, read_json_object
 from digit.synth.capture import Job, make_capture
 from digit.synth.profiles import PROFILES, Profile, WebcamProfile
 
@@ -166,26 +167,26 @@ def _check_folder(dataset_dir: Path, settings: dict[str, Any]) -> None:
                 "use a folder that is empty or does not exist"
             )
         return
-    found = _read_note(note)
+    hint = "remove the folder to make the data anew, or use another"
+    found = read_json_object(note, hint)
     # JSON has no tuples, so compare what JSON makes of the settings.
     for key, wanted in json.loads(json.dumps(settings)).items():
         if found.get(key) != wanted:
-            raise ValueError(
-                f"{note}: {key} is {found.get(key)!r}, not {wanted!r}: use another "
-                "folder, or these settings to finish what is there"
-            )
+            raise ValueError(f"{note}: {_difference(key, found.get(key), wanted)}")
 
 
-def _read_note(note: Path) -> dict[str, Any]:
-    """The settings that a data set was begun with; ValueError if they are damaged."""
-    try:
-        found = json.loads(note.read_bytes())
-    except (ValueError, RecursionError) as error:
-        found = " ".join(str(error).split())
-    if not isinstance(found, dict):
-        hint = "remove the folder to make the data anew, or use another"
-        raise ValueError(f"{note}: damaged ({found!s:.100}); {hint}")
-    return found
+def _difference(key: str, found: Any, wanted: Any) -> str:
+    """Why a folder that was begun cannot be finished, and what to do."""
+    use = "use another folder"
+    if key != "profiles":
+        hint = f"{use}, or these settings to finish what is there"
+        return f"{key} is {found!r:.100}, not {wanted!r}: {hint}"
+    # Each profile is a record of numbers, which other versions may have changed.
+    names = [one.get("name") for one in found or () if isinstance(one, dict)]
+    if names == [one["name"] for one in wanted]:
+        return f"its profiles are those of another version: {use}"
+    named = "+".join(map(str, names)) or f"{found!r:.100}"
+    return f"profile is {named}: {use}, or this profile to finish what is there"
 
 
 def _make_captures(
@@ -260,8 +261,7 @@ def _gather(
             columns.append(name)
     truth = pd.DataFrame({name: list(frames[name]) for name in columns})
     path = dataset_dir / "truth" / f"{split}.parquet"
-    with atomic(path, "wb") as file:
-        truth.to_parquet(file, index=False)
+    write_table(path, truth, index=False)
 
 
 def _with_captures(

@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from digit.data.parquet import read_table
 from digit.evaluation.metrics import ERRORS
 from digit.evaluation.predictions import Predictions
 from digit.model.checkpoints import load_network
 from digit.model.network import optimized_for_inference
 from digit.paths import runs_dir
 from digit.training import runs
-from digit.widgets.messages import one_line
 
 Source = pd.DataFrame | Path | str
 
@@ -111,13 +111,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise FileNotFoundError(
             f"{path}: no such error table; make it with digit evaluate --errors"
         )
-    try:
-        return pd.read_parquet(path)
-    except (ValueError, OSError) as error:
-        raise ValueError(
-            f"{path}: no Parquet table ({one_line(error)}); make a new one with "
-            "digit evaluate --errors"
-        ) from None
+    return read_table(path)
 
 
 def find_evaluated_run(name: str, split: str) -> Path:

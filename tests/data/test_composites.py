@@ -151,3 +151,21 @@ def test_cut_outs_lie_on_their_hand(some):
         inside = (points >= 0).all(1) & (points < mask.shape[1::-1]).all(1)
         covered = mask[points[inside, 1], points[inside, 0]] > 64
         assert covered.mean() > 0.8
+
+
+def test_damaged_cut_outs_are_named_and_made_anew(some):
+    folder = cut_outs.cut_out_folder(some)
+    row = int(cut_outs.rows_with_cut_outs(some)[0])
+    path = folder / f"{some['image_id'][row]}.png"
+    whole = path.read_bytes()
+    (folder / "notes of mine.png").write_bytes(b"x")
+    for damaged in (b"\x89PNG", whole[: len(whole) // 2], b"text"):
+        path.write_bytes(damaged)
+        rows = cut_outs.rows_with_cut_outs(some)
+        assert row in rows
+        with pytest.raises(ValueError, match=rf"^{path}: damaged"):
+            cut_outs.read_cut_out(some, row)
+        cut_outs.write_cut_outs(some)
+        assert path.read_bytes() == whole
+    assert (folder / "notes of mine.png").read_bytes() == b"x"
+    (folder / "notes of mine.png").unlink()

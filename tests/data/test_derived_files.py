@@ -10,7 +10,13 @@ import pytest
 from trees import N_FRAMES, write_columns_tree
 
 from digit.data.build_index import prepare_index
-from digit.data.columns import DamagedTable, read_columns, write_columns
+from digit.data.columns import (
+    DamagedTable,
+    read_checked_json,
+    read_columns,
+    write_checked_json,
+    write_columns,
+)
 from digit.data.exclude import read_exclude_lists, write_exclude_list
 from digit.data.health import check
 from digit.data.index import open_index
@@ -46,6 +52,27 @@ def test_a_damaged_made_json_is_made_anew(tree, text, caplog):
         open_index(tree)
     np.testing.assert_array_equal(prepare_index(tree)["joints_px"], true)
     assert "it is built anew" in caplog.text
+
+
+@pytest.mark.parametrize(("version", "age"), [(3, "an older"), (10**6, "a newer")])
+@pytest.mark.parametrize("has_checksum", [True, False])
+def test_an_index_of_another_version_is_not_called_damaged(
+    tree, version, age, has_checksum, caplog
+):
+    index = prepare_index(tree)
+    path = index.folder / "made.json"
+    made = read_checked_json(path) | {"version": version}
+    if has_checksum:
+        write_checked_json(path, made)
+    else:
+        path.write_text(json.dumps(made))
+    reason = f"was made by {age} version"
+    with pytest.raises(FileNotFoundError, match=f"the index {reason}; prepare"):
+        open_index(tree)
+    prepare_index(tree)
+    assert f"{reason}; it is built anew" in caplog.text
+    assert "damaged" not in caplog.text
+    assert open_index(tree).fingerprint == index.fingerprint
 
 
 @pytest.mark.parametrize(

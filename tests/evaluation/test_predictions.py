@@ -1,6 +1,7 @@
 """Predictions in files: what is read, and how what is wrong with them is named."""
 
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -132,3 +133,12 @@ def test_files_of_another_kind_are_refused(index, tmp_path):
     for name in ("text.npz", "empty.npz", "pickle.npz", "array.npy", "cut.npz"):
         with pytest.raises(ValueError, match=name.replace(".", r"\.")):
             Predictions.load(tmp_path / name)
+
+
+def test_an_entry_that_is_no_array_is_named(tmp_path):
+    path = tmp_path / "x.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("image_id", "joints_25d", "relative_root_depth", "hand_type"):
+            archive.writestr(name, b"bytes")
+    with pytest.raises(ValueError, match=f"^{path}: image_id is no array"):
+        Predictions.load(path)

@@ -151,3 +151,23 @@ def test_onnx_is_no_torch_checkpoint(exported, tmp_path):
         load_network(exported[1])
     with pytest.raises(FileNotFoundError, match=r"gone\.onnx: no such file"):
         OnnxNetwork(tmp_path / "gone.onnx")
+
+
+def test_changed_weights_are_noticed(exported, tmp_path):
+    """ONNX itself has no checksums."""
+    path = tmp_path / "x.onnx"
+    whole = exported[1].read_bytes()
+    for share in (0.3, 0.5, 0.7):
+        place = int(len(whole) * share)
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(ValueError, match=f"^{path}: refused"):
+            OnnxNetwork(path)
+
+
+def test_files_without_a_checksum_are_taken(exported, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(exported[1])
+    assert [entry.key for entry in model.metadata_props] == ["digit_checksum"]
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "x.onnx")
+    assert OnnxNetwork(tmp_path / "x.onnx").image_size == 128

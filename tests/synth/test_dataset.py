@@ -1,5 +1,6 @@
 """Planning, refusing, finishing: the same bytes whatever happens on the way."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -154,6 +155,20 @@ def test_bright_profiles_show_bright_pictures(tmp_path, profile):
     pictures = [cv2.imread(str(path)) for path in paths]
     assert len(pictures) == 4
     assert np.mean([picture.mean() for picture in pictures]) > 30
+
+
+def test_a_folder_begun_by_another_version_is_named_so(tmp_path):
+    synthesize_small(tmp_path)
+    note = tmp_path / "synth.json"
+    settings = json.loads(note.read_text())
+    settings["profiles"][0]["views"] = 1000
+    note.write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match="profiles are those of another version"):
+        synthesize_small(tmp_path)
+    settings["profiles"][0]["name"] = "wild"
+    note.write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match="profile is wild: use another folder"):
+        synthesize_small(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"{", b"\xff", b"[" * 5000])

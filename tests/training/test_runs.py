@@ -53,6 +53,14 @@ def test_run_is_found_by_the_end_of_its_name(tmp_path, monkeypatch):
         runs.find_run("cccc")
 
 
+def test_damaged_result_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="digit train --resume"):
+        runs.result(tmp_path)
+    (tmp_path / "result.json").write_text("[1, ")
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/result.json: damaged"):
+        runs.result(tmp_path)
+
+
 def test_what_a_run_records(tiny_run):
     content = yaml.safe_load((tiny_run / "parameters.yaml").read_text())
     assert content["settings"]["steps"] == 6 and content["preset"] == "quick"

@@ -29,7 +29,13 @@ from digit.training.runs.folder import (
     parameters,
 )
 from digit.training.runs.process import claimed, launch, state, stop, trainer, wait
-from digit.training.runs.progress import curves, list_runs, progress, progress_line
+from digit.training.runs.progress import (
+    curves,
+    list_runs,
+    progress,
+    progress_line,
+    result,
+)
 from digit.training.runs.session import train
 
 __all__ = [
@@ -47,6 +53,7 @@ __all__ = [
     "parameters",
     "progress",
     "progress_line",
+    "result",
     "state",
     "stop",
     "train",

@@ -232,8 +232,16 @@ def recorded_labels(run: Path) -> dict[str, str] | None:
     try:
         record = json.loads((run / ENVIRONMENT_FILE).read_text(encoding="utf-8"))
         labels = record["data"]
-        return labels if isinstance(labels, dict) else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        is_whole = all(isinstance(label, str) for label in labels.values())
+        return labels if is_whole else None
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ):
         return None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from digit.files import read_json_object
 from digit.training.progress_log import read_metrics
 
 LONGEST_S = 1e9  # some thirty years; more cannot be shown
@@ -25,6 +26,17 @@ def progress(run: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def result(run: Path) -> dict[str, Any]:
+    """The content of result.json.
+
+    Raises:
+        FileNotFoundError: If the run is not finished.
+        ValueError: If the file is damaged.
+    """
+    hint = f"digit train --resume {Path(run).name} writes it"
+    return read_json_object(Path(run) / "result.json", hint)
 
 
 def progress_line(run: Path) -> str:

@@ -6,7 +6,6 @@ with a checkpoint.
 """
 
 import contextlib
-import json
 import shutil
 import signal
 import sys
@@ -24,7 +23,7 @@ from digit.training.runs.folder import (
     parameters,
 )
 from digit.training.runs.process import LAUNCHER_FILE, session, stop
-from digit.training.runs.progress import progress_line
+from digit.training.runs.progress import progress_line, result
 
 NOTEBOOK = "05_training.ipynb"
 LIVE_EVERY_S = 1.0  # in a terminal, where the line is rewritten in place
@@ -76,7 +75,7 @@ def train(run: Path, note: Callable[[], str] = str) -> dict:
                 # Nothing but the notebook can have launched it in this session.
                 if (run / LAUNCHER_FILE).exists():
                     stop(run)
-    return json.loads((run / "result.json").read_text())
+    return result(run)
 
 
 def executed_notebook(run: Path) -> Path | None:
