@@ -394,7 +394,7 @@ def _prediction_targets(folder: Path, index: Index) -> Iterator[Target]:
     perfect_predictions(index).save(npz)
 
     def read_npz() -> Reading:
-        table = error_table(index, Predictions.load(npz), "gt")
+        table = error_table(index, Predictions.load_for(npz, index), "gt")
         assert np.isfinite(table["mpjpe"].dropna()).all()
         return Reading(digest(table["mpjpe"].to_numpy(), table["mrrpe"].to_numpy()))
 
@@ -405,7 +405,7 @@ def _prediction_targets(folder: Path, index: Index) -> Iterator[Target]:
     shutil.copy(npz, other)
 
     def read_arrays() -> Reading:
-        table = error_table(index, Predictions.load(other), "gt")
+        table = error_table(index, Predictions.load_for(other, index), "gt")
         return Reading(digest(table["mpjpe"].to_numpy()))
 
     yield _file_target("predictions.npz, arrays", other, read_arrays, (mutated_arrays,))

@@ -6,6 +6,7 @@ that it had to leave out, and stops only where too many are broken
 """
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -188,6 +189,12 @@ def read_rootnet(path: Path) -> tuple[Table, list[Broken]]:
     return read_table(path, ROOTNET, records)
 
 
+def _as_float32(number: int | float | np.number) -> float:
+    """A number as float32 holds it: infinite where it is too large."""
+    largest = float(np.finfo(np.float32).max)
+    return float(number) if abs(number) <= largest else math.copysign(math.inf, number)
+
+
 def read_fit_errors(
     path: Path, keys: Sequence[str]
 ) -> tuple[Float[np.ndarray, "n 2"], list[Broken]]:
@@ -218,7 +225,7 @@ def read_fit_errors(
             if error is None:
                 continue
             if isinstance(error, int | float | np.number):
-                errors[row, side] = error
+                errors[row, side] = _as_float32(error)
             else:
                 place = (key, f"{side_name}_fit_err")
                 faults.append(broken(path, place, "a number or null", error))

@@ -294,7 +294,8 @@ def bone_lengths(columns: Columns) -> Finding:
     child, parent = BONES[:, 0], BONES[:, 1]
     limit_mm = np.where(np.isin(parent, WRISTS), MAX_PALM_MM, MAX_BONE_MM)
     joints_mm = index["joints_world_mm"]
-    length_mm = np.linalg.norm(joints_mm[:, child] - joints_mm[:, parent], axis=2)
+    with np.errstate(over="ignore", invalid="ignore"):  # of numbers that are absurd
+        length_mm = np.linalg.norm(joints_mm[:, child] - joints_mm[:, parent], axis=2)
     wrong = (length_mm > limit_mm) | (length_mm < MIN_BONE_MM)
     wrong &= columns.joint_valid[:, child] & columns.joint_valid[:, parent]
     # Joints that lie in a plane for want of depths have no lengths.

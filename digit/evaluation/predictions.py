@@ -101,6 +101,15 @@ class Predictions(NamedTuple):
             arrays[name] = _plain_numbers(array, f"{path}: {name}")
         return cls(**arrays).checked(path)
 
+    @classmethod
+    def load_for(cls, path: Path | str, index: Index) -> "Predictions":
+        """Read the predictions of an index's frames, in its order.
+
+        Raises:
+            FileNotFoundError, ValueError: As `load` and `ordered`, with the file's name.
+        """
+        return cls.load(path).ordered(index, source=path)
+
     def save(self, path: Path | str) -> None:
         """Write the .npz file that `load` reads; OSError if it cannot be written."""
         with atomic(Path(path), "wb") as file:
@@ -182,12 +191,13 @@ class Predictions(NamedTuple):
         )
         return self
 
-    def ordered(self, index: Index) -> "Predictions":
+    def ordered(self, index: Index, source: Path | str | None = None) -> "Predictions":
         """Select the predictions of an index's frames, in the index's order.
 
         Args:
             index: Frames of a split; predictions of other frames of that split may be
                 there too and are left out.
+            source: What an error message begins with; None for nothing.
 
         Returns:
             One prediction for each frame of the index.
@@ -196,17 +206,18 @@ class Predictions(NamedTuple):
             ValueError: If a frame has no prediction, or a prediction is of no frame of
                 the split, or as `checked`.
         """
-        self.checked()
+        self.checked(source or "predictions")
+        prefix = "" if source is None else f"{source}: "
         self._refuse(
             ~np.isin(self.image_id, index.split_image_ids),
-            problem=f"predictions of no frame in {index.split}",
+            problem=f"{prefix}predictions of no frame in {index.split}",
             hint="drop them",
         )
         wanted = np.asarray(index["image_id"])
         rows = pd.Index(self.image_id).get_indexer(wanted)
         self._replace(image_id=wanted)._refuse(
             rows < 0,
-            problem=f"frames of {index.name} ({index.dataset_dir}) without a prediction",
+            problem=f"{prefix}frames of {index.name} ({index.dataset_dir}) without a prediction",
             hint="predict them too",
         )
         return self.take(rows)

@@ -243,7 +243,7 @@ def _predictions_of(
 ) -> Predictions:
     """The network's predictions, or those of a file."""
     if network is None:
-        return Predictions.load(predictions)
+        return Predictions.load_for(predictions, index)
     frames = InterHandDataset(index, network.image_size, bbox=BBOX_OF[root_depth])
     return _predict_frames(network, frames, features)
 

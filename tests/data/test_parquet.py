@@ -45,5 +45,7 @@ def test_what_is_no_table_is_named(content, tmp_path):
     with pytest.raises(FileNotFoundError, match="digit evaluate --errors"):
         read_table(path)
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"^{path}: cannot be read as a Parquet table"):
+    with pytest.raises(
+        ValueError, match=rf"^{path}: cannot be read as a Parquet table"
+    ):
         read_table(path)

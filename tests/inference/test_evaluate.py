@@ -122,6 +122,16 @@ def test_arguments_that_do_not_fit_are_refused(scored, checkpoint):
         evaluate(dataset_dir, "val", "gt", predictions=predictions, flip_test=True)
 
 
+@pytest.mark.parametrize("image_id", [-1, 2**40])
+def test_predictions_of_other_frames_are_named_with_their_file(scored, image_id):
+    dataset_dir, path = scored
+    found = Predictions.load(path)
+    found.image_id[0] = image_id
+    found.save(path)
+    with pytest.raises(ValueError, match=f"^{path}: predictions of no frame in val"):
+        evaluate(dataset_dir, "val", "gt", predictions=path)
+
+
 class HangingFrames(InterHandDataset):
     """Frames whose pictures never come."""
 

@@ -475,7 +475,9 @@ def test_what_is_no_error_table_is_refused(table, tmp_path):
     with pytest.raises(FileNotFoundError, match="digit evaluate"):
         FailureBrowser(tmp_path / "none.parquet")
     (tmp_path / "bad.parquet").write_text("no table")
-    with pytest.raises(ValueError, match=r"bad\.parquet: cannot be read as a Parquet table"):
+    with pytest.raises(
+        ValueError, match=r"bad\.parquet: cannot be read as a Parquet table"
+    ):
         FailureBrowser(tmp_path / "bad.parquet")
 
 
