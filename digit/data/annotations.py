@@ -192,7 +192,8 @@ def read_rootnet(path: Path) -> tuple[Table, list[Broken]]:
 def _as_float32(number: int | float | np.number) -> float:
     """A number as float32 holds it: infinite where it is too large."""
     largest = float(np.finfo(np.float32).max)
-    return float(number) if abs(number) <= largest else math.copysign(math.inf, number)
+    # NaN, which is larger than nothing, stays NaN.
+    return math.copysign(math.inf, number) if abs(number) > largest else float(number)
 
 
 def read_fit_errors(

@@ -215,9 +215,10 @@ class Predictions(NamedTuple):
         )
         wanted = np.asarray(index["image_id"])
         rows = pd.Index(self.image_id).get_indexer(wanted)
+        frames = f"frames of {index.name} ({index.dataset_dir})"
         self._replace(image_id=wanted)._refuse(
             rows < 0,
-            problem=f"{prefix}frames of {index.name} ({index.dataset_dir}) without a prediction",
+            problem=f"{prefix}{frames} without a prediction",
             hint="predict them too",
         )
         return self.take(rows)
