@@ -57,7 +57,7 @@ def find_members(members: Mapping[str, str] | None = None) -> dict[str, Path]:
         members: Runs by name; by default the newest finished run of each name.
 
     Raises:
-        FileNotFoundError: If there is none.
+        MissingRun: If there is none.
     """
     if members:
         return {name: Path(run) for name, run in members.items()}
@@ -67,9 +67,8 @@ def find_members(members: Mapping[str, str] | None = None) -> dict[str, Path]:
         if name.rpartition("-")[0] in VARIANTS:
             found[name] = path.parent
     if not found:
-        raise FileNotFoundError(
-            f"{runs_dir()}: no finished run of an ablation; make them with digit ablation"
-        )
+        command = ["digit", "ablation", "--root", "data/demo"]
+        raise runs.MissingRun(f"{runs_dir()}: no finished run of an ablation", command)
     return found
 
 

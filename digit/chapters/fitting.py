@@ -23,6 +23,7 @@ from digit.plots import charts
 from digit.plots import hands as hand_plots
 from digit.plots.meshes import meshes_rotatable, overlay_meshes, side_view
 from digit.skeleton import HAND_TYPE_FLAGS, JOINTS_PER_HAND
+from digit.training import runs
 
 WORST_SHARE = 0.1
 
@@ -164,13 +165,11 @@ def read_errors(run_dir: Path, split: str) -> pd.DataFrame:
     """The error table that an evaluation of this run has left.
 
     Raises:
-        FileNotFoundError: If the split was not evaluated.
+        MissingRun: If the split was not evaluated.
     """
     path = run_dir / f"errors_{split}.parquet"
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: not there; execute chapter 07 for this run first"
-        )
+        raise runs.not_evaluated(run_dir, split)
     return read_table(path)
 
 

@@ -37,8 +37,15 @@ MEAN_POSE = "mean pose"  # stands beside the runs, for what they have to beat
 
 
 def choose(names: Sequence[str], newest: int) -> list[Path]:
-    """Runs by name, or the newest ones where none is named."""
-    chosen = list(names) or list(runs.list_runs()["run"].tail(newest))
+    """Runs by name, or the newest ones where none is named.
+
+    Raises:
+        MissingRun: If there is no such run, or none at all.
+    """
+    there = runs.list_runs()
+    if not names and there.empty:
+        return [runs.find_run("latest")]  # says that there is none
+    chosen = list(names) or list(there["run"].tail(newest))
     return [runs.find_run(name) for name in chosen]
 
 

@@ -114,7 +114,7 @@ def _read_table(path: Path) -> pd.DataFrame:
     return read_table(path)
 
 
-def find_evaluated_run(name: str, split: str) -> Path:
+def find_evaluated_run(name: str | Path, split: str) -> Path:
     """A run that has an error table of a split.
 
     Args:
@@ -126,8 +126,8 @@ def find_evaluated_run(name: str, split: str) -> Path:
         The run's folder.
 
     Raises:
-        FileNotFoundError: If there is no such run, or it was not evaluated; the message
-            gives the command that does it.
+        MissingRun: If there is no such run, or it was not evaluated; the message gives
+            the command that does it.
     """
     table = f"errors_{split}.parquet"
     if name == "latest":
@@ -139,10 +139,5 @@ def find_evaluated_run(name: str, split: str) -> Path:
             return tables[-1].parent
     run = runs.find_run(name)
     if not (run / table).is_file():
-        dataset_dir, _ = runs.parameters(run)
-        raise FileNotFoundError(
-            f"{run.name} was not evaluated on {split} yet. Evaluate it with:\n"
-            f"digit evaluate --root {dataset_dir} --split {split} --root-depth gt "
-            f"--checkpoint {run / 'checkpoints' / 'best.ckpt'} --errors {run / table}"
-        )
+        raise runs.not_evaluated(run, split)
     return run

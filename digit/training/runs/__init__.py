@@ -13,9 +13,9 @@ runs/<date>-<name>-<short id>/
     process            which process trains it, see `state`
     result.json        only of a run that finished
 
-`folder` makes, finds and changes runs; `process` says who trains one, starts and stops
-that; `progress` reads how far it is; `session` is `digit train`: notebook 05 executed
-through papermill.
+`folder` makes, finds and changes runs, and `missing` is the error for one that is not
+there; `process` says who trains one, starts and stops that; `progress` reads how far it
+is; `session` is `digit train`: notebook 05 executed through papermill.
 """
 
 from digit.training.runs.folder import (
@@ -25,9 +25,11 @@ from digit.training.runs.folder import (
     find_run,
     fingerprints,
     move_data,
+    not_evaluated,
     open_run,
     parameters,
 )
+from digit.training.runs.missing import MissingRun
 from digit.training.runs.process import claimed, launch, state, stop, trainer, wait
 from digit.training.runs.progress import (
     curves,
@@ -39,6 +41,7 @@ from digit.training.runs.progress import (
 from digit.training.runs.session import train
 
 __all__ = [
+    "MissingRun",
     "change",
     "claimed",
     "create_run",
@@ -49,6 +52,7 @@ __all__ = [
     "launch",
     "list_runs",
     "move_data",
+    "not_evaluated",
     "open_run",
     "parameters",
     "progress",

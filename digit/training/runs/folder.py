@@ -21,6 +21,7 @@ import yaml
 
 from digit.files import atomic, write_json
 from digit.paths import runs_dir, workspace_dir
+from digit.training.runs.missing import MissingRun
 from digit.training.runs.process import refuse_running
 from digit.training.settings import (
     FIXED,
@@ -32,6 +33,8 @@ from digit.training.settings import (
 
 PARAMETERS_FILE = "parameters.yaml"
 ENVIRONMENT_FILE = "environment.json"
+# The command that makes a first run, on the data of `digit demo`.
+FIRST_RUN = ("digit", "train", "--root", "data/demo", "--preset", "quick")
 
 # Names become part of a folder's name, which is typed into commands and searched for by
 # a glob.
@@ -61,7 +64,7 @@ def find_run(name: str | Path) -> Path:
         The run's folder; the newest, where several match.
 
     Raises:
-        FileNotFoundError: If there is none; the message lists the newest there are.
+        MissingRun: If there is none; the message lists the newest there are.
     """
     if (Path(name) / PARAMETERS_FILE).exists():
         return Path(name).resolve()
@@ -71,10 +74,22 @@ def find_run(name: str | Path) -> Path:
     else:
         found = [folder for folder in folders if folder.match(f"*{name}")]
     if not found:
-        there = ", ".join(folder.name for folder in folders[-5:])
-        hint = f"there are: {there or 'none yet: start one with digit train'}"
-        raise FileNotFoundError(f"{runs_dir()}: no run {str(name)!r}; {hint}")
+        sentence = f"{runs_dir()}: no run {str(name)!r}"
+        if folders:
+            there = ", ".join(folder.name for folder in folders[-5:])
+            raise MissingRun(f"{sentence}; there are: {there}")
+        raise MissingRun(f"{sentence}; there are none yet", FIRST_RUN)
     return found[-1]
+
+
+def not_evaluated(run: Path, split: str) -> MissingRun:
+    """The error for a run without an error table of a split."""
+    dataset_dir, _ = parameters(run)
+    command = ["digit", "evaluate", "--root", dataset_dir, "--split", split]
+    command += ["--root-depth", "gt"]
+    command += ["--checkpoint", run / "checkpoints" / "best.ckpt"]
+    command += ["--errors", run / f"errors_{split}.parquet"]
+    return MissingRun(f"{run.name} was not evaluated on {split} yet", command)
 
 
 def run_folders() -> list[Path]:
