@@ -11,11 +11,15 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
+from digit.chapters import evaluation
 from digit.chapters.common import expected_and_measured
 from digit.evaluation.metrics import ERRORS
+from digit.evaluation.protocol import protocol
+from digit.paths import SHIPPED_WEIGHTS
 from digit.plots import charts
 from digit.plots import hands as hand_plots
 from digit.skeleton import LABELS, SIDES
+from digit.training import runs
 from digit.widgets.failure_browser import FailureBrowser
 
 INTERVAL_95 = 1.96  # half the width of a 95 % interval of a mean, in standard errors
@@ -43,6 +47,44 @@ CONFUSIONS = {
     "pixels of the other hand": "wrong_hand_share > 0.5",
     "joints swapped": "joints_swapped == 1",
 }
+
+
+def about_network(run_dir: Path) -> str:
+    """Which network made the pictures of this chapter, and how long it was trained."""
+    _, settings = runs.parameters(run_dir)
+    now = runs.progress(run_dir)
+    minutes = (now.get("seconds") or 0) / 60
+    return (
+        f"Everything here is of the network of the run {run_dir.name}: "
+        f"{settings.network}, {now.get('step') or 0:,} steps in {minutes:.0f} minutes. "
+        f"The weights that ship ({SHIPPED_WEIGHTS.name}) are another network."
+    )
+
+
+def against_mean_pose(
+    run_dir: Path, dataset_dir: Path, split: str, table: pd.DataFrame
+) -> pd.DataFrame:
+    """The network's metrics beside those of the mean pose of its training frames.
+
+    Args:
+        run_dir: The run.
+        dataset_dir: The data set of the table.
+        split: Its split.
+        table: The error table of the run.
+
+    Returns:
+        A row per metric that both have; "verdict" names those by which the network is
+        worse than the mean pose.
+    """
+    result = protocol(table, intervals=False)
+    root_depth = str(result["root_depth"])
+    baseline = evaluation.mean_pose_result(run_dir, dataset_dir, split, root_depth)
+    rows = evaluation.summary({"network": result, "mean pose": baseline}).T.dropna()
+    lost = evaluation.worse_than_mean_pose(result, baseline)
+    rows["verdict"] = [
+        "worse than the mean pose" * (name in lost) for name in rows.index
+    ]
+    return rows
 
 
 def show_spread(table: pd.DataFrame) -> Figure:
