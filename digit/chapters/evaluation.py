@@ -6,6 +6,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from digit import geometry
@@ -15,6 +16,7 @@ from digit.evaluation.ground_truth import annotated_joints
 from digit.evaluation.mean_pose import mean_pose_errors
 from digit.evaluation.metrics import ERRORS, joint_errors, mrrpe
 from digit.evaluation.protocol import protocol
+from digit.hands.model import generic_hands
 from digit.plots import charts
 from digit.plots.hands import draw, hand_strokes
 from digit.plots.style import INK, STYLE, panel_grid
@@ -113,21 +115,17 @@ def show_root_relative(dataset_dir: Path, split: str, deeper_mm: float = 30) -> 
 
     Args:
         dataset_dir: The data set's folder.
-        split: The split whose first interacting frame without a gap is shown.
+        split: The split whose first frame with all joints of two hands is shown; the hand
+            model's own joints stand in where there is none.
         deeper_mm: How far the left hand is pushed away from the camera.
 
     Returns:
         Two panels: the hands where they are, and each hand from its own wrist.
-
-    Raises:
-        ValueError: If no frame of the split has all joints of two hands.
     """
     # 1. The annotated hands of one frame, and the same ones with the left hand pushed.
     annotated = annotated_joints(open_index(dataset_dir, split).usable())
     whole = annotated.joint_valid.all(1)
-    if not whole.any():
-        raise ValueError(f"{split}: no frame has all 42 joints; choose another split")
-    true_mm = annotated.joints_cam_mm[whole][:1]
+    true_mm = annotated.joints_cam_mm[whole][:1] if whole.any() else _resting_hands_mm()
     pushed_mm = true_mm.clone()
     pushed_mm[:, JOINT_SIDE == 1, 2] += deeper_mm
 
@@ -155,6 +153,15 @@ def show_root_relative(dataset_dir: Path, split: str, deeper_mm: float = 30) -> 
             axes.set_aspect("equal", adjustable="datalim")
             axes.invert_yaxis()
     return figure
+
+
+def _resting_hands_mm() -> Float[torch.Tensor, "1 42 3"]:
+    """The hand model's two hands at rest, side by side before a camera."""
+    joints_mm = []
+    for hand, x_mm in zip(generic_hands(), (-80.0, 80.0), strict=True):
+        rest_mm = 1000 * hand.joints(hand.v_template)
+        joints_mm.append(rest_mm + torch.tensor([x_mm, 0.0, 800.0]))
+    return torch.cat(joints_mm)[None]
 
 
 def show_joint_errors(table: pd.DataFrame) -> Figure:

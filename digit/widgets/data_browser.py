@@ -111,7 +111,8 @@ class DataBrowser(ReportingBox):
         layers = row(*self.layers.values())
         left = column(self.canvas, self.about, width_px=470)
         search = row(self.words, self.passing)
-        right = column(search, *self.choices, steps, layers, self.space, self.shortcuts)
+        choices = [search, *self.choices, steps, layers]
+        right = column(*choices, self.space, self.shortcuts, width_px=440)
         self.children = [row(left, right), self.note, self.strip]
 
         # 3. Callbacks
