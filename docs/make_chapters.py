@@ -103,14 +103,16 @@ def shrink(notebook: NotebookNode, name: str, longest_px: int, quality: int) -> 
             cell.outputs = [
                 static(output, name, longest_px, quality)
                 for output in cell.outputs
-                if not is_dropped(output)
+                if not is_dropped(output, name)
             ]
 
 
-def is_dropped(output: NotebookNode) -> bool:
-    """Whether an output is a warning, or what stands in for a widget."""
-    html = output.get("data", {}).get("text/html", "")
-    return output.get("name") == "stderr" or f'class="{STATIC_CLASS}"' in html
+def is_dropped(output: NotebookNode, name: str) -> bool:
+    """Whether an output is a warning, a progress bar, or stands in for a widget."""
+    data = output.get("data", {})
+    is_progress_bar = WIDGET in data and name not in WIDGET_PICTURES
+    is_stand_in = f'class="{STATIC_CLASS}"' in data.get("text/html", "")
+    return output.get("name") == "stderr" or is_progress_bar or is_stand_in
 
 
 def take_prose(notebook: NotebookNode, source: Path) -> None:

@@ -28,14 +28,14 @@ class Keys(anywidget.AnyWidget):
         owner: The box whose keys they are; errors of an action are shown in its note.
 
     Attributes:
-        meanings: Of each key, in words.
+        meanings: Each key with its meaning in words, in the order of the list.
         pressed: [key, count] of the last key that was pressed in the page.
         handled: Set to that count when it is dealt with; until then a key that is held
             down waits.
     """
 
     _esm = assets.script("dom.js", "keys.js")
-    meanings = traitlets.Dict().tag(sync=True)
+    meanings = traitlets.List().tag(sync=True)
     pressed = traitlets.List().tag(sync=True)
     handled = traitlets.Int().tag(sync=True)
 
@@ -48,7 +48,7 @@ class Keys(anywidget.AnyWidget):
     def listen(self, keys: Sequence[Key]) -> None:
         """Call the actions of these keys from now on."""
         self._acts = {key.key: key.act for key in keys}
-        self.meanings = {key.key: key.meaning for key in keys}
+        self.meanings = [[key.key, key.meaning] for key in keys]
 
     def _press(self) -> None:
         key, count = self.pressed

@@ -27,8 +27,8 @@ function keyRow(key, meaning) {
 function render({ model, el }) {
   const list = make("div", { className: "digit-keylist", hidden: true });
   const fill = () => {
-    const rows = Object.entries(model.get("meanings"));
-    list.replaceChildren(...[...rows, ["?", "show or hide this list"]].map((row) => keyRow(...row)));
+    const rows = [...model.get("meanings"), ["?", "show or hide this list"]];
+    list.replaceChildren(...rows.map((row) => keyRow(...row)));
   };
   fill();
   list.style.cssText = "columns: 3 200px; padding: 6px; line-height: 1.7; max-width: 900px";
@@ -44,7 +44,8 @@ function render({ model, el }) {
     if (!owner?.contains(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
     const key = nameOfKey(event);
     const isHelp = event.key === "?";
-    if (!(key in model.get("meanings") || isHelp) || keepsKey(event.target, key)) return;
+    const isKnown = isHelp || model.get("meanings").some(([name]) => name === key);
+    if (!isKnown || keepsKey(event.target, key)) return;
     event.preventDefault();
     event.stopPropagation();
     if (isHelp) toggle();
