@@ -387,6 +387,7 @@ def test_hands_are_found_and_chosen_by_button_key_and_click(desk):
 
 def test_a_folder_and_a_video_are_gone_through_by_keys_and_slider(desk):
     page = desk.page
+    page.locator("canvas.digit-picture").first.focus()
     page.keyboard.press("j")
     wait_for_title(desk, "b.png")
     page.get_by_role("button", name="next ▶").click()
