@@ -55,6 +55,7 @@ class PhotoPage(ReportingBox):
         # 1. The photo
         self.canvas = Canvas(opens=True)
         self.box = text(description=BOX_FIELD, **NARROW)
+        self.box.layout.width = "330px"  # four numbers with a decimal
         self.find = widgets.Button(
             description="find hands",
             tooltip="a box around the hands; again for the next ones",

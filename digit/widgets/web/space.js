@@ -2,8 +2,8 @@
 // the arrow keys. It is drawn without WebGL, which remote and headless screens lack.
 
 const MARGIN_MM = 10; // of the room around what is drawn
-const FILLING = 0.98; // of the shorter side by the diagonal of what is drawn; by eye
-const RAISED_PX = 8; // the lowest numbers need more room than the highest
+const FILLING = 0.9; // of the shorter side by the diagonal of what is drawn; by eye
+const RAISED_PX = 16; // the lowest numbers need more room than the highest
 const CLICK_PX = 4; // less movement than this is a click
 const REACH_PX = 15; // a pointer this near is on something
 const TURN_RAD = 0.1; // by an arrow key
