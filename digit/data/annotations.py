@@ -193,7 +193,9 @@ def _as_float32(number: int | float | np.number) -> float:
     """A number as float32 holds it: infinite where it is too large."""
     largest = float(np.finfo(np.float32).max)
     # NaN, which is larger than nothing, stays NaN.
-    return math.copysign(math.inf, number) if abs(number) > largest else float(number)
+    if abs(number) > largest:
+        return math.inf if number > 0 else -math.inf
+    return float(number)
 
 
 def read_fit_errors(
