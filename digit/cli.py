@@ -37,6 +37,10 @@ OPTIONS = {
     "split": "--split",
     "variants": "--variants",
     "seeds": "--seeds",
+    "seed": "--seed",
+    "frames": "--frames",
+    "workers": "--workers",
+    "minutes": "--minutes",
     **label_command.OPTIONS,
 }
 
@@ -779,6 +783,9 @@ def main(argv: list[str] | None = None) -> int:
     """
     tolerate_any_terminal()
     words = list(sys.argv[1:] if argv is None else argv)
+    if any("\0" in word for word in words):
+        print("digit: a word holds a null character, as no path can", file=sys.stderr)
+        return CANNOT_START
     args = parser().parse_args(join_negative_values(words))
     try:
         status = args.command(args)

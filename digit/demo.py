@@ -1,5 +1,6 @@
 """`digit demo`: data, masks, a trained network and the executed notebooks, in minutes."""
 
+import math
 from datetime import datetime
 from pathlib import Path
 
@@ -21,10 +22,15 @@ def demo(frames: int, minutes: float) -> None:
     Args:
         frames: Synthetic frames.
         minutes: Training time.
+
+    Raises:
+        ValueError: If the minutes are not above 0, before anything is made.
     """
     from digit.hands.part_masks import prepare
     from digit.synth.dataset import synthesize
 
+    if not 0 < minutes < math.inf:
+        raise ValueError(f"minutes {minutes}: give a number above 0")
     # 1. Data, and the chapters that look at them.
     dataset_dir = workspace_dir() / "data" / "demo"
     print(f"{frames} synthetic frames, their index, images and masks → {dataset_dir}")

@@ -1,6 +1,7 @@
 """What `damage.strike` damages: small files of every kind that the workbench reads."""
 
 import contextlib
+import functools
 import hashlib
 import io
 import json
@@ -230,9 +231,16 @@ def make_run(folder: Path, dataset_dir: Path) -> Path:
     return run
 
 
-def read_run(run: Path) -> Reading:
-    """List, examine and describe a run, but for its checkpoints, which take long."""
-    with mock.patch("digit.doctor.run_folders._checkpoints", lambda *_: ()):
+def read_run(run: Path, with_data: bool = False) -> Reading:
+    """List, examine and describe a run, but for its checkpoints, which take long.
+
+    Args:
+        run: Its folder.
+        with_data: Whether to open its data set as well.
+    """
+    left_out = ["_checkpoints"] if with_data else ["_checkpoints", "_data_set"]
+    nothing = dict.fromkeys(left_out, lambda *_: ())
+    with mock.patch.multiple("digit.doctor.run_folders", **nothing):
         findings = tuple(f"{row.finding} {row.example}" for row in examine_run(run))
     rows = runs.list_runs()
     assert len(rows) == 1
@@ -257,7 +265,9 @@ def _run_targets(run: Path) -> Iterator[Target]:
         "launcher": BYTE_MUTATIONS,
     }
     for name, mutations in small.items():
-        yield _file_target(name, run / name, lambda: read_run(run), mutations)
+        with_data = name in ("parameters.yaml", "environment.json")
+        read = functools.partial(read_run, run, with_data)
+        yield _file_target(name, run / name, read, mutations)
     yield _metrics_target(run)
     yield from _checkpoint_targets(run)
     notes = run / "errors_test.notes.json"

@@ -533,6 +533,42 @@ def test_predictions_that_are_no_npz_are_named(scored, tmp_path, capsys):
     assert "p.npz" in error and Predictions._fields[1] in error
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (
+            ["synth", "--frames", "1000000000000", "--seed", "1"],
+            "--frames 1000000000000",
+        ),
+        (["synth", "--frames", "2", "--seed", "1"], "--frames 2 are too few"),
+        (["synth", "--frames", "9", "--seed", "-1"], "--seed -1: use a number from 0"),
+        (
+            ["synth", "--frames", "9", "--seed", "1", "--workers", "-3"],
+            "--workers -3: use 1 or more",
+        ),
+        (["demo", "--minutes", "nan"], "--minutes nan: give a number above 0"),
+        (["demo", "--minutes", "-1"], "--minutes -1.0: give a number above 0"),
+        (["ablation", "--root", "x", "--seeds", "1000000000"], "give at most 1000"),
+        (["doctor", "--weights", "a\0b"], "a null character"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_at_once(words, reason, tmp_path, capsys):
+    if words[0] == "synth":
+        words = [*words, "--out", str(tmp_path / "data")]
+    assert main(words) == 2
+    assert reason in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_synth_never_takes_a_file_for_its_folder(tmp_path, capsys):
+    file = tmp_path / "file"
+    file.write_text("mine")
+    words = ["synth", "--frames", "9", "--seed", "1", "--out", str(file)]
+    assert main(words) == 2
+    assert f"{file}: this is no folder" in capsys.readouterr().err
+    assert file.read_text() == "mine"
+
+
 def test_cut_outs_need_a_training_split(tmp_path, capsys):
     make_tree(tmp_path / "tree")  # val alone
     root = str(tmp_path / "tree")

@@ -29,6 +29,7 @@ from digit.synth.profiles import PROFILES, Profile, WebcamProfile
 LAST_FILE = "truth/test.parquet"
 SETTINGS_FILE = "synth.json"
 FEWEST_FRAMES = 3
+MOST_FRAMES = 100_000_000  # more are taken for a mistake: even their plan fills memory
 TRUTH_COLUMNS = ["image_id", "family", "hands_distance_mm", "penetration_mm"]
 
 AnyProfile = Profile | WebcamProfile
@@ -63,8 +64,8 @@ def synthesize(
         The number of frames of each split.
 
     Raises:
-        ValueError: if the profile is unknown, there are fewer than 3 frames, or the
-            folder holds other data.
+        ValueError: if the profile is unknown, there are fewer than 3 frames or more than
+            a hundred million, seed or workers are negative, or the folder holds other data.
 
     Example:
         >>> digit.synthesize("data/small", frames=60, seed=1)
@@ -72,11 +73,7 @@ def synthesize(
     """
     dataset_dir = Path(dataset_dir)
     profiles = _find_profiles(profile)
-    if frames < FEWEST_FRAMES:
-        raise ValueError(
-            f"frames {frames} are too few for train, val and test: "
-            f"use {FEWEST_FRAMES} or more"
-        )
+    _check_numbers(frames, seed, workers)
     settings = {
         "frames": frames,
         "seed": seed,
@@ -142,6 +139,21 @@ def plan(
     return jobs
 
 
+def _check_numbers(frames: int, seed: int, workers: int | None) -> None:
+    """Raise ValueError for numbers that no data set can be made with."""
+    if frames < FEWEST_FRAMES:
+        raise ValueError(
+            f"frames {frames} are too few for train, val and test: "
+            f"use {FEWEST_FRAMES} or more"
+        )
+    if frames > MOST_FRAMES:
+        raise ValueError(f"frames {frames} are too many: use {MOST_FRAMES:,} at most")
+    if seed < 0:
+        raise ValueError(f"seed {seed}: use a number from 0 on")
+    if workers is not None and workers < 0:
+        raise ValueError(f"workers {workers}: use 1 or more, or 0 for all cores")
+
+
 def _find_profiles(profile: str | AnyProfile) -> list[AnyProfile]:
     """The profiles that a text names; ValueError if one is unknown."""
     if not isinstance(profile, str):
@@ -157,6 +169,8 @@ def _find_profiles(profile: str | AnyProfile) -> list[AnyProfile]:
 def _check_folder(dataset_dir: Path, settings: dict[str, Any]) -> None:
     """Raise ValueError if a folder holds anything but a part of this data set."""
     note = dataset_dir / SETTINGS_FILE
+    if os.path.lexists(dataset_dir) and not dataset_dir.is_dir():
+        raise ValueError(f"{dataset_dir}: this is no folder; give another name")
     if not note.is_file():
         # A run that was killed at its first write leaves an unfinished note.
         unfinished = f".{SETTINGS_FILE}."

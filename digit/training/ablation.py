@@ -39,6 +39,7 @@ VARIANTS: dict[str, dict[str, object]] = {
 DEFAULT_VARIANTS = ("none", "predicted", "true")
 FORMER_NAMES = {"untaught": "unsupervised"}  # of variants, still understood
 
+MOST_SEEDS = 1000  # more trainings are taken for a mistake
 NOTEBOOK = "10_ablation.ipynb"
 
 # Settings that change how a run computes, but not what.
@@ -100,6 +101,8 @@ def make_members(
     """
     if seeds < 1:
         raise ValueError(f"seeds {seeds}: give at least 1")
+    if seeds > MOST_SEEDS:
+        raise ValueError(f"seeds {seeds}: give at most {MOST_SEEDS}")
     variants = [FORMER_NAMES.get(variant, variant) for variant in variants]
     for variant in variants:
         if variant not in VARIANTS:
