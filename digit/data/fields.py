@@ -184,7 +184,7 @@ class Numbers(Kind):
         object.__setattr__(self, "expected", text)
 
     def convert(self, values: list) -> np.ndarray:
-        column = np.array(values)
+        column = np.array(_without_lists_of_one(values) if self.shape else values)
         if column.dtype.kind == "O" and column.ndim > len(self.shape):
             column = column.astype(self.dtype)  # null becomes NaN
         if column.dtype.kind not in "biuf":
@@ -198,6 +198,23 @@ class Numbers(Kind):
 
     def empty(self) -> np.ndarray:
         return np.empty((0, *self.shape), self.dtype)
+
+
+def _without_lists_of_one(values: list) -> list:
+    """Lists of numbers in the place of lists of one-element lists, if all are such.
+
+    numpy takes twice as long for the latter, and validities make up much of a file.
+    """
+    first = values[0]
+    if not (isinstance(first, list) and first and isinstance(first[0], list)):
+        return values
+    try:
+        lengths = set(map(len, itertools.chain.from_iterable(values)))
+    except TypeError:  # some are numbers, or nothing
+        return values
+    if lengths != {1}:
+        return values
+    return [list(itertools.chain.from_iterable(value)) for value in values]
 
 
 @dataclass(frozen=True)
