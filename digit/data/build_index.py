@@ -277,16 +277,18 @@ def _find_faults(
         box = frames["bbox_xywh"][part]
         camera_row = frames["camera_row"][part]
         world_mm = instants["joints_world_mm"][frames["instant_row"][part]]
-        cam_mm, _ = joints_cam_and_px(
+        cam_mm, px = joints_cam_and_px(
             world_mm, lambda name, rows=camera_row: cameras[name][rows]
         )
         not_finite = (valid & ~np.isfinite(world_mm).all(2)).any(1)
         is_box = np.isfinite(box).all(1) & (box[:, 2:] > 0).all(1)
         is_behind = (valid & (cam_mm[..., 2] <= 0)).any(1)
         of_camera = camera_fault[camera_row]
+        # Numbers that are finite by themselves, such as a focal length of 1e300.
+        beyond = (valid & ~np.isfinite(px).all(2)).any(1)
         faults[part] = np.select(
-            [not_finite, of_camera == 2, ~is_box, is_behind, of_camera > 0],
-            [1, 2, 3, 4, of_camera],
+            [not_finite, of_camera == 2, ~is_box, is_behind, of_camera > 0, beyond],
+            [1, 2, 3, 4, of_camera, 2],
             0,
         )
     return faults

@@ -12,6 +12,7 @@ from trees import N_FRAMES, annotation_paths, edit_json, write_columns_tree
 
 from digit.data.build_index import prepare_index
 from digit.data.health import check
+from digit.data.index import FAULTS
 
 
 @pytest.fixture
@@ -384,3 +385,17 @@ def test_truth_without_image_ids_is_refused(tree):
     (tree / "truth").mkdir()
     pd.DataFrame({"a": [1]}).to_parquet(tree / "truth/train.parquet")
     assert_refused(tree, r"train\.parquet: cannot be read")
+
+
+def test_a_focal_length_beyond_all_measure_is_a_fault(tree):
+    """Finite itself, it gives pixels that are not."""
+    cameras = annotation_paths(tree)["camera"]
+
+    def make_huge(content):
+        next(iter(content["0"]["focal"].values()))[0] = 1e300
+
+    edit_json(cameras, make_huge)
+    index = prepare_index(tree)
+    assert (index["fault"] == FAULTS.index("its camera is not finite")).sum() == 5
+    usable = index.usable()
+    assert np.isfinite(usable["joints_px"][usable["joint_valid"]]).all()
