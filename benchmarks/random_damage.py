@@ -97,7 +97,7 @@ def in_process(target: Target, baseline: Reading, start: int, count: int) -> Bat
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(
-        target=strike_all, args=(target, baseline, start, count, sender)
+        target=strike_all, args=(target, baseline, start, count, receiver, sender)
     )
     process.start()
     sender.close()
@@ -123,9 +123,11 @@ def in_process(target: Target, baseline: Reading, start: int, count: int) -> Bat
 
 
 def strike_all(
-    target: Target, baseline: Reading, start: int, count: int, sender
+    target: Target, baseline: Reading, start: int, count: int, receiver, sender
 ) -> None:
     """Strike for a slice of time, and send each result."""
+    # Its copy of the other end would keep it waiting for a main process that was ended.
+    receiver.close()
     torch.set_num_threads(1)
     end = time.monotonic() + SLICE_S
     for seed in range(start, start + min(count, SLICE)):
