@@ -27,6 +27,7 @@ FAILURE_SHARE = 0.2  # the worst frames that are clustered
 CLUSTER_DIMENSIONS = 10  # principal components that clusters are formed in
 MOST_CLUSTERS = 8
 LEAST_CLUSTERS = 3
+LEAST_FRAMES = 3  # of a cluster; smaller ones have nothing in common but chance
 SILHOUETTE_FRAMES = 2000  # more are sampled: the score takes the square of them
 
 # A cluster is named by what most of its frames share and fewer of the other failures.
@@ -187,7 +188,8 @@ def failure_clusters(
         share: Share of the frames with a known MPJPE that count as failures.
 
     Returns:
-        For each row the cluster's name, "" for frames that are no failures.
+        For each row the cluster's name, "" for frames that are no failures; "mixed"
+        for clusters that share nothing or have fewer than three frames.
     """
     # 1. The failures
     errors_mm = table["mpjpe"].to_numpy(float)
@@ -202,11 +204,15 @@ def failure_clusters(
     labels = _clustered(vectors.content[failures])
     by_size = [label for label, _ in Counter(labels.tolist()).most_common()]
 
-    # 3. Their names; those that share the same are numbered
+    # 3. Their names; those that share the same are numbered, the smallest are put
+    #    together
     properties = frame_properties(table.iloc[failures])
     used: Counter = Counter()
     for label in by_size:
         inside = labels == label
+        if inside.sum() < LEAST_FRAMES:
+            names.iloc[failures[inside]] = MIXED
+            continue
         name = shared_words(properties, inside)
         used[name] += 1
         if used[name] > 1:

@@ -48,6 +48,12 @@ LAYERS = (
     JOINT_HEATMAP,
     UNCERTAINTY,
 )
+# Layers that are painted in a colour scale, and the unit of its numbers
+HEAT_LAYERS = {
+    PART_PROBABILITY: "probability",
+    JOINT_HEATMAP: "share of the joint's heatmap in a cell",
+    UNCERTAINTY: "nats",
+}
 
 
 class NetworkOutput(NamedTuple):
@@ -198,17 +204,39 @@ def paint_layer(
         share = wrong.sum() / max(1, on_hands.sum())
         painted = paint_wrong(image, output.labels, true)
         return painted, f"{share:.0%} of the hands' pixels are wrong"
+    heat, words = layer_heat(layer, output, part, joint)
+    return paint_heatmap(image, heat), words.format(heat.max())
+
+
+def layer_heat(
+    layer: str, output: NetworkOutput, part: int, joint: int
+) -> tuple[Float[np.ndarray, "a b"], str]:
+    """The numbers of one of `HEAT_LAYERS`; arguments as `paint_layer`.
+
+    Returns:
+        The heatmap, and a caption with {} in the place of its maximum.
+    """
     if layer == PART_PROBABILITY:
         heat = output.part_probability[part].astype(float)
-        caption = f"{sk.LABELS[part]}: probability up to {heat.max():.2f}"
-        return paint_heatmap(image, heat), caption
+        return heat, f"{sk.LABELS[part]}: probability up to {{:.2f}}"
     if layer == JOINT_HEATMAP:
         heat = output.heatmaps[joint].astype(float)
-        caption = f"{sk.JOINTS[joint]}: up to {heat.max():.3f} in a cell"
-        return paint_heatmap(image, heat), caption
-
-    # Uncertainty: entropy of the part probabilities.
+        return heat, f"{sk.JOINTS[joint]}: up to {{:.3f}} in a cell"
+    # Uncertainty: entropy of the part probabilities
     probability = output.part_probability.astype(float)
     entropy = -(probability * np.log(probability.clip(1e-9))).sum(0)
-    caption = f"entropy of the part probabilities: up to {entropy.max():.2f} nats"
-    return paint_heatmap(image, entropy), caption
+    return entropy, "entropy of the part probabilities: up to {:.2f} nats"
+
+
+def heat_scale(
+    layer: str, output: NetworkOutput | None, part: int, joint: int
+) -> dict[str, float | str] | None:
+    """Where the colour scale of a painted layer ends; None for layers without one.
+
+    Returns:
+        `low`, `high` and `unit`; arguments as `paint_layer`.
+    """
+    if layer not in HEAT_LAYERS or output is None:
+        return None
+    heat, _ = layer_heat(layer, output, part, joint)
+    return {"low": 0.0, "high": float(heat.max()), "unit": HEAT_LAYERS[layer]}

@@ -4,12 +4,14 @@ To add a column to the browser, add it to the error table (digit/evaluation) and
 title and an explanation, to `COLUMNS`; a column that is not listed is shown by its name.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from digit.evaluation.metrics import ERRORS
+from digit.evaluation.similarity import SPACES
 from digit.skeleton import JOINTS
 
 NOT_OFFERED = ("note", "file_name")  # too long to choose from
@@ -33,13 +35,26 @@ GROUPS = (
     "parts",
     "hands in the picture",
     "second model",
+    "similar frames",
     "recording",
     "notes",
     "joints",
     "other",
 )
 
-ERROR, KIND, HAND, PARTS, PICTURE, SECOND, RECORDING, NOTES, JOINT, OTHER = GROUPS
+(
+    ERROR,
+    KIND,
+    HAND,
+    PARTS,
+    PICTURE,
+    SECOND,
+    SIMILAR,
+    RECORDING,
+    NOTES,
+    JOINT,
+    OTHER,
+) = GROUPS
 
 COLUMNS = {
     "mpjpe": Column(
@@ -162,6 +177,16 @@ COLUMNS = {
         "MPJPE, B − A", "negative where the second model is better", "mm", SECOND
     ),
     "changed": Column("change of MPJPE", "without its sign", "mm", SECOND),
+    "distance_to_chosen": Column(
+        "distance to the chosen frame",
+        "what “like this” sorts by: mm for poses and error patterns, standard "
+        "deviations for features",
+        "",
+        SIMILAR,
+    ),
+    "cluster": Column(
+        "cluster of failures", "named by what its frames share", "", SIMILAR
+    ),
     "image_id": Column("image id", "of the annotation", "", RECORDING),
     "annot_id": Column("annotation id", "of the annotation", "", RECORDING),
     "capture": Column("capture", "one person's session", "", RECORDING),
@@ -205,6 +230,32 @@ for _side in ("right", "left"):
         COLUMNS[_name.format(_side)] = _column._replace(
             title=_column.title.format(_side)
         )
+# Metrics of the second model, of which A has a column of the same name without _b
+COMPARED = (
+    "mpjpe",
+    "mpjpe_camera",
+    "pa_mpjpe",
+    "mrrpe",
+    "error_in_plane",
+    "error_depth",
+    "heatmap_entropy",
+    "part_iou",
+    "contradiction",
+    "handedness_correct",
+)
+for _name in COMPARED[1:]:
+    _column = COLUMNS[_name]
+    COLUMNS[f"{_name}_b"] = _column._replace(
+        title=f"{_column.title} of B", group=SECOND
+    )
+for _space in SPACES:
+    for _axis in (1, 2):
+        COLUMNS[f"map_{_space}_{_axis}"] = Column(
+            f"map by {_space}, axis {_axis}",
+            "principal component; frames that are alike lie near each other",
+            "",
+            SIMILAR,
+        )
 for _joint, _name in zip(JOINTS, ERRORS, strict=True):
     COLUMNS[_name] = Column(
         f"error of {_joint}", "distance, relative to its wrist", "mm", JOINT
@@ -213,7 +264,6 @@ for _joint, _name in zip(JOINTS, ERRORS, strict=True):
 # What is written about a frame: column → short label and number of digits.
 FACTS = {
     "mpjpe": ("MPJPE", 1),
-    "mpjpe_b": ("B", 1),
     "pa_mpjpe": ("PA", 1),
     "error_in_plane": ("in plane", 0),
     "error_depth": ("depth", 0),
@@ -230,6 +280,20 @@ FACTS = {
 def describe(name: str) -> Column:
     """How a column is presented; one that is not listed by its own name."""
     return COLUMNS.get(name, Column(name, ""))
+
+
+def axis_title(name: str) -> str:
+    """A column's title with its unit."""
+    column = describe(name)
+    return f"{column.title} ({column.unit})" if column.unit else column.title
+
+
+def compared_with(name: str) -> str | None:
+    """The column of the same metric of the other model; None where there is none."""
+    if name in COMPARED:
+        return f"{name}_b"
+    first = name.removesuffix("_b")
+    return first if first != name and first in COMPARED else None
 
 
 def column_records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -257,29 +321,59 @@ def column_records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return records
 
 
-def frame_facts(frame: pd.Series) -> list[dict[str, str]]:
+def frame_facts(
+    frame: pd.Series,
+    other: pd.Series | None = None,
+    names: Sequence[str] = tuple(FACTS),
+) -> list[dict[str, str]]:
     """What is written about a frame.
 
     Args:
         frame: Its row of the table.
+        other: Its row of a second model's table, where there is one.
+        names: The columns to write about.
 
     Returns:
-        A record for each fact: `text`, and `help`, which explains it.
+        A record for each fact: `text`, `help`, which explains it, and where a second
+        model has another value, `other`.
     """
-    types = f"{frame.get('hand_type', '?')}, "
-    types += f"predicted {frame.get('predicted_hand_type', '?')}"
-    facts = [{"text": types, "help": "annotated hand type, predicted hand type"}]
+    facts = [_hand_type_fact(frame, other)]
     # A frame none of whose joints counts, for instance without annotated wrists
     if pd.isna(frame["mpjpe"]):
         why = "none of its joints has a measurable error"
         facts.append({"text": "not measurable", "help": why})
     # Whatever else is known of it
-    for name, (label, digits) in FACTS.items():
+    for name in names:
         value = frame.get(name)
         if value is None or pd.isna(value):
             continue
         column = describe(name)
-        unit = f" {column.unit}" if column.unit else ""
-        explained = f"{column.title}: {column.help}"
-        facts.append({"text": f"{label} {value:.{digits}f}{unit}", "help": explained})
+        fact = {
+            "text": f"{FACTS.get(name, (column.title,))[0]} {_with_unit(name, value)}",
+            "help": f"{column.title}: {column.help}",
+        }
+        value_b = None if other is None or name not in COMPARED else other.get(name)
+        if value_b is not None and pd.notna(value_b):
+            fact["other"] = _with_unit(name, value_b)
+        facts.append(fact)
     return facts
+
+
+def _with_unit(name: str, value: Any) -> str:
+    """A value of a column with its unit, in sensible digits."""
+    unit = f" {describe(name).unit}" if describe(name).unit else ""
+    if isinstance(value, str):
+        return value
+    if name in FACTS:
+        return f"{value:.{FACTS[name][1]}f}{unit}"
+    return f"{value:.4g}{unit}"
+
+
+def _hand_type_fact(frame: pd.Series, other: pd.Series | None) -> dict[str, str]:
+    """The annotated and the predicted hand type."""
+    types = f"{frame.get('hand_type', '?')}, "
+    types += f"predicted {frame.get('predicted_hand_type', '?')}"
+    fact = {"text": types, "help": "annotated hand type, predicted hand type"}
+    if other is not None and "predicted_hand_type" in other:
+        fact["other"] = str(other["predicted_hand_type"])
+    return fact

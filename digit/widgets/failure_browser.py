@@ -5,8 +5,7 @@ layers; the page (web/failure_browser.js) draws what `digit.widgets.page_message
 and asks for more. What goes wrong with a frame or a filter becomes a sentence in the widget.
 """
 
-import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,31 @@ import numpy as np
 import pandas as pd
 import plotly
 
-from digit.evaluation.bootstrap import paired_difference
-from digit.widgets import assets, exports, page_messages, static_picture
+from digit.widgets import (
+    assets,
+    chart_messages,
+    frame_messages,
+    page_messages,
+    static_picture,
+)
 from digit.widgets.canvas import encode_jpeg
+from digit.widgets.comparison import Comparison
 from digit.widgets.evaluated_model import EvaluatedModel, Source
-from digit.widgets.frame_filter import SLICES, FilterState, FrameFilter
+from digit.widgets.frame_context import FrameContext
+from digit.widgets.frame_export import FrameExport
+from digit.widgets.frame_filter import SLICES, FilterState, FrameFilter, Selection
+from digit.widgets.frame_groups import FrameGroups
+from digit.widgets.frame_marks import FrameMarks
+from digit.widgets.frame_messages import Look
 from digit.widgets.frame_view import FrameSource, FrameView
+from digit.widgets.history import History
 from digit.widgets.messages import one_line
+from digit.widgets.navigation import Navigation
 from digit.widgets.notes import FrameNotes
-from digit.widgets.page_messages import PER_PAGE, Look, Message
-
-OFFERED_TAGS = ("wrong hand", "hidden", "bad label", "look again")
-LARGEST_DOWNLOAD_BYTES = 8_000_000
-PROGRESS_EVERY = 10  # frames of an export
+from digit.widgets.page_messages import PER_PAGE, Message
+from digit.widgets.saved_views import SavedViews, views_beside
+from digit.widgets.similar_frames import SimilarFrames
+from digit.widgets.what_if import WhatIf
 
 
 class FailureBrowser(anywidget.AnyWidget):
@@ -61,9 +72,20 @@ class FailureBrowser(anywidget.AnyWidget):
         "dom.js",
         "hands.js",
         "completion.js",
-        "frame_list.js",
+        "filter_bar.js",
+        "thumbnails.js",
+        "plots.js",
         "charts.js",
+        "groups.js",
+        "crop.js",
+        "hands_3d.js",
+        "joint_errors.js",
+        "film.js",
+        "why.js",
+        "context.js",
         "frame_pane.js",
+        "views.js",
+        "foot.js",
         "failure_browser.js",
     )
     _css = assets.read("failure_browser.css")
@@ -87,45 +109,67 @@ class FailureBrowser(anywidget.AnyWidget):
         self.frames = FrameSource(self.table, dataset_dir, self.split, root_depth)
         self.frames.models.append(first)
         self.warning = self.frames.warning
-        self.verdict = ""  # of a comparison
+        given = [table if first.path else "table", dataset_dir, checkpoint]
+        arguments = ", ".join(repr(str(one)) for one in given if one is not None)
+        self.call = f"digit.FailureBrowser({arguments})"  # that opens it again
 
-        # 2. Tags and notes
+        # 2. Tags and notes, and what can be undone
         names = self.table["file_name" if "file_name" in self.table else "image_id"]
         self.frame_keys = [f"{self.split}/{name}" for name in names]
         if notes is None and first.path is not None:
             notes = first.path.with_suffix(".notes.json")
-        self.notes = FrameNotes(None if notes is None else Path(notes))
-        try:
-            self.notes.read()
-        except ValueError as error:
-            self.warning += str(error)
-        self._update_note_columns()
+        self.notes = self._opened_notes(None if notes is None else Path(notes))
+        self.marks = FrameMarks(self)
+        self.marks.update_columns()
+        self.history = History()
 
         # 3. What is shown
         self.filters = FrameFilter(self.table, {**SLICES, **dict(slices or {})})
         self.state = FilterState()
         self.selection = self.filters.apply(self.state)
         self.page = 0  # of thumbnails
+        self.per_page = PER_PAGE
+        self.thumbnails_with_joints = False
         self.position = 0  # of the frame, among the rows that pass
+        self.visited: int | None = None  # a frame that is shown without passing
         self.look = Look()
-        self.axes = page_messages.first_axes(self.table)
+        self.axes = chart_messages.first_axes(self.table)
 
-        # 4. What the page may ask for
-        self._answers = {
-            "hello": self._answer_hello,
-            "filter": self._answer_filter,
-            "page": self._answer_page,
-            "axes": self._answer_axes,
-            "show": self._answer_show,
-            "step": self._answer_step,
-            "look": self._answer_look,
-            "tag": self._answer_tag,
-            "note": self._answer_note,
-            "undo": self._answer_undo,
-            "export": self._answer_export,
-            "compare": self._answer_compare,
-        }
+        # 4. The parts of the browser, and what the page may ask each of them for
+        self.similar = SimilarFrames(self)
+        self.groups = FrameGroups(self)
+        self.comparison = Comparison(self)
+        self.views = SavedViews(self, views_beside(self.notes.path))
+        self.exporter = FrameExport(self)
+        self._answers = self._all_answers()
         self.on_msg(self._receive)
+
+    def _opened_notes(self, path: Path | None) -> FrameNotes:
+        """The notes of a file; what is wrong with it goes into the warning."""
+        notes = FrameNotes(path)
+        try:
+            notes.read()
+        except ValueError as error:
+            self.warning += str(error)
+        return notes
+
+    def _all_answers(self) -> dict[str, Callable[..., Any]]:
+        """The function for each request of the page."""
+        parts = (
+            Navigation(self),
+            FrameContext(self),
+            WhatIf(self),
+            self.marks,
+            self.similar,
+            self.groups,
+            self.comparison,
+            self.views,
+            self.exporter,
+        )
+        answers = {"hello": self._answer_hello, "filter": self._answer_filter}
+        for part in parts:
+            answers.update(part.answers)
+        return answers
 
     # For notebooks
 
@@ -149,7 +193,7 @@ class FailureBrowser(anywidget.AnyWidget):
 
         Args:
             changes: Fields of `FilterState`: query, slices, ranges, chosen, sort,
-                descending.
+                descending, like.
 
         Returns:
             The rows of the table that pass, in order.
@@ -158,11 +202,20 @@ class FailureBrowser(anywidget.AnyWidget):
             ValueError: If the filter is invalid; it then stays as it was.
         """
         # An invalid filter raises here and leaves everything as it is.
-        state = self.state._replace(**changes)
-        self.selection = self.filters.apply(state)
-        self.state = state
-        self.page = 0
-        self.position = 0
+        before = self.state, self._row_or_none()
+        state = self.similar.set_distances(self.state._replace(**changes))
+        selection = self.filters.apply(state)
+        self._show(state, selection, row=None)
+
+        # It can be undone where it changes anything.
+        words = before[0].describe_change(state)
+        if words:
+            after = self.state, self._row_or_none()
+            self.remember(
+                words,
+                undo=lambda: self._go_to(*before),
+                redo=lambda: self._go_to(*after),
+            )
         return self.table.iloc[self.rows]
 
     def frame_view(self, row: int) -> FrameView:
@@ -189,24 +242,23 @@ class FailureBrowser(anywidget.AnyWidget):
             The paired difference of the MPJPE, B − A (see
             `digit.evaluation.bootstrap.paired_difference`).
         """
-        # 1. Is there a difference at all?
-        model = EvaluatedModel(second, checkpoint, self.split)
-        found = paired_difference(self.models[0].table, model.table)
-        self.models[1:] = [model]
+        return self.comparison.load(second, checkpoint)
 
-        # 2. Columns of the comparison
-        errors = model.table["mpjpe"].to_numpy()[model.row_of]
-        by_image = pd.Series(errors, model.row_of.index)
-        self.table["mpjpe_b"] = self.table["image_id"].map(by_image)
-        self.table["mpjpe_change"] = self.table["mpjpe_b"] - self.table["mpjpe"]
-        self.table["changed"] = self.table["mpjpe_change"].abs()
+    def open_view(self, name: str) -> "FailureBrowser":
+        """Show a view that was saved under a name.
 
-        # 3. The verdict in words
-        names = [model.name for model in self.models]
-        self.verdict = page_messages.comparison_words(names, found)
-        self.frames.forget()
-        self._send_all()
-        return found
+        Returns:
+            The browser, so that the call can end a cell.
+
+        Raises:
+            ValueError: If there is no such view, or it does not fit the table.
+        """
+        self.views.open(name)
+        return self
+
+    def save_view(self, name: str) -> None:
+        """Save filter, order, plots, layer and columns under a name."""
+        self.views.save(name)
 
     def export(self, path: Path | str, rows: Sequence[int] | None = None) -> Path:
         """Write frames to a file, by its ending.
@@ -222,42 +274,22 @@ class FailureBrowser(anywidget.AnyWidget):
         Raises:
             ValueError: If the ending is another one.
         """
-        # 1. Which frames, and how they were chosen
-        path = Path(path)
-        exports.check_ending(path)
-        words = self.state.describe()
-        if rows is not None:
-            words = f"{len(rows)} frames chosen by the notebook"
-        chosen = [int(row) for row in (self.rows if rows is None else rows)]
-        # 2. By the ending
-        if path.suffix == exports.LIST:
-            return exports.export_list(path, [self.frame_keys[row] for row in chosen])
-        if path.suffix == exports.TABLE:
-            return exports.export_table(path, self.table.iloc[chosen])
-        return exports.export_page(
-            path,
-            self._cards_with_pictures(chosen[: exports.PAGE_LIMIT]),
-            passed=len(chosen),
-            models=[model.name for model in self.models],
-            finger_colors=page_messages.finger_colors(),
-            filter_words=words,
-            sort=self.state.sort,
-            descending=self.state.descending,
-        )
+        return self.exporter.write(path, rows)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """The widget, and a page of thumbnails for where there is no kernel."""
         sheet = page_messages.thumbnail_sheet(self.rows[:PER_PAGE], self.frames)
         if sheet is not None:
-            jpeg = encode_jpeg(sheet, page_messages.EXPORT_QUALITY)
+            jpeg = encode_jpeg(sheet, frame_messages.EXPORT_QUALITY)
             static_picture.publish(jpeg, type(self).__name__)
         return super()._repr_mimebundle_(**options)
 
     # Frames
 
-    def _card(self, row: int, look: Look) -> tuple[dict[str, Any], list]:
+    def card(self, row: int, look: Look) -> tuple[dict[str, Any], list]:
+        """All there is to show of a frame, see `frame_messages.frame_card`."""
         note = self.notes.of(self.frame_keys[row])
-        return page_messages.frame_card(
+        return frame_messages.frame_card(
             self.table,
             row,
             key=self.frame_keys[row],
@@ -267,34 +299,52 @@ class FailureBrowser(anywidget.AnyWidget):
             look=look,
         )
 
-    def _cards_with_pictures(self, rows: Sequence[int]) -> list[dict[str, Any]]:
-        """Cards for a page that stands alone, with progress shown in the widget."""
-        cards = []
-        look = self.look._replace(layer=page_messages.PICTURE_LAYER)
-        for number, row in enumerate(rows):
-            if number % PROGRESS_EVERY == 0:
-                self._say(f"Making the page: {number} of {len(rows)} frames …")
-            card, pictures = self._card(row, look)
-            for record, picture in zip(card["pictures"], pictures, strict=True):
-                data = encode_jpeg(picture, page_messages.EXPORT_QUALITY)
-                record["jpeg"] = base64.b64encode(data).decode()
-            cards.append(card)
-        return cards
-
-    def _current_row(self) -> int:
+    def current_row(self) -> int:
         """The row of the frame that is shown; ValueError where no frame passes."""
-        if len(self.rows) == 0:
+        row = self._row_or_none()
+        if row is None:
             raise ValueError("No frame is shown.")
-        return int(self.rows[self.position])
+        return row
 
-    def _update_note_columns(self) -> None:
-        notes = [self.notes.of(key) for key in self.frame_keys]
-        self.table["tags"] = [", ".join(note.tags) for note in notes]
-        self.table["note"] = [note.note for note in notes]
+    def _row_or_none(self) -> int | None:
+        if self.visited is not None:
+            return self.visited
+        return int(self.rows[self.position]) if len(self.rows) else None
 
-    def _known_tags(self) -> list[str]:
-        """The tags to offer: the usual ones, then those in use."""
-        return list(dict.fromkeys([*OFFERED_TAGS, *self.notes.tags_by_use()]))
+    # The filter
+
+    def _show(self, state: FilterState, selection: Selection, row: int | None) -> None:
+        """Show frames that pass, at a row where it is one of them."""
+        self.state = state
+        self.selection = selection
+        self.visited = None
+        positions = np.flatnonzero(selection.rows == row)
+        self.position = int(positions[0]) if len(positions) else 0
+        self.page = self.position // self.per_page
+
+    def _go_to(self, state: FilterState, row: int | None) -> None:
+        """Show an earlier filter and the frame that was looked at with it."""
+        state = self.similar.set_distances(state)
+        self._show(state, self.filters.apply(state), row)
+        self.send_frames()
+
+    def filter_again(self) -> None:
+        """Apply the filter after the table has changed; the frame stays while it
+        passes, else the next one takes its place."""
+        row = self._row_or_none()
+        position = self.position
+        self._show(self.state, self.filters.apply(self.state), row)
+        if row is not None and row not in self.rows:
+            self.position = min(position, max(0, len(self.rows) - 1))
+            self.page = self.position // self.per_page
+        self.send_frames()
+
+    def remember(
+        self, words: str, undo: Callable[[], object], redo: Callable[[], object]
+    ) -> None:
+        """Make a change something that can be undone."""
+        self.history.add(words, undo, redo)
+        self.send_history()
 
     # To the page
 
@@ -302,29 +352,53 @@ class FailureBrowser(anywidget.AnyWidget):
         content, buffers = message
         self.send(content, buffers=buffers)
 
-    def _say(self, text: str, place: str = "foot") -> None:
+    def say(self, text: str, place: str = "foot") -> None:
         """Show a sentence under the filter or at the foot of the widget."""
         self.send({"kind": "say", "text": text, "place": place})
 
-    def _send_all(self) -> None:
+    def send_history(self) -> None:
+        self.send({"kind": "history", **self.history.next_words()})
+
+    def send_all(self) -> None:
+        """Send everything that the page shows."""
+        self.send_columns()
+        self.send_frames()
+
+    def send_columns(self) -> None:
+        """Send what stays from frame to frame, such as the columns."""
+        try:
+            views = list(self.views.read())
+        except ValueError as error:
+            views = []
+            self.say(one_line(error))
+        offers = {
+            "runs": self.comparison.offered_runs(),
+            "spaces": self.similar.spaces(),
+            "groups": self.groups.offered(),
+            "views": views,
+            "history": self.history.next_words(),
+        }
         message = page_messages.state_message(
             self.table,
             slices=self.filters.usable_slices(),
-            tags=self._known_tags(),
+            tags=self.marks.known_tags(),
             models=[model.name for model in self.models],
             look=self.look,
             warning=self.warning,
-            verdict=self.verdict,
+            verdict=self.comparison.verdict,
+            offers=offers,
         )
         self._post(message)
-        self._send_frames()
 
-    def _send_frames(self) -> None:
-        self._send_page()
-        self._send_frame()
-        self._send_charts()
+    def send_frames(self) -> None:
+        """Send the frames that pass: thumbnails, the frame that is shown, and plots."""
+        self.send_page()
+        self.send_frame()
+        self.send_charts()
+        if len(self.models) > 1:
+            self.comparison.send_verdict()
 
-    def _send_page(self) -> None:
+    def send_page(self) -> None:
         message = page_messages.page_message(
             self.table,
             self.rows,
@@ -333,42 +407,45 @@ class FailureBrowser(anywidget.AnyWidget):
             unknown_counts=self.filters.unknown_counts(self.state),
             frames=self.frames,
             keys=self.frame_keys,
+            per_page=self.per_page,
+            with_joints=self.thumbnails_with_joints,
         )
         self._post(message)
 
-    def _send_charts(self) -> None:
-        current = self._current_row() if len(self.rows) else None
-        message = page_messages.charts_message(
-            self.table, self.selection, self.axes, current
+    def send_charts(self) -> None:
+        """Send the plots of the frames that pass."""
+        message = chart_messages.charts_message(
+            self.table, self.selection, self.axes, self._row_or_none()
         )
         self._post(message)
 
-    def _send_frame(self) -> None:
-        """The frame; those around it are then made in the background."""
-        if len(self.rows) == 0:
-            self._post(page_messages.no_frame_message())
+    def send_frame(self, ahead: Sequence[int] | None = None) -> None:
+        """The frame; those that are likely to follow are then made in the background."""
+        row = self._row_or_none()
+        if row is None:
+            self._post(frame_messages.no_frame_message())
             return
-        card, pictures = self._card(self._current_row(), self.look)
-        message = page_messages.frame_message(
-            card, pictures, self.position, len(self.rows)
-        )
+        card, pictures = self.card(row, self.look)
+        position = self.position if self.visited is None else None
+        message = frame_messages.frame_message(card, pictures, position, len(self.rows))
         self._post(message)
-        before = self.rows[max(0, self.position - 1) : self.position]
-        after = self.rows[self.position + 1 : self.position + 4]
-        self.frames.prepare([*after.tolist(), *before.tolist()])
+        if ahead is None:
+            before = self.rows[max(0, self.position - 1) : self.position]
+            after = self.rows[self.position + 1 : self.position + 4]
+            ahead = [*after.tolist(), *before.tolist()]
+        self.frames.prepare(ahead)
 
-    def _send_marks(self) -> None:
-        """Which frames have tags or notes, and those of the current one."""
+    def send_marks(self) -> None:
+        """Send which frames have tags or notes, and those of the current one."""
         has_marks = (self.table["tags"] != "") | (self.table["note"] != "")
         content = {
             "kind": "marks",
             "marked": np.flatnonzero(has_marks).tolist(),
-            "known": self._known_tags(),
+            "known": self.marks.known_tags(),
         }
-        if len(self.rows):
-            content.update(
-                self.notes.of(self.frame_keys[self._current_row()])._asdict()
-            )
+        row = self._row_or_none()
+        if row is not None:
+            content.update(self.notes.of(self.frame_keys[row])._asdict())
         self.send(content)
 
     # From the page
@@ -383,11 +460,11 @@ class FailureBrowser(anywidget.AnyWidget):
             self._answers[request](**arguments)
         except Exception as error:  # the widget outlives every frame and filter
             place = "filter" if request == "filter" else "foot"
-            self._say(one_line(error), place)
+            self.say(one_line(error), place)
 
     def _answer_hello(self, plotly_there: bool) -> None:
         """A page was opened; plotly, 5 MB, is sent once a page."""
-        self._send_all()
+        self.send_all()
         if not plotly_there:
             package = Path(plotly.__file__).parent / "package_data"
             script = (package / "plotly.min.js").read_bytes()
@@ -395,109 +472,4 @@ class FailureBrowser(anywidget.AnyWidget):
 
     def _answer_filter(self, **changes: Any) -> None:
         self.filter(**changes)
-        self._send_frames()
-
-    def _answer_page(self, page: int) -> None:
-        last = max(0, len(self.rows) - 1) // PER_PAGE
-        self.page = int(np.clip(page, 0, last))
-        self._send_page()
-
-    def _answer_axes(self, **axes: str) -> None:
-        for name in axes.values():
-            if name not in self.table:
-                raise ValueError(f"There is no column “{name}” to plot.")
-        self.axes = self.axes._replace(**axes)
-        self._send_charts()
-
-    def _answer_show(self, row: int) -> None:
-        positions = np.flatnonzero(self.rows == row)
-        if len(positions) == 0:
-            raise ValueError("This frame does not pass the filter.")
-        self.position = int(positions[0])
-        self._send_frame()
-
-    def _answer_step(self, by: int) -> None:
-        last = max(0, len(self.rows) - 1)
-        self.position = int(np.clip(self.position + by, 0, last))
-        self._send_frame()
-        if self.position // PER_PAGE != self.page:
-            self._answer_page(self.position // PER_PAGE)
-
-    def _answer_look(self, **look: Any) -> None:
-        self.look = self.look._replace(**look)
-        self._send_frame()
-
-    def _answer_tag(self, tag: str) -> None:
-        key = self.frame_keys[self._current_row()]
-        self._change_notes(lambda: self.notes.toggle_tag(key, tag))
-
-    def _answer_note(self, text: str, row: int) -> None:
-        key = self.frame_keys[row]
-        note = self.notes.of(key)._replace(note=text.strip())
-        self._change_notes(lambda: self.notes.set(key, note))
-
-    def _answer_undo(self) -> None:
-        key = self._change_notes(self.notes.undo)
-        if key is None:
-            self._say("There is nothing to undo.")
-        else:
-            self._say(f"Undone: the last tag or note of {key}")
-
-    def _change_notes(self, change: Any) -> Any:
-        """Change tags or notes; a filter by them follows."""
-        try:
-            result = change()
-        finally:
-            self._update_note_columns()
-        if self.state.depends_on_notes():
-            self._filter_again()
-        self._send_marks()
-        return result
-
-    def _filter_again(self) -> None:
-        """Apply the filter after a change; the frame stays while it passes."""
-        row = self._current_row() if len(self.rows) else -1
-        self.selection = self.filters.apply(self.state)
-        positions = np.flatnonzero(self.rows == row)
-        last = max(0, len(self.rows) - 1)
-        if len(positions):
-            self.position = int(positions[0])
-        else:
-            self.position = min(self.position, last)
-        self.page = min(self.page, last // PER_PAGE)
-        self._send_frames()
-
-    def _answer_compare(self, path: str) -> None:
-        if not path.strip():
-            raise ValueError("Give the second model: a run's folder or an error table.")
-        self.compare(path.strip())
-
-    def _answer_export(self, ending: str) -> None:
-        """Save the frames that pass beside the notes, and offer the file as a download."""
-        if len(self.rows) == 0:
-            raise ValueError("No frame passes the filter: there is nothing to export.")
-        # 1. A file beside the notes
-        words = self.state.describe()
-        folder = Path("exports")
-        if self.notes.path is not None:
-            folder = self.notes.path.parent / "exports"
-        path = folder / exports.export_name(words, self.split, ending)
-        self.export(path)
-
-        # 2. How it was made, and where it is
-        count = len(self.rows)
-        if ending == exports.PAGE:  # which tells its filter itself
-            count = min(count, exports.PAGE_LIMIT)
-        else:
-            models = [model.name for model in self.models]
-            exports.export_filter(path, words, count, self.split, models)
-        text = f"{count} of {len(self.rows)} frames ({words}) saved to"
-        self._send_export(path, text)
-
-    def _send_export(self, path: Path, text: str) -> None:
-        """Tell where the file is, with its content where that is not too large."""
-        data = path.read_bytes()
-        text = f"{text} {path.resolve()}"
-        content = {"kind": "export", "text": text, "name": path.name}
-        buffers = [data] if len(data) <= LARGEST_DOWNLOAD_BYTES else []
-        self.send(content, buffers=buffers)
+        self.send_frames()

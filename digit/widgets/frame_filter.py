@@ -44,6 +44,8 @@ class FilterState(NamedTuple):
     chosen: Sequence[int] | None = None  # rows of the table, for instance of a plot
     sort: str = "mpjpe"
     descending: bool = True
+    # [space, image_id]: `distance_to_chosen` is then the distance to this frame
+    like: Sequence[Any] | None = None
 
     def describe(self) -> str:
         """The filter in words; "no filter" where there is none."""
@@ -54,6 +56,23 @@ class FilterState(NamedTuple):
         if self.chosen is not None:
             words.append(f"{len(self.chosen)} frames chosen by hand")
         return "; ".join(words) or "no filter"
+
+    def describe_order(self) -> str:
+        """The order in words."""
+        if self.like is not None:
+            space, image_id = self.like
+            return f"like image {image_id} by {space}"
+        direction = "descending" if self.descending else "ascending"
+        return f"by {self.sort}, {direction}"
+
+    def describe_change(self, after: "FilterState") -> str:
+        """What another filter changes, in words; empty if nothing."""
+        words = []
+        if self.describe() != after.describe():
+            words.append(f"filter “{self.describe()}” → “{after.describe()}”")
+        if self.describe_order() != after.describe_order():
+            words.append(f"order {self.describe_order()} → {after.describe_order()}")
+        return "; ".join(words)
 
     def depends_on_notes(self) -> bool:
         """Whether a tag or a note may change which frames pass."""

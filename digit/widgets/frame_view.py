@@ -31,7 +31,7 @@ from digit.widgets.evaluated_model import EvaluatedModel, StoredPrediction
 from digit.widgets.messages import one_line
 
 CROP_PX = 384
-THUMBNAIL_PX = 84
+THUMBNAIL_PX = 112
 THUMBNAIL_QUALITY = 80
 KEPT_VIEWS = 48
 KEPT_THUMBNAILS = 4096
@@ -58,6 +58,8 @@ class FrameView(NamedTuple):
     joints_px: Float[np.ndarray, "42 2"]
     joints_cam_mm: Float[np.ndarray, "42 3"]
     predictions: list[FramePrediction | None]  # one for each model
+    focal: Float[np.ndarray, "2"]  # of a camera that sees just the crop, px
+    princpt: Float[np.ndarray, "2"]
 
 
 class _Placement(NamedTuple):
@@ -141,6 +143,7 @@ class FrameReader:
             joints_px=hand_plots.masked(true_px, in_crop),
             joints_cam_mm=hand_plots.masked(frame["joints_cam_mm"][0], valid),
             predictions=predictions,
+            **_crop_camera(placement),
         )
 
     def _placement(
@@ -193,6 +196,14 @@ class FrameReader:
             heatmaps=heatmaps.half().numpy(),
         )
         return stored, output
+
+
+def _crop_camera(placement: _Placement) -> dict[str, Float[np.ndarray, "2"]]:
+    """The camera of a crop that was cut out and scaled, not turned."""
+    image_to_crop = geometry.invert_affine(placement.crop_to_image)
+    scale = image_to_crop[0].diagonal()
+    princpt = geometry.apply_affine(image_to_crop, placement.princpt[:, None])[0, 0]
+    return {"focal": (placement.focal[0] * scale).numpy(), "princpt": princpt.numpy()}
 
 
 def _picture(batch: Batch) -> UInt8[np.ndarray, "s s 3"]:
@@ -263,6 +274,7 @@ class FrameSource:
         split: str,
         root_depth: RootDepth,
     ) -> None:
+        self.table = table
         self.models: list[EvaluatedModel] = []
         self.index_rows = np.full(len(table), -1)
         self.reader: FrameReader | None = None
@@ -328,6 +340,17 @@ class FrameSource:
     def thumbnail(self, row: int) -> bytes:
         """Its thumbnail as a JPEG; raises as `view`."""
         return self._thumbnail(self._index_row(row))
+
+    def stored_joints(self, row: int) -> Float[np.ndarray, "42 2"] | None:
+        """The first model's stored joints in shares of the crop's side; NaN for a hand
+        that it does not predict, None without stored predictions."""
+        image_id = int(self.table["image_id"].iloc[row])
+        stored = self.models[0].stored_prediction(image_id)
+        if stored is None:
+            return None
+        predicted = (np.asarray(stored.hand_type) > 0.5)[JOINT_SIDE]
+        shares = stored.joints_25d[:, :2].astype(float) / HEATMAP_CELLS
+        return hand_plots.masked(shares, predicted)
 
     def prepare(self, rows: Sequence[int]) -> None:
         """Make views of these rows in the background."""

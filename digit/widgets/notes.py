@@ -5,6 +5,7 @@ The failure browser writes them; the file lies beside the error table.
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,10 +25,22 @@ class Note(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A change that can be undone."""
+    """A change of the notes of some frames, by their keys."""
 
-    key: str
-    before: Note
+    before: dict[str, Note]
+    after: dict[str, Note]
+
+    def describe(self) -> str:
+        """The change in words."""
+        added, removed = set(), set()
+        for key, note in self.after.items():
+            added |= set(note.tags) - set(self.before[key].tags)
+            removed |= set(self.before[key].tags) - set(note.tags)
+        words = [f"tag “{tag}”" for tag in sorted(added)]
+        words += [f"removed tag “{tag}”" for tag in sorted(removed)]
+        keys = list(self.after)
+        frames = keys[0] if len(keys) == 1 else f"{len(keys)} frames"
+        return f"{', '.join(words) or 'note'} of {frames}"
 
 
 class FrameNotes:
@@ -43,7 +56,6 @@ class FrameNotes:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.notes: dict[str, Note] = {}
-        self.changes: list[Change] = []
 
     def read(self) -> None:
         """Read the file again.
@@ -71,45 +83,47 @@ class FrameNotes:
         """The note of a frame, empty where there is none."""
         return self.notes.get(key, Note([], ""))
 
-    def set(self, key: str, note: Note) -> None:
+    def set(self, key: str, note: Note) -> Change:
         """Change and save the note of a frame; raises ValueError as `read`."""
-        self.read()
-        self.changes.append(Change(key, self.of(key)))
-        self._save(key, note)
+        return self.set_many({key: note})
 
-    def toggle_tag(self, key: str, tag: str) -> None:
-        """Set a tag of a frame, or take it away."""
-        # Other tags keep their order.
-        note = self.of(key)
-        if tag in note.tags:
-            tags = [other for other in note.tags if other != tag]
-        else:
-            tags = [*note.tags, tag]
-        self.set(key, note._replace(tags=tags))
+    def set_many(self, notes: Mapping[str, Note]) -> Change:
+        """Change and save the notes of some frames.
 
-    def undo(self) -> str | None:
-        """Take the last change back.
+        Args:
+            notes: The new note of each frame, by its key.
 
         Returns:
-            The frame that it belongs to, None if there is nothing to undo.
+            The change; `set_many(change.before)` takes it back.
+
+        Raises:
+            ValueError: As `read`.
         """
-        if not self.changes:
-            return None
         # Another kernel may have noted something in the meantime.
         self.read()
-        change = self.changes.pop()
-        self._save(change.key, change.before)
-        return change.key
+        change = Change({key: self.of(key) for key in notes}, dict(notes))
+        self._save(notes)
+        return change
+
+    def toggle_tag(self, keys: Sequence[str], tag: str) -> Change:
+        """Set a tag of all these frames, or take it away where all of them have it."""
+        # Other tags keep their order.
+        found = {key: self.of(key) for key in keys}
+        remove = all(tag in note.tags for note in found.values())
+        notes = {}
+        for key, note in found.items():
+            tags = [other for other in note.tags if other != tag]
+            notes[key] = note._replace(tags=tags if remove else [*tags, tag])
+        return self.set_many(notes)
 
     def tags_by_use(self) -> list[str]:
         """All tags in use, the most frequent first."""
         used = Counter(tag for note in self.notes.values() for tag in note.tags)
         return [tag for tag, _ in used.most_common()]
 
-    def _save(self, key: str, note: Note) -> None:
+    def _save(self, changed: Mapping[str, Note]) -> None:
         # A copy: if the file cannot be written, the notes in memory stay as they are.
-        notes = dict(self.notes)
-        notes[key] = note
+        notes = {**self.notes, **changed}
         kept = {name: value for name, value in notes.items() if not value.is_empty()}
         if self.path is not None:
             records = {name: value._asdict() for name, value in kept.items()}

@@ -9,55 +9,17 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+from browser_page import ask
 
 from digit.data.dataset import InterHandDataset
-from digit.data.index import open_index
 from digit.evaluation.bootstrap import paired_difference
-from digit.evaluation.error_table import error_table
 from digit.evaluation.metrics import ERRORS
-from digit.evaluation.predictions import Predictions
-from digit.inference.evaluate import evaluate
 from digit.plots import overlays
-from digit.skeleton import SWAP_JOINTS, WRISTS
+from digit.skeleton import WRISTS
 from digit.widgets.evaluated_model import find_evaluated_run
 from digit.widgets.failure_browser import FailureBrowser
-from digit.widgets.frame_view import FrameReader
+from digit.widgets.frame_view import THUMBNAIL_PX
 from digit.widgets.notes import FrameNotes, Note
-
-
-@pytest.fixture(scope="module")
-def evaluated(tiny_root, tiny_run):
-    """The small run with its error table, as digit evaluate leaves it."""
-    errors = tiny_run / "errors_train.parquet"
-    checkpoint = tiny_run / "checkpoints/best.ckpt"
-    evaluate(tiny_root, "train", "gt", checkpoint, errors=errors)
-    return tiny_run
-
-
-@pytest.fixture
-def browser(evaluated, tiny_root, tmp_path):
-    notes = tmp_path / "notes.json"
-    return FailureBrowser(evaluated, tiny_root, split="train", notes=notes)
-
-
-@pytest.fixture
-def table(evaluated) -> pd.DataFrame:
-    return pd.read_parquet(evaluated / "errors_train.parquet")
-
-
-def ask(browser, request: str, **content) -> dict[str, dict]:
-    """The answers to a request of the page, the last of each kind."""
-    messages = []
-
-    def hear(content, buffers=()):
-        json.dumps(content, allow_nan=False)  # as the page gets it
-        messages.append({**content, "buffers": buffers})
-
-    browser.send = hear
-    browser._receive(browser, {"do": request, **content}, [])
-    return {message["kind"]: message for message in messages}
-
 
 # Filters
 
@@ -391,7 +353,7 @@ def test_an_export_of_nothing_is_refused(browser):
 def test_progress_of_a_page_is_shown(browser):
     said = []
     browser.send = lambda content, buffers=(): said.append(content)
-    browser._answer_export(".html")
+    browser.exporter.answers["export"](".html")
     progress = [content["text"] for content in said if content["kind"] == "say"]
     assert progress[0] == f"Making the page: 0 of {len(browser.rows)} frames …"
     assert len(progress) > 1
@@ -443,7 +405,11 @@ def test_two_hundred_random_requests_are_answered(browser):
 def test_the_widget_comes_with_a_static_picture(browser, table, published):
     browser._repr_mimebundle_()
     jpeg = np.frombuffer(base64.b64decode(published[0]["image/jpeg"]), np.uint8)
-    assert cv2.imdecode(jpeg, cv2.IMREAD_COLOR).shape == (3 * 84, 6 * 84, 3)
+    assert cv2.imdecode(jpeg, cv2.IMREAD_COLOR).shape == (
+        3 * THUMBNAIL_PX,
+        6 * THUMBNAIL_PX,
+        3,
+    )
     FailureBrowser(table, split="train")._repr_mimebundle_()
     assert len(published) == 1
 
@@ -505,54 +471,3 @@ def test_latest_is_the_newest_run_that_was_evaluated(evaluated, tmp_path, monkey
     assert "newer was not evaluated on train yet" in str(error.value)
     with pytest.raises(FileNotFoundError, match="was not evaluated on test yet"):
         find_evaluated_run("latest", "test")
-
-
-# The error table's columns that the browser explains
-
-
-def test_the_table_tells_swapped_joints(tiny_root):
-    index = open_index(tiny_root, "train").usable()
-    targets = FrameReader(index, "gt").crops.batch(range(len(index)))
-    right = Predictions(
-        image_id=index["image_id"],
-        joints_25d=targets.joints_25d.numpy(),
-        relative_root_depth=targets.relative_root_depth.numpy(),
-        hand_type=targets.hand_type.numpy(),
-    )
-    table = error_table(index, right)
-    two = (table["hand_type"] == "interacting").to_numpy()
-    assert (table["joints_swapped"][two] == 0).all()
-    assert table["joints_swapped"][~two].isna().all()
-
-    swapped_px = right.joints_25d[:, SWAP_JOINTS, :2]
-    swapped = np.concatenate([swapped_px, right.joints_25d[..., 2:]], -1)
-    table = error_table(index, right._replace(joints_25d=swapped))
-    assert (table["joints_swapped"][two] == 1).all()
-
-
-def test_the_table_tells_from_which_side_a_palm_is_seen(tiny_root):
-    index = open_index(tiny_root, "train").usable()
-    targets = FrameReader(index, "gt").crops.batch(range(len(index)))
-    perfect = Predictions(
-        image_id=index["image_id"],
-        joints_25d=targets.joints_25d.numpy(),
-        relative_root_depth=targets.relative_root_depth.numpy(),
-        hand_type=targets.hand_type.numpy(),
-    )
-    table = error_table(index, perfect)
-    for side, hand in enumerate(("right", "left")):
-        view_deg = table[f"palm_view_{hand}_deg"]
-        has_hand = np.isin(table["hand_type"], [hand, "interacting"])
-        assert view_deg[has_hand].between(0, 180).all()
-        assert view_deg[~has_hand].isna().all()
-
-        # From the right palm, the index finger comes clockwise after the little one.
-        joints_mm = torch.tensor(index["joints_cam_mm"][has_hand])
-        joints_mm = joints_mm[:, 21 * side : 21 * side + 21]
-        wrist_px = joints_mm[:, 20, :2] / joints_mm[:, 20, 2:]
-        index_px = joints_mm[:, 7, :2] / joints_mm[:, 7, 2:] - wrist_px
-        pinky_px = joints_mm[:, 19, :2] / joints_mm[:, 19, 2:] - wrist_px
-        turn = index_px[:, 0] * pinky_px[:, 1] - index_px[:, 1] * pinky_px[:, 0]
-        turn = turn.numpy() * (1 - 2 * side)
-        agrees = (turn < 0) == (view_deg[has_hand] < 90)
-        assert agrees.mean() > 0.9

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from digit.widgets.chart_messages import BINS, histogram
 from digit.widgets.columns import column_records, describe
 from digit.widgets.frame_filter import SLICES, FilterState, FrameFilter
-from digit.widgets.page_messages import BINS, histogram, parts_by_finger
+from digit.widgets.page_messages import parts_by_finger
 
 # Their shortest decimals are not among them: an end that is rounded would drop frames.
 ODD = [0.1 + 0.2, 1 / 3, np.float32(0.7), 1e-17]

@@ -1,41 +1,13 @@
 """Chapter 08 in JupyterLab: the failure browser as a reader uses it."""
 
 import json
-import shutil
 
 import pytest
+from browser_lab import FRAMES, clear, number, press, run, type_filter, until
 from lab import Lab
 from random_actions import act_at_random
 
-from digit.inference.evaluate import evaluate
-
 pytestmark = pytest.mark.browser
-DRAWN = ".digit[data-drawn]"
-FRAMES = 48  # of the small training split
-
-
-@pytest.fixture(scope="module")
-def two_runs(tiny_root, tiny_run, tmp_path_factory):
-    """Two runs with error tables of the small training split, the largest."""
-    folder = tmp_path_factory.mktemp("two")
-    checkpoint = tiny_run / "checkpoints/best.ckpt"
-    errors = tiny_run / "errors_train.parquet"
-    evaluate(tiny_root, "train", "gt", checkpoint, errors=errors)
-    return [shutil.copytree(tiny_run, folder / name) for name in ("first", "second")]
-
-
-@pytest.fixture(scope="module")
-def opened(lab, two_runs, tiny_root) -> Lab:
-    """The notebook, run, with the browser in view."""
-    lab.open(
-        "08_error_analysis",
-        run=str(two_runs[0]),
-        root=str(tiny_root),
-        split="train",
-        n=1,
-    )
-    run(lab)
-    return lab
 
 
 @pytest.fixture
@@ -47,40 +19,6 @@ def shown(opened) -> Lab:
         opened.page.locator(".digit-order").click()
     opened.wait_idle()
     return opened
-
-
-def run(lab: Lab) -> None:
-    lab.run_all()
-    lab.page.locator(".digit").scroll_into_view_if_needed()
-    lab.page.wait_for_selector(DRAWN)
-
-
-def clear(lab: Lab) -> None:
-    press(lab, "clear")
-    until(lab, f"d.dataset.shown == {FRAMES} && d.dataset.row")
-
-
-def press(lab: Lab, name: str) -> None:
-    """Click a button of the browser."""
-    browser = lab.page.locator(".digit")
-    browser.get_by_role("button", name=name, exact=True).click()
-
-
-def number(lab: Lab, name: str) -> int:
-    """A number that the browser keeps in its data attributes; -1 for none."""
-    return int(lab.page.locator(".digit").get_attribute(f"data-{name}") or -1)
-
-
-def until(lab: Lab, condition: str) -> None:
-    """Wait until a condition on the widget's element `d` holds."""
-    lab.page.wait_for_function(
-        f"() => {{ const d = document.querySelector('.digit'); return {condition} }}"
-    )
-
-
-def type_filter(lab: Lab, condition: str) -> None:
-    lab.page.locator(".digit-query").fill(condition)
-    lab.page.keyboard.press("Enter")
 
 
 # First view
@@ -331,10 +269,12 @@ def test_two_hundred_random_actions_leave_no_error(shown):
     clickable = "button:not(.digit-foot button), input[type=checkbox]"
     act_at_random(shown, ".digit", keys, clickable)
     clear(shown)
-    for _ in range(20):  # take back what it has tagged
-        shown.page.locator(".digit").focus()
+    shown.page.locator(".digit").focus()
+    shown.page.keyboard.press("Escape")  # closes the whole picture
+    for _ in range(150):  # take back what it has tagged
         shown.page.keyboard.press("u")
-    shown.wait_idle()
+    until(shown, "d.dataset.marked == 0")
+    shown.wait_idle(900)
 
 
 # Export

@@ -1,65 +1,11 @@
-// The plots of the failure browser: scatter plot and histogram of the frames that pass,
-// and the settings that all plotly figures share.
+// The plots of the failure browser: scatter plot and histogram of the frames that pass.
+// The map of similar frames is the scatter plot over the map's two axes.
 
 const MOST_SVG_POINTS = 1500; // more are drawn with WebGL
 const CURRENT_COLOR = "#D55E00";
-
-function loadPlotly(bytes) {
-  const module = { exports: {} };
-  const define = undefined; // plotly must not look for a module loader
-  new Function("module", "exports", "define", new TextDecoder().decode(bytes))(module, module.exports, define);
-  window.digitPlotly = module.exports;
-}
-
-/** The toolbar: PNG and SVG of the figure, nothing that goes to a server. */
-function plotConfig() {
-  const svgButton = {
-    name: "svg",
-    title: "Download plot as SVG",
-    icon: window.digitPlotly.Icons.disk,
-    click: (plot) => window.digitPlotly.downloadImage(plot, { format: "svg", filename: "digit" }),
-  };
-  return {
-    displaylogo: false,
-    displayModeBar: "hover",
-    responsive: false,
-    showSendToCloud: false,
-    showEditInChartStudio: false,
-    plotlyServerURL: "",
-    modeBarButtonsToRemove: ["autoScale2d", "sendDataToCloud", "sendChartToCloud"],
-    modeBarButtonsToAdd: [svgButton],
-    toImageButtonOptions: { format: "png", filename: "digit", scale: 2 },
-  };
-}
-
-/** A layout in the colours of JupyterLab's theme. */
-function plotLayout(view, more) {
-  const colors = themeColors(view.root);
-  const { margin = {}, ...others } = more;
-  return {
-    font: { ...view.state.font, size: 11, color: colors.ink },
-    paper_bgcolor: colors.background,
-    plot_bgcolor: colors.background,
-    modebar: { bgcolor: "rgba(0,0,0,0)", color: colors.ink, orientation: "v" },
-    ...others,
-    margin: { l: 48, r: 26, t: 6, b: 34, ...margin },
-  };
-}
-
-function plotAxis(view, title, type = "linear") {
-  return {
-    title: { text: title, standoff: 4 },
-    type,
-    gridcolor: themeColors(view.root).grid,
-    zeroline: false,
-    automargin: true,
-  };
-}
-
-/** A buffer of a message, aligned so that it can be read as numbers. */
-function alignedBuffer(view) {
-  return view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength);
-}
+const NO_COLOR = "#9A9A9A"; // of points without a value
+const CATEGORY_COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#7A5195"];
+const TIP_DELAY_MS = 90; // the mouse rests on a point before its thumbnail is asked for
 
 /** Scatter plot and histogram. */
 class Charts {
@@ -71,11 +17,17 @@ class Charts {
       className: `digit-${axis}`,
       onchange: (event) => view.send("axes", { [axis]: event.target.value }),
     });
-    this.selects = { x: axisSelect("x"), y: axisSelect("y"), bars: axisSelect("bars") };
+    this.selects = { x: axisSelect("x"), y: axisSelect("y"), color: axisSelect("color"), bars: axisSelect("bars") };
+    this.map = make("select", {
+      className: "digit-map",
+      title: "all frames on a plane: those that are alike lie near each other",
+      onchange: () => { if (this.map.value) view.send("map", { space: this.map.value }); },
+    });
+    this.tip = make("div", { className: "digit-tip", hidden: true });
     this.unknown = make("span", { className: "digit-unknown" });
     this.scatter = make("div", { className: "digit-scatter" });
     this.histogram = make("div", { className: "digit-histogram" });
-    const log = make("input", { type: "checkbox", onchange: (event) => {
+    const log = this.log = make("input", { type: "checkbox", onchange: (event) => {
       this.logarithmic = event.target.checked;
       this.drawSoon(0);
     } });
@@ -83,18 +35,25 @@ class Charts {
     this.element = make(
       "div", {},
       row(view.label("x axis", this.selects.x), view.label("y axis", this.selects.y), make("label", {}, log, "log")),
-      this.scatter,
+      row(view.label("colour", this.selects.color), view.label("map by", this.map)),
+      make("div", { className: "digit-tipped" }, this.scatter, this.tip),
       row(view.label("histogram of", this.selects.bars), this.unknown),
       this.histogram,
     );
   }
 
   drawState() {
-    const numbers = this.view.state.columns.filter((column) => !column.words);
-    for (const select of Object.values(this.selects)) setColumnOptions(select, numbers);
+    const { columns, spaces } = this.view.state;
+    const numbers = columns.filter((column) => !column.words);
+    for (const [axis, select] of Object.entries(this.selects)) {
+      setColumnOptions(select, axis === "color" ? columns.filter((column) => column.name !== "tags") : numbers);
+    }
+    this.selects.color.prepend(make("option", { value: "", textContent: "one or two hands" }));
+    const options = Object.entries(spaces).map(([value, textContent]) => make("option", { value, textContent }));
+    this.map.replaceChildren(make("option", { value: "", textContent: "–" }), ...options);
   }
 
-  take(message, [x, y, twoHands, rows, chosen]) {
+  take(message, [x, y, twoHands, rows, chosen, color]) {
     this.data = {
       ...message,
       x: new Float32Array(alignedBuffer(x)),
@@ -102,7 +61,13 @@ class Charts {
       twoHands: new Uint8Array(alignedBuffer(twoHands)),
       rows: new Int32Array(alignedBuffer(rows)),
       chosen: new Uint8Array(alignedBuffer(chosen)),
+      color: color ? new Float32Array(alignedBuffer(color)) : null,
     };
+  }
+
+  /** The space of the map that is plotted; empty if none is. */
+  get mapSpace() {
+    return /^map_(\w+)_1$/.exec(this.data.axes.x)?.[1] ?? "";
   }
 
   chosenRows() {
@@ -118,10 +83,11 @@ class Charts {
 
   async draw() {
     const { root, page } = this.view;
-    if (!window.digitPlotly || !this.data || !page) return;
+    if (!window.digitPlotly || !this.data || !page || this.element.hidden) return;
     // Plots that change under the mouse would lose what it is choosing.
     if (this.isPressed) return this.drawSoon(RESIZE_DELAY_MS);
     for (const [axis, select] of Object.entries(this.selects)) select.value = this.data.axes[axis];
+    this.map.value = this.mapSpace;
     this.unknown.textContent = this.data.unknown ? `${this.data.unknown} without a value` : "";
     const width = this.scatter.clientWidth;
     const drawn = [this.drawScatter(width), this.drawHistogram(width)];
@@ -131,24 +97,66 @@ class Charts {
     if (timer === this.timer) root.dataset.charts = "drawn";
   }
 
-  /** The points of single or interacting frames. */
-  pointsTrace(name, kind) {
-    const { x, y, twoHands, rows, chosen } = this.data;
-    const { state, page } = this.view;
-    const indices = [...rows.keys()].filter((i) => twoHands[i] === kind);
+  /** Points as a trace: those whose number fulfils a condition, in one look. */
+  pointsTrace(name, isIncluded, marker) {
+    const { x, y, rows, chosen, titles } = this.data;
+    const indices = [...rows.keys()].filter(isIncluded);
     const selected = indices.flatMap((i, k) => (chosen[i] ? [k] : []));
     return {
       type: rows.length > MOST_SVG_POINTS ? "scattergl" : "scatter",
       mode: "markers",
       name,
-      marker: { color: state.line_colors[kind], symbol: kind ? "diamond" : "circle", size: 5, opacity: 0.6 },
+      marker: { size: 5, opacity: 0.65, ...marker(indices) },
       x: indices.map((i) => x[i]),
       y: indices.map((i) => y[i]),
       customdata: indices.map((i) => rows[i]),
-      selectedpoints: page.state.chosen ? selected : null,
+      selectedpoints: this.view.page.state.chosen ? selected : null,
       unselected: { marker: { opacity: 0.12 } },
-      hovertemplate: `${this.data.titles.x}: %{x:.3g}<br>${this.data.titles.y}: %{y:.3g}<extra>${name}</extra>`,
+      hovertemplate: `${titles.x}: %{x:.3g}<br>${titles.y}: %{y:.3g}<extra>${name}</extra>`,
     };
+  }
+
+  /** The points by one or two hands, by a column of numbers, or by one of words. */
+  pointTraces() {
+    const { twoHands, color, categories } = this.data;
+    const { state } = this.view;
+    const look = (fill, symbol) => () => ({ color: fill, symbol });
+    if (!color) {
+      return ["one hand", "two hands"].map((name, kind) => this.pointsTrace(
+        name, (i) => twoHands[i] === kind, look(state.line_colors[kind], kind ? "diamond" : "circle")));
+    }
+    if (categories) {
+      const traces = categories.map((name, kind) => this.pointsTrace(
+        name || "none", (i) => color[i] === kind, look(name ? CATEGORY_COLORS[kind] : NO_COLOR, "circle")));
+      if (color.some((value) => value < 0)) traces.push(this.pointsTrace("others", (i) => color[i] < 0, look(NO_COLOR, "circle-open")));
+      return traces;
+    }
+    return [this.numberTrace()];
+  }
+
+  /** Points coloured by a column of numbers; the scale leaves out the outermost hundredth. */
+  numberTrace() {
+    const { color, titles } = this.data;
+    const known = [...color].filter(Number.isFinite).sort((a, b) => a - b);
+    const at = (share) => known[Math.round(share * (known.length - 1))] ?? 0;
+    const trace = this.pointsTrace(titles.color, () => true, (indices) => ({
+      color: indices.map((i) => (Number.isFinite(color[i]) ? color[i] : null)),
+      colorscale: "Viridis",
+      cmin: at(0.01),
+      cmax: at(0.99),
+      colorbar: { thickness: 9, len: 1, title: { text: titles.color, side: "right" }, tickfont: { size: 10 } },
+    }));
+    trace.showlegend = false;
+    return trace;
+  }
+
+  /** The line on which A and B are equal, where the axes are the same metric of both. */
+  diagonalTrace() {
+    const values = [...this.data.x, ...this.data.y].filter(Number.isFinite);
+    if (!this.data.diagonal || !values.length) return [];
+    const ends = [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
+    const line = { color: themeColors(this.view.root).ink, width: 1, dash: "dot" };
+    return [{ type: "scatter", mode: "lines", x: ends, y: ends, line, hoverinfo: "skip", name: "A = B" }];
   }
 
   /** Whether the plot is quick enough to draw again for every frame. */
@@ -176,14 +184,15 @@ class Charts {
 
   drawScatter(width) {
     const { view, data } = this;
-    const traces = [this.pointsTrace("one hand", 0), this.pointsTrace("two hands", 1), this.currentTrace()];
+    const traces = [...this.pointTraces(), this.currentTrace(), ...this.diagonalTrace()];
     const type = this.logarithmic ? "log" : "linear";
     return window.digitPlotly.react(this.scatter, traces, plotLayout(view, {
       width,
       height: 190,
-      xaxis: plotAxis(view, data.titles.x, type),
-      yaxis: plotAxis(view, data.titles.y, type),
+      xaxis: plotAxis(view, data.titles.x, this.mapSpace ? "linear" : type),
+      yaxis: plotAxis(view, data.titles.y, this.mapSpace ? "linear" : type),
       dragmode: "select",
+      showlegend: true,
       selections: view.page.state.chosen ? undefined : [],
       legend: { x: 0, y: 1.02, yanchor: "bottom", orientation: "h" },
       margin: { t: 22 },
@@ -230,14 +239,37 @@ class Charts {
     });
     this.scatter.on("plotly_deselect", () => { if (view.page.state.chosen) view.filter({}); });
     this.scatter.on("plotly_click", (event) => view.send("show", { row: event.points[0].customdata }));
+    this.scatter.on("plotly_hover", (event) => this.askTip(event.points[0]));
+    this.scatter.on("plotly_unhover", () => this.hideTip());
     this.histogram.on("plotly_selected", (event) => {
       if (!event?.range) return;
       view.filter({ ranges: [...view.page.state.ranges, [this.data.axes.bars, ...event.range.x]] });
     });
   }
 
+  // The thumbnail of the point under the mouse
+
+  askTip(point) {
+    clearTimeout(this.tipTimer);
+    this.tipRow = point.customdata;
+    this.tipTimer = setTimeout(() => this.view.send("tip", { row: this.tipRow }), TIP_DELAY_MS);
+  }
+
+  takeTip(message, picture) {
+    if (message.row !== this.tipRow) return;
+    this.tip.replaceChildren(make("img", { src: pictureUrl(picture), alt: message.title }));
+    this.tip.hidden = false;
+  }
+
+  hideTip() {
+    clearTimeout(this.tipTimer);
+    this.tipRow = null;
+    this.tip.hidden = true;
+  }
+
   purge() {
     clearTimeout(this.timer);
+    clearTimeout(this.tipTimer);
     for (const end of ["pointerup", "pointercancel", "blur"]) window.removeEventListener(end, this.release, true);
     for (const plot of [this.scatter, this.histogram]) window.digitPlotly?.purge(plot);
   }

@@ -49,3 +49,27 @@ function replaceKeepingFocus(node, children) {
   node.replaceChildren(...children);
   if (index >= 0) node.children[Math.min(index, node.children.length - 1)]?.focus({ preventScroll: true });
 }
+
+/** Panels of which one is seen at a time; `panels`: name → { element, title, open() }. */
+class Tabs {
+  constructor(panels) {
+    this.panels = panels;
+    this.buttons = Object.keys(panels).map((name) => make("button", {
+      textContent: name,
+      title: panels[name].title ?? "",
+      onclick: () => this.open(name),
+    }));
+    const bar = make("div", { className: "digit-tabs" }, ...this.buttons);
+    this.element = make("div", {}, bar, ...Object.values(panels).map((panel) => panel.element));
+    this.open(Object.keys(panels)[0]);
+  }
+
+  open(name) {
+    this.shown = name;
+    Object.entries(this.panels).forEach(([other, panel], i) => {
+      panel.element.hidden = other !== name;
+      this.buttons[i].classList.toggle("on", other === name);
+    });
+    this.panels[name].open?.();
+  }
+}

@@ -1,14 +1,18 @@
 // The page of digit.widgets.failure_browser.FailureBrowser: it draws what the kernel sends
-// (digit/widgets/page_messages.py) and sends back what is done. Everything is drawn from the
+// (digit/widgets/*_messages.py) and sends back what is done. Everything is drawn from the
 // last "state", "page", "charts" and "frame" message.
 
 const RESIZE_DELAY_MS = 150;
 const KEY_HELP = [
   ["← → or k j", "previous, next frame"],
   ["t", "first tag"],
-  ["1 – 9", "tags"],
+  ["1 – 9", "tags, of the chosen frames where there are any"],
   ["n", "write a note; Esc leaves it"],
-  ["u", "take back the last tag or note"],
+  ["u, r", "undo, redo: filters, order, tags, notes"],
+  ["l", "frames like this one"],
+  ["w", "whole picture and other cameras"],
+  ["+ − 0", "zoom the crop"],
+  ["p", "play the sequence"],
   ["/", "filter"],
   ["Esc", "leave a field"],
   ["?", "these keys"],
@@ -37,37 +41,26 @@ class FailureBrowserView {
     this.verdict = make("div", { className: "digit-verdict" });
     this.filterBar = new FilterBar(this);
     this.charts = new Charts(this);
+    this.groups = new Groups(this);
     this.thumbnails = new Thumbnails(this);
     this.pane = new FramePane(this);
+    this.foot = new Foot(this);
+    this.context = new Context(this);
     this.say = make("div", { className: "digit-say", role: "status" });
     this.keys = this.buildKeyHelp();
+    const plots = { element: this.charts.element, title: "scatter plot, map and histogram", open: () => this.charts.drawSoon(0) };
+    this.leftTabs = new Tabs({ plots, groups: this.groups });
     this.root.append(
       this.warning,
       this.verdict,
       this.filterBar.element,
       make("div", { className: "digit-main" },
-        make("div", { className: "digit-left" }, this.charts.element, this.thumbnails.element),
+        make("div", { className: "digit-left" }, this.leftTabs.element, this.thumbnails.element),
         make("div", { className: "digit-right" }, this.pane.element)),
-      this.buildFoot(),
+      this.foot.element,
       this.say,
       this.keys,
-    );
-  }
-
-  buildFoot() {
-    const exportButton = (text, title, ending) => make("button", { textContent: text, title, onclick: () => this.export(ending) });
-    this.second = make("input", { type: "text", className: "digit-second", placeholder: "second model: run or table" });
-    this.pageButton = exportButton("page", "one HTML file that opens without a kernel", ".html");
-    return make(
-      "div", { className: "digit-row digit-foot" },
-      "export frames that pass: ",
-      exportButton("list", "file names, .txt", ".txt"),
-      exportButton("CSV", "rows with tags and notes", ".csv"),
-      this.pageButton,
-      this.second,
-      make("button", { textContent: "compare", title: "load it as model B", onclick: () => this.send("compare", { path: this.second.value }) }),
-      make("button", { textContent: "full screen", title: "the browser alone; Esc leaves", onclick: () => this.root.requestFullscreen?.() }),
-      make("button", { textContent: "keys", title: "key ?", onclick: () => this.toggleKeys() }),
+      this.context.element,
     );
   }
 
@@ -92,7 +85,7 @@ class FailureBrowserView {
   }
 
   clearFilter() {
-    this.filter({ query: "", slices: [], ranges: [] });
+    this.filter({ query: "", slices: [], ranges: [], like: null });
   }
 
   /** Change the order of the frames, keeping points that were chosen. */
@@ -104,9 +97,31 @@ class FailureBrowserView {
     this.send("step", { by });
   }
 
-  export(ending) {
+  export(ending, rows = null) {
     this.say.textContent = "Exporting …";
-    this.send("export", { ending });
+    this.send("export", { ending, rows });
+  }
+
+  /** Set or remove a tag of the chosen frames, or of the one that is shown. */
+  tag(tag) {
+    this.send("tag", { tag, rows: this.thumbnails.rowsToTag() });
+  }
+
+  /** What the page alone knows of the view: it is saved with it. */
+  pageLook() {
+    const { crops, opacity } = this.pane;
+    return { shows: { ...crops.shows }, opacity: Number(opacity.value), log: this.charts.logarithmic };
+  }
+
+  takePageLook({ shows = {}, opacity = 1, log = false }) {
+    const { crops } = this.pane;
+    Object.assign(crops.shows, shows);
+    this.pane.opacity.value = opacity;
+    crops.opacity = opacity;
+    this.charts.logarithmic = log;
+    this.charts.log.checked = log;
+    this.pane.drawChecks();
+    if (this.frame) this.pane.draw();
   }
 
   column(name) {
@@ -128,7 +143,10 @@ class FailureBrowserView {
 
   key(event) {
     event.stopPropagation(); // the notebook has keys of its own
-    if (event.key === "Escape") this.focus();
+    if (event.key === "Escape") {
+      this.context.element.hidden = true;
+      this.focus();
+    }
     if (takesText(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
     const action = this.actionOf(event.key);
     if (!action) return;
@@ -143,15 +161,29 @@ class FailureBrowserView {
       j: () => this.step(1),
       ArrowLeft: () => this.step(-1),
       k: () => this.step(-1),
-      t: () => this.send("tag", { tag: tags[0] }),
+      t: () => this.tag(tags[0]),
       n: () => this.pane.note.focus(),
       u: () => this.send("undo"),
+      r: () => this.send("redo"),
+      l: () => this.pane.askLike(),
+      w: () => this.send("whole"),
+      p: () => this.play(),
+      "+": () => this.pane.crops.zoomBy(ZOOM_STEP),
+      "-": () => this.pane.crops.zoomBy(1 / ZOOM_STEP),
+      0: () => this.pane.crops.wholeCrop(),
       "/": () => this.filterBar.query.focus(),
       "?": () => this.toggleKeys(),
     };
     const numbered = tags[Number(key) - 1];
-    if (numbered) return () => this.send("tag", { tag: numbered });
+    if (numbered) return () => this.tag(numbered);
     return actions[key];
+  }
+
+  /** The film of the frame: opened first, then played or paused. */
+  play() {
+    const { film, tabs } = this.pane;
+    if (film.element.hidden) tabs.open("over time");
+    else film.toggle();
   }
 
   toggleKeys() {
@@ -170,6 +202,16 @@ class FailureBrowserView {
       marks: () => this.takeMarks(message),
       say: () => this.takeSay(message),
       export: () => this.takeExport(message, buffers),
+      verdict: () => { this.verdict.textContent = message.text; },
+      history: () => this.filterBar.views.takeHistory(message),
+      views: () => this.filterBar.views.takeNames(message.names, message.chosen),
+      view: () => this.takeView(message),
+      groups: () => this.groups.take(message),
+      film: () => this.pane.film.take(message),
+      why: () => this.pane.why.take(message, buffers),
+      why_progress: () => this.pane.why.takeProgress(message),
+      whole: () => this.context.take(message, buffers),
+      tip: () => this.charts.takeTip(message, buffers[0]),
     };
     handlers[message.kind]?.();
   }
@@ -183,17 +225,32 @@ class FailureBrowserView {
     this.state = message;
     this.warning.textContent = message.warning;
     this.verdict.textContent = message.verdict;
-    this.pageButton.textContent = `page (first ${message.page_limit})`;
     this.filterBar.drawState();
     this.charts.drawState();
+    this.groups.drawState();
     this.pane.drawState();
+    this.foot.drawState();
   }
 
   takePage(message, buffers) {
     this.page = { ...message, pictures: buffers };
     this.filterBar.drawPage();
     this.thumbnails.draw();
+    this.refreshGroups(message.state);
     this.root.dataset.shown = message.shown;
+  }
+
+  /** Groups follow the filter, not the page of thumbnails. */
+  refreshGroups(state) {
+    const filter = JSON.stringify([state.query, state.slices, state.ranges]);
+    if (filter !== this.groupedBy) this.groups.refresh();
+    this.groupedBy = filter;
+  }
+
+  takeView({ name, page }) {
+    this.takePageLook(page);
+    this.filterBar.views.takeNames(this.state.views, name);
+    this.say.textContent = `The view “${name}”.`;
   }
 
   takeCharts(message, buffers) {
@@ -203,9 +260,13 @@ class FailureBrowserView {
 
   takeFrame(message, buffers) {
     this.pane.saveNote(); // of the frame before
-    for (const picture of this.frame?.pictures ?? []) URL.revokeObjectURL(picture.url);
+    const { pictures = [], baseUrl } = this.frame ?? {};
+    for (const url of [...pictures.map((picture) => picture.url), baseUrl]) if (url) URL.revokeObjectURL(url);
     this.frame = message;
     message.pictures?.forEach((picture, i) => { picture.url = pictureUrl(buffers[i]); });
+    // Under a layer there is the picture itself as well.
+    const base = buffers[message.pictures?.length ?? 0];
+    message.baseUrl = base ? pictureUrl(base) : null;
     this.say.textContent = "";
     this.pane.draw();
     this.thumbnails.markCurrent();
@@ -235,6 +296,21 @@ class FailureBrowserView {
       const href = URL.createObjectURL(new Blob([buffers[0]]));
       this.say.append(make("a", { href, download: message.name, textContent: "download" }));
     } else this.say.append("(too large to download here)");
+  }
+
+  // The joint under the mouse, in the crop, the bars and the 3D view
+
+  /** A joint's name and a model's error of it. */
+  jointWords(joint, model) {
+    const error = this.frame.errors[model]?.[joint] ?? null;
+    return `${this.state.joints[joint]}: ${error === null ? "not measurable" : `${error} mm`}`;
+  }
+
+  pointAtJoint(joint) {
+    if (joint === this.hotJoint || !this.frame || this.frame.row === null) return;
+    this.hotJoint = joint;
+    this.root.dataset.joint = joint ?? "";
+    this.pane.markJoint(joint);
   }
 
   drawPlots() {

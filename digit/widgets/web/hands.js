@@ -97,7 +97,7 @@ function escapeText(text) {
 }
 
 /** One finger as SVG: an outlined line where `bones` are shown, and a mark at each joint. */
-function fingerSvg(points, titles, { color, side, bones, predicted }) {
+function fingerSvg(points, titles, { color, side, bones, predicted, indices }) {
   const look = SIDE_LOOKS[side];
   const parts = [];
   if (bones && points.length > 1) {
@@ -112,7 +112,7 @@ function fingerSvg(points, titles, { color, side, bones, predicted }) {
   const radius = predicted ? 3.6 : 2.6;
   points.forEach(([x, y], i) => {
     const title = titles[i] ? `<title>${escapeText(titles[i])}</title>` : "";
-    parts.push(`<circle cx="${x}" cy="${y}" r="${radius}" stroke-width="1.4" fill="${fill}" stroke="${rim}">${title}</circle>`);
+    parts.push(`<circle data-joint="${indices[i]}" cx="${x}" cy="${y}" r="${radius}" stroke-width="1.4" fill="${fill}" stroke="${rim}">${title}</circle>`);
   });
   return parts.join("");
 }
@@ -131,7 +131,7 @@ function handsSvg(joints, { chains, colors, bones, titles = [] }) {
       const indices = chain.map((joint) => joint + JOINTS_PER_HAND * side);
       const known = indices.filter((joint) => isKnown(joints[joint]));
       const points = known.map((joint) => joints[joint]);
-      const look = { color: colors ? colors[side][finger] : "#FFFFFF", side, bones, predicted: Boolean(colors) };
+      const look = { color: colors ? colors[side][finger] : "#FFFFFF", side, bones, predicted: Boolean(colors), indices: known };
       parts.push(fingerSvg(points, known.map((joint) => titles[joint]), look));
     });
   }
@@ -144,16 +144,19 @@ function handsSvg(joints, { chains, colors, bones, titles = [] }) {
 function handPolyline(joints, chains, side, colorOf) {
   const xyz = [[], [], []];
   const color = [];
+  const indices = [];
   chains.forEach((chain, finger) => {
     for (const joint of chain) {
       const point = joints[joint + JOINTS_PER_HAND * side];
       [0, 1, 2].forEach((axis) => xyz[axis].push(point[axis]));
       color.push(colorOf(finger));
+      indices.push(joint + JOINTS_PER_HAND * side);
     }
+    indices.push(-1);
     xyz.forEach((axis) => axis.push(null));
     color.push(colorOf(finger));
   });
-  return { xyz, color };
+  return { xyz, color, indices };
 }
 
 /**
@@ -165,7 +168,7 @@ function handTraces(joints, { chains, colors, name, scene }) {
   const traces = [];
   for (const side of [0, 1]) {
     const colorOf = (finger) => (typeof colors === "string" ? colors : colors[side][finger]);
-    const { xyz, color } = handPolyline(joints, chains, side, colorOf);
+    const { xyz, color, indices } = handPolyline(joints, chains, side, colorOf);
     if (xyz[0].every((value) => value === null)) continue;
 
     const look = SIDE_LOOKS[side];
@@ -177,6 +180,7 @@ function handTraces(joints, { chains, colors, name, scene }) {
       x: xyz[0],
       y: xyz[1],
       z: xyz[2],
+      customdata: indices,
       marker: { size: thin ? 2.5 : 3.5, color, symbol: look.plotlySymbol },
       line: { color, width: thin ? 3 : 5, dash: look.plotlyDash },
       showlegend: false,

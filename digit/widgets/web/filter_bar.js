@@ -1,4 +1,4 @@
-// The filter of the failure browser and the thumbnails of the frames that pass it.
+// The filter of the failure browser: slices, the condition, ranges, and the order.
 // `view` is the FailureBrowserView in failure_browser.js.
 
 /** Options of a select, in the groups that the columns name. */
@@ -38,6 +38,7 @@ class FilterBar {
     });
     this.count = make("b", { className: "digit-count" });
     this.chips = div("row digit-chips");
+    this.views = new Views(view);
     this.element = div(
       "filter",
       this.slices,
@@ -52,15 +53,16 @@ class FilterBar {
         this.count,
       ),
       this.fault,
-      this.chips,
+      div("row digit-lastrow", this.chips, this.views.element),
     );
   }
 
   drawState() {
     const { columns } = this.view.state;
-    setColumnOptions(this.column, columns, "mpjpe");
-    setColumnOptions(this.sort, columns);
+    setColumnOptions(this.column, columns, this.column.value || "mpjpe");
+    setColumnOptions(this.sort, columns, this.view.page?.state.sort);
     this.offerRange();
+    this.views.drawState();
   }
 
   /** Fields for the ends of a range; the placeholders tell what there is. */
@@ -117,6 +119,11 @@ class FilterBar {
       return this.chip(`${chip.text}${unknown}`, () => view.filter({ ranges: others }));
     });
     if (page.state.chosen) chips.push(this.chip("points chosen in the plot", () => view.filter({})));
+    if (page.state.like) {
+      const [space, image] = page.state.like;
+      const title = state.spaces[space] ?? space;
+      chips.push(this.chip(`like image ${image} by ${title}`, () => view.reorder({ like: null })));
+    }
     replaceKeepingFocus(this.chips, chips);
   }
 
@@ -133,60 +140,5 @@ class FilterBar {
   showFault(text) {
     this.query.classList.add("invalid");
     this.fault.textContent = `${text} The frames below pass the former filter.`;
-  }
-}
-
-/** A page of thumbnails. */
-class Thumbnails {
-  constructor(view) {
-    this.view = view;
-    this.grid = make("div", { className: "digit-thumbs" });
-    this.label = make("span", { className: "digit-page" });
-    const turn = (text, title, by) => make("button", { textContent: text, title, onclick: () => this.turn(by) });
-    this.element = make("div", {}, this.grid, make(
-      "div", { className: "digit-row" }, turn("◂", "previous page", -1), this.label, turn("▸", "next page", 1),
-    ));
-  }
-
-  turn(by) {
-    const { page, state } = this.view;
-    const last = Math.max(0, Math.ceil(page.shown / state.per_page) - 1);
-    const next = Math.min(last, Math.max(0, page.page + by));
-    if (next !== page.page) this.view.send("page", { page: next });
-  }
-
-  draw() {
-    const { page, state } = this.view;
-    const pages = Math.max(1, Math.ceil(page.shown / state.per_page));
-    this.label.textContent = `page ${page.page + 1} of ${pages}, ${this.view.column(page.state.sort)?.title ?? page.state.sort}`;
-    for (const image of this.grid.querySelectorAll("img")) URL.revokeObjectURL(image.src);
-    replaceKeepingFocus(this.grid, page.cells.map((cell, i) => this.cell(cell, page.pictures[i])));
-    this.markCurrent();
-  }
-
-  cell(cell, picture) {
-    const image = cell.fault
-      ? make("i", { textContent: "no picture" })
-      : make("img", { src: pictureUrl(picture), alt: cell.title });
-    const button = make("button", {
-      title: cell.fault || cell.title,
-      onclick: () => this.view.send("show", { row: cell.row }),
-    }, image, make("span", { textContent: cell.text }));
-    button.dataset.row = cell.row;
-    button.classList.toggle("marked", cell.marked);
-    return button;
-  }
-
-  /** Mark the frame that is shown; only its thumbnail is a stop of the Tab key. */
-  markCurrent() {
-    for (const cell of this.grid.children) {
-      const isCurrent = Number(cell.dataset.row) === this.view.frame?.row;
-      cell.classList.toggle("at", isCurrent);
-      cell.tabIndex = isCurrent ? 0 : -1;
-    }
-  }
-
-  drawMarks(marked) {
-    for (const cell of this.grid.children) cell.classList.toggle("marked", marked.has(Number(cell.dataset.row)));
   }
 }
