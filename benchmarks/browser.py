@@ -37,7 +37,8 @@ CLOCK = """([act, done]) => new Promise(resolve => {
     const finish = () => requestAnimationFrame(() => resolve(performance.now() - start));
     const widget = () => document.querySelector('.digit');
     const look = () => isDone(widget()) ? finish() : setTimeout(look, 2);
-    window.before = { row: d?.dataset.row, shown: d?.dataset.shown };
+    const chips = d?.querySelector('.digit-chips')?.innerText;
+    window.before = { row: d?.dataset.row, shown: d?.dataset.shown, chips };
     new Function('d', act)(d);
     look();
 })"""
@@ -47,6 +48,14 @@ FILTER = """const query = d.querySelector('.digit-query');
 query.value = '{}';
 query.dispatchEvent(new Event('change'))"""
 
+# The frames of the first points of the plot; {} of them
+BRUSH = """const plot = d.querySelector('.digit-scatter');
+const points = plot.data[0].customdata.slice(0, {}).map(row => ({{ customdata: row }}));
+plot.emit('plotly_selected', {{ points }})"""
+NEIGHBOURS = """d.querySelector('.digit-space').value = '{}';
+d.dispatchEvent(new KeyboardEvent('keydown', {{ key: 'l', bubbles: true }}))"""
+SPACES = ("pose", "errors")
+
 FIRST_VIEW = (
     "document.querySelectorAll('.digit-thumbs img, .digit-crops img').length > 1"
 )
@@ -55,6 +64,7 @@ NEXT_FRAME = (
 )
 NEXT_FRAME_DRAWN = f"{NEXT_FRAME} && d.dataset.drawn == d.dataset.row"
 FILTERED = "d.dataset.shown != before.shown"
+ORDERED = "d.querySelector('.digit-chips').innerText != before.chips"
 
 MEMORY_CELL = (
     "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
@@ -138,7 +148,17 @@ def measure(
         condition = FILTER.format(f"mpjpe > {limit_mm}")
         clock.time("filter: count and thumbnails", condition, FILTERED)
 
-    # 3. Memory
+    # 3. Points chosen in the plot, and frames like the one that is shown
+    clock.time("filter: count and thumbnails", FILTER.format(""), FILTERED)
+    lab.page.wait_for_selector(".digit[data-charts=drawn]")
+    for count in range(100, 100 * (REPEATS + 1), 100):
+        clock.time("brush: points of the plot", BRUSH.format(count), FILTERED)
+        lab.page.wait_for_selector(".digit[data-charts=drawn]")
+    for repeat in range(REPEATS):
+        act = NEIGHBOURS.format(SPACES[repeat % len(SPACES)])
+        clock.time("neighbours: frames like this one", act, ORDERED)
+
+    # 4. Memory
     lab.command("notebook:run-cell-and-select-next")
     lab.wait_idle()
     cell = f"{NOTEBOOK}.model.sharedModel.cells[2]"

@@ -324,8 +324,13 @@ class FailureBrowser(anywidget.AnyWidget):
 
     def _go_to(self, state: FilterState, row: int | None) -> None:
         """Show an earlier filter and the frame that was looked at with it."""
-        state = self.similar.set_distances(state)
-        self._show(state, self.filters.apply(state), row)
+        try:
+            state = self.similar.set_distances(state)
+            selection = self.filters.apply(state)
+        except ValueError:  # by columns of a second model that was dropped
+            state = FilterState()
+            selection = self.filters.apply(state)
+        self._show(state, selection, row)
         self.send_frames()
 
     def filter_again(self) -> None:

@@ -32,7 +32,10 @@ class FrameContext:
     def _answer_tip(self, row: int) -> None:
         """The thumbnail of a frame that the mouse points at in a plot."""
         browser = self.browser
-        picture = browser.frames.thumbnail(row)
+        try:
+            picture = browser.frames.thumbnail(row)
+        except (ValueError, KeyError, OSError):
+            return  # the tooltip stays without a picture
         content = {"kind": "tip", "row": row, "title": browser.frame_keys[row]}
         browser.send(content, buffers=[picture])
 

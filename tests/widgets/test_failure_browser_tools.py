@@ -234,6 +234,10 @@ def test_a_second_model_is_found_by_its_runs_name_and_dropped(
     assert len(answer["frame"]["pictures"]) == 1
     assert answer["charts"]["axes"]["y"] == "mpjpe"
     assert answer["page"]["shown"] == len(browser.table)
+    # Undoing a filter by a column that is gone shows all frames.
+    answer = ask(browser, "undo")
+    assert answer["say"]["text"].startswith("Undone")
+    assert answer["page"]["shown"] == len(browser.table)
     shutil.rmtree(second)
 
 

@@ -8,7 +8,7 @@ import json
 
 import pandas as pd
 import pytest
-from browser_lab import FRAMES, clear, number, until
+from browser_lab import FRAMES, clear, number, press, until
 from lab import Lab
 
 pytestmark = pytest.mark.browser
@@ -55,6 +55,8 @@ class Reader:
 @pytest.fixture
 def reader(opened) -> Reader:
     clear(opened)
+    for tab in ("plots", "joints"):
+        press(opened, tab)
     opened.page.locator(".digit-sort").select_option("mpjpe")
     opened.wait_idle()
     return Reader(opened)
@@ -103,7 +105,8 @@ def test_frames_like_this_one(reader):
 def test_what_failures_have_in_common(reader, errors):
     reader.press("groups")
     reader.choose(".digit-groupby", "clusters by features")
-    reader.lab.page.locator(".digit-grouptable td").first.wait_for()
+    head = "d.querySelector('.digit-grouptable th').innerText"
+    until(reader.lab, f"{head}.includes('cluster')")
     count = int(reader.browser.locator(".digit-grouptable td").nth(1).inner_text())
     reader.click(".digit-grouptable td")
     until(reader.lab, f"d.dataset.shown == {count}")

@@ -28,7 +28,7 @@ class Film {
 
   /** Another frame is shown: of this film, or of another one. */
   takeFrame() {
-    if (this.element.hidden || this.view.frame.row === null) return;
+    if (this.element.hidden || this.view.frame.row === null) return this.pause();
     if (!this.data?.rows.includes(this.view.frame.row)) {
       this.pause();
       this.open();

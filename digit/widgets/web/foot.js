@@ -11,7 +11,7 @@ class Foot {
       title: "a run of the list, any name that digit's commands know, or an error table",
       onkeydown: (event) => { if (event.key === "Enter") this.compare(); },
       // A run that is chosen from the list is compared at once.
-      oninput: (event) => { if (event.inputType === "insertReplacementText" || !event.inputType) this.compare(); },
+      oninput: (event) => { if (event.inputType === "insertReplacementText") this.compare(); },
     });
     this.runs = make("datalist", { id: `digit-runs-${Math.random().toString(36).slice(2)}` });
     this.second.setAttribute("list", this.runs.id);

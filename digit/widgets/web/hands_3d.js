@@ -4,7 +4,7 @@
 const TRUE_COLOR = "#8A8A8A"; // of true hands in 3D, on light and dark walls
 const VECTOR_COLOR = "#CC79A7"; // from wrist to wrist, predicted
 const HOT_COLOR = "#D55E00"; // of the joint under the mouse
-const FIRST_EYE = { x: 1.2, y: -0.86, z: -3.1 }; // along digit.plots.style.VIEW_DIRECTION, by eye
+const FIRST_EYE = { x: 0.98, y: -0.7, z: -2.54 }; // along digit.plots.style.VIEW_DIRECTION, by eye
 
 class Hands3D {
   constructor(view) {
