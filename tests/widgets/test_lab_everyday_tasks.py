@@ -121,7 +121,8 @@ def test_a_map_of_all_frames(reader):
     until(reader.lab, "d.dataset.charts == 'drawn'")
     reader.choose(".digit-color", "hand_type")
     until(reader.lab, "d.dataset.charts == 'drawn'")
-    until(reader.lab, "d.querySelector('.digit-scatter').data.length >= 4")
+    traces = "d.querySelector('.digit-scatter').data"
+    until(reader.lab, f"{traces}.some(trace => trace.name == 'interacting')")
 
 
 def test_twenty_frames_are_tagged_and_exported(reader, two_runs):
