@@ -26,8 +26,8 @@ PALM = PARTS.index("palm")  # holds the wrist as well
 FAR_FROM_LANDMARKS = 0.2  # of the crop's side: joints this far off are simply wrong
 
 # probability = 1 / (1 + exp(-(constant + coefficients · clues)))
-WITH_LANDMARKS = (6.12, -10.35, 1.59, -24.58)
-WITHOUT_LANDMARKS = (8.8, -19.11, 1.12)
+WITH_LANDMARKS = (9.90, -15.01, 1.04, -16.55)
+WITHOUT_LANDMARKS = (9.37, -19.38, 2.77)
 
 
 @dataclass(frozen=True)
