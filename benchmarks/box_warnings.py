@@ -21,7 +21,7 @@ from digit.data.build_index import prepare_index
 from digit.inference.assembly import PredictOptions
 from digit.inference.networks import load_network
 from digit.inference.pipeline import predict_files
-from digit.inference.records import PictureRecord
+from digit.inference.sources import Failure
 from digit.model.network import optimized_for_inference
 from digit.paths import SHIPPED_WEIGHTS
 
@@ -46,12 +46,14 @@ BOXES: dict[str, Callable[[Box], Box]] = {
     "four times as large": lambda box: resized(box, 4.0),
     "moved by 0.6 of its width": lambda box: moved(box, 0.6),
 }
+REFUSED = "the box is refused"
 # A kind of warning by words that only it has.
 KINDS = {
     "cut": "cuts a hand",
     "small": "of the box's side",
     "parts against joints": "classified as that hand",
     "no hand": "sees no hand",
+    "refused": REFUSED,
 }
 
 
@@ -59,7 +61,8 @@ def warnings_of(path: Path, bbox_xywh: Box, network) -> list[str]:
     """The warnings of the crop that is cut by a box."""
     options = PredictOptions(bbox_xywh=tuple(bbox_xywh.tolist()))
     [record] = predict_files([path], network, options)
-    assert isinstance(record, PictureRecord), record
+    if isinstance(record, Failure):  # such as a box outside the picture
+        return [REFUSED]
     return [warning for crop in record.crops for warning in crop.warnings]
 
 

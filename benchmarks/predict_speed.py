@@ -20,15 +20,15 @@ import cv2
 import numpy as np
 import torch
 
+from digit.inference.assembly import PredictOptions
+from digit.inference.command import open_network
 from digit.inference.crops import cut_crop, estimate
 from digit.inference.detection import HandDetector, crops_of, next_box
-from digit.inference.networks import load_network
 from digit.inference.outputs import fit_into
 from digit.inference.photo import read_photo
 from digit.inference.pipeline import predict_files
 from digit.inference.records import PictureRecord
 from digit.inference.sources import expand_inputs
-from digit.model.network import optimized_for_inference
 from digit.paths import DETECTOR_DIR
 
 PHOTO_SIZE = (800, 600)
@@ -144,7 +144,7 @@ def main() -> None:
     photos = [source.path for source in sources]
     step = max(1, len(photos) // args.count)
     photos = photos[::step][: args.count]
-    network = optimized_for_inference(load_network())
+    network = open_network(PredictOptions(), checkpoint=None, flip_test=False)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "photos"
         folder.mkdir()
