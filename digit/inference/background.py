@@ -1,13 +1,17 @@
 """Stages of a pipeline that work at the same time, each in a thread of its own.
 
 Decoding, detection and the network spend their time outside Python's lock, so threads
-are enough. Called by `digit.inference.pipeline`.
+are enough. Called by `digit.inference.pipeline` and `command`.
 """
 
+import os
 import queue
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TypeVar
+
+import torch
 
 Item = TypeVar("Item")
 
@@ -81,3 +85,21 @@ def in_background(items: Iterator[Item], depth: int) -> Iterator[Item]:
             yield item
     finally:
         stage.stop()
+
+
+@contextmanager
+def core_for_the_detector() -> Iterator[None]:
+    """One thread of torch fewer, for the stage that finds hands beside the network.
+
+    On two cores that makes a folder or a video a third faster. A number of threads that
+    the environment asks for (OMP_NUM_THREADS) stays.
+    """
+    threads = torch.get_num_threads()
+    if "OMP_NUM_THREADS" in os.environ or threads == 1:
+        yield
+        return
+    torch.set_num_threads(threads - 1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)

@@ -16,6 +16,7 @@ import torch
 from tqdm import tqdm
 
 from digit.inference.assembly import Method, PredictOptions
+from digit.inference.background import core_for_the_detector
 from digit.inference.networks import load_network
 from digit.inference.outputs import (
     ContactSheetWriter,
@@ -178,6 +179,7 @@ def predict_command(
     # 2. Each picture to each writer
     progress = Progress()
     with contextlib.ExitStack() as closing:
+        closing.enter_context(core_for_the_detector())
         for writer in writers:
             closing.callback(writer.close)
         results = predict_sources(sources, network, options)

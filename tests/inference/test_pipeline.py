@@ -17,7 +17,7 @@ from PIL import Image
 from digit.cli import main
 from digit.evaluation.predictions import Predictions
 from digit.inference.assembly import PredictOptions
-from digit.inference.background import in_background
+from digit.inference.background import core_for_the_detector, in_background
 from digit.inference.outputs import (
     CsvWriter,
     JsonLinesWriter,
@@ -311,6 +311,21 @@ def test_a_stage_stops_with_its_consumer_and_passes_errors_on():
     assert next(stage) == 1
     with pytest.raises(ValueError, match="no more"):
         next(stage)
+
+
+def test_a_core_is_left_for_the_detector(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with core_for_the_detector():
+            assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == 3
+        monkeypatch.setenv("OMP_NUM_THREADS", "3")
+        with core_for_the_detector():
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def command(checkpoint, *words) -> int:
