@@ -845,7 +845,8 @@ def error_text(error: Exception) -> str | None:
         return None
     if type(error).__name__ == "SettingError":
         # Of digit.training.settings, not imported for the sake of commands without torch.
-        text = f"--set {text}"
+        # A setting keeps its name, though there may be an option called alike.
+        return f"--set {text}"
     return with_option_names(text, OPTIONS)
 
 

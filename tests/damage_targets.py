@@ -226,8 +226,8 @@ def make_run(folder: Path, dataset_dir: Path) -> Path:
     lines = [",".join(COLUMNS), *(f"{k},0.1,1.5,loss,{k / 7}" for k in range(30))]
     (run / "metrics.csv").write_text("\n".join(lines) + "\n")
     notes = FrameNotes(run / "errors_test.notes.json")
-    notes.toggle_tag("train/a.jpg", "blurred")
-    notes.toggle_tag("train/b.jpg", "depth")
+    notes.toggle_tag(["train/a.jpg"], "blurred")
+    notes.toggle_tag(["train/b.jpg"], "depth")
     return run
 
 
@@ -344,7 +344,7 @@ def _read_notes(path: Path) -> Reading:
     copy = path.with_name("copy.json")
     shutil.copy(path, copy)
     added = FrameNotes(copy)
-    added.toggle_tag("new", "tag")
+    added.toggle_tag(["new"], "tag")
     after = FrameNotes(copy)
     after.read()
     copy.unlink()

@@ -79,7 +79,7 @@ def show_predictions(run_dir: Path, data: HandData, n: int = 4) -> Figure:
     rows = np.linspace(0, len(data.val_index) - 1, n).round().astype(int)
     batch = InterHandDataset(data.val_index, network.image_size).batch(rows)
     with torch.inference_mode():
-        prediction = network.eval()(batch.images())
+        prediction = network.eval()(batch.images(), batch.parts)
 
     # 2. Both sets of joints in pixels of the crops; hands that are not there are left out.
     pictures = list(batch.image.permute(0, 2, 3, 1).contiguous().numpy())

@@ -107,7 +107,8 @@ class FrameNotes:
 
     def toggle_tag(self, keys: Sequence[str], tag: str) -> Change:
         """Set a tag of all these frames, or take it away where all of them have it."""
-        # Other tags keep their order.
+        # Another kernel may have tagged the same frames. Other tags keep their order.
+        self.read()
         found = {key: self.of(key) for key in keys}
         remove = all(tag in note.tags for note in found.values())
         notes = {}

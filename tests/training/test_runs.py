@@ -388,7 +388,8 @@ def test_notebook_of_runs_has_figures_without_a_browser(tiny_run, tmp_path):
     outputs = [
         o for cell in read.cells if cell.cell_type == "code" for o in cell.outputs
     ]
-    assert sum("image/png" in o.get("data", {}) for o in outputs) == 1
+    # Curves, draws of the bootstrap, intervals, differences
+    assert sum("image/png" in o.get("data", {}) for o in outputs) == 4
     closing = outputs[-1]["data"]["text/plain"]
     assert closing.count("True") == 3, closing
     assert sum(len(o.get("data", {}).get("text/plain", "")) for o in outputs) < 5000
