@@ -152,27 +152,6 @@ def first_look(index: Index) -> list[str]:
     return [f"{row.finding} ({row.frames:,})" for row in serious.itertuples()]
 
 
-def is_serious(report: pd.DataFrame) -> bool:
-    """Whether a report has errors that leaving frames out does not settle."""
-    return bool(((report["severity"] == "error") & ~report["excluded"]).any())
-
-
-def format_report(report: pd.DataFrame) -> str:
-    """A report as text: a table, then what to do about its errors and warnings."""
-    shown = ["split", "severity", "finding", "frames", "share", "excluded"]
-    table = report[[*shown, "worst_camera"]]
-    lines = [table.to_string(index=False, formatters={"share": "{:.2%}".format})]
-    for row in report.itertuples():
-        if row.severity == "note":
-            continue
-        example = f", as in {row.example}" if row.example else ""
-        known = f" Known as {row.known_issue}." if row.known_issue else ""
-        lines.append(f"\n{row.split}: {row.finding}{example}.{known}")
-        if row.hint:
-            lines.append(f"  To do: {row.hint}")
-    return "\n".join(lines)
-
-
 def findings(columns: Columns, examine_pixels: bool) -> Iterator[Finding]:
     """Everything that may be wrong with frames."""
     yield from annotation_faults(columns)

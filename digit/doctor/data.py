@@ -22,7 +22,11 @@ def examine_data(dataset_dir: Path | str) -> list[Finding]:
     Raises:
         ValueError, FileNotFoundError, OSError: As `digit.data.health.check`.
     """
-    report: pd.DataFrame = check(dataset_dir, examine_pixels=True)
+    return findings_of(check(dataset_dir, examine_pixels=True))
+
+
+def findings_of(report: pd.DataFrame) -> list[Finding]:
+    """The rows of a report of `digit.data.health.check` as findings."""
     findings = []
     for row in report.itertuples():
         details = {"share": float(row.share), "worst_camera": row.worst_camera}

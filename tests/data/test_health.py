@@ -13,10 +13,10 @@ from digit.data.health import (
     COLUMNS,
     check,
     first_look,
-    format_report,
-    is_serious,
 )
 from digit.data.tree import write_tree
+from digit.doctor.data import findings_of
+from digit.doctor.findings import format_findings, is_serious
 from digit.paths import prepared_dir
 
 
@@ -113,12 +113,13 @@ def test_the_report_says_what_to_do(tmp_path):
     frames["bbox_xywh"][1] = [50, 50, 0, 0]
     write_tree(tmp_path, "train", frames, instants, cameras)
     report = check(tmp_path)
-    text = format_report(report)
+    found = findings_of(report)
+    text = format_findings(found)
     assert "interacting, but a hand has no valid joint, as in train/Capture0" in text
     assert "Known as InterHand2.6M #99, #113." in text
     assert text.count("To do: ") == 2
     # Excluding the frame settles the empty box.
-    assert not is_serious(report)
+    assert not is_serious(found)
 
 
 def test_the_command_gives_findings_and_a_status(tmp_path, capsys):

@@ -2,23 +2,16 @@
 
 import numpy as np
 import torch
+from scoring import perfect_predictions
 
-from digit.data.dataset import InterHandDataset
 from digit.data.index import open_index
 from digit.evaluation.error_table import error_table
-from digit.evaluation.predictions import Predictions
 from digit.skeleton import SWAP_JOINTS
 
 
 def test_the_table_tells_swapped_joints(tiny_root):
     index = open_index(tiny_root, "train").usable()
-    targets = InterHandDataset(index, 384).batch(range(len(index)))
-    right = Predictions(
-        image_id=index["image_id"],
-        joints_25d=targets.joints_25d.numpy(),
-        relative_root_depth=targets.relative_root_depth.numpy(),
-        hand_type=targets.hand_type.numpy(),
-    )
+    right = perfect_predictions(index)
     table = error_table(index, right)
     two = (table["hand_type"] == "interacting").to_numpy()
     assert (table["joints_swapped"][two] == 0).all()
@@ -32,13 +25,7 @@ def test_the_table_tells_swapped_joints(tiny_root):
 
 def test_the_table_tells_from_which_side_a_palm_is_seen(tiny_root):
     index = open_index(tiny_root, "train").usable()
-    targets = InterHandDataset(index, 384).batch(range(len(index)))
-    perfect = Predictions(
-        image_id=index["image_id"],
-        joints_25d=targets.joints_25d.numpy(),
-        relative_root_depth=targets.relative_root_depth.numpy(),
-        hand_type=targets.hand_type.numpy(),
-    )
+    perfect = perfect_predictions(index)
     table = error_table(index, perfect)
     for side, hand in enumerate(("right", "left")):
         view_deg = table[f"palm_view_{hand}_deg"]

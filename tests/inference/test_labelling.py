@@ -14,10 +14,12 @@ from PIL import Image
 
 from digit.cli import main
 from digit.data.build_index import prepare_index
-from digit.data.health import check, is_serious
+from digit.data.health import check
 from digit.data.index import open_index
 from digit.data.layout import label_kind
 from digit.data.photo_tree import Cut, cut_around
+from digit.doctor.data import findings_of
+from digit.doctor.findings import is_serious
 from digit.inference import label_dataset
 from digit.inference.detection import FoundHand, HandDetector
 from digit.inference.label_dataset import (
@@ -246,7 +248,7 @@ def test_the_labels_are_the_detectors_joints(labelled, photos):
 
 def test_labels_are_healthy(labelled):
     report = check(labelled, examine_pixels=True)
-    assert set(report["severity"]) == {"note"} and not is_serious(report)
+    assert set(report["severity"]) == {"note"} and not is_serious(findings_of(report))
 
 
 def test_what_has_no_label_is_listed(labelled, photos):
