@@ -35,7 +35,7 @@ bench: .venv/test.done      ## the data path beside its alternatives, into figur
 gallery: .venv/test.done    ## the pictures of README and docs, from data/demo and the latest run; widgets need Chromium
 	$(BIN)/python figures/make_gallery.py $(ARGS)
 
-chapters: .venv/lab.done    ## the executed chapters in docs/notebooks, from the demo's data
+chapters: .venv/lab.done    ## the executed chapters in docs/notebooks, from the demo's data; 10: run digit ablation before
 	$(BIN)/digit demo
 	$(BIN)/python docs/make_chapters.py
 

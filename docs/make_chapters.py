@@ -1,8 +1,9 @@
 """Makes the executed chapters that the site and a code host show: `make chapters`.
 
 Takes what `digit demo` and `digit ablation` have executed, shrinks its figures and puts a
-picture in place of what needs a kernel, and writes `docs/notebooks/`. `--check` only
-compares: it fails where a chapter was changed and not executed again.
+picture in place of what needs a kernel, and writes `docs/notebooks/`. `--prose` executes
+nothing and takes the sources' words only; `--check` only compares: it fails where a chapter
+was changed and not executed again.
 """
 
 import argparse
@@ -31,8 +32,6 @@ WIDGET_PICTURES = {
 }
 WIDGET_NOTE = "*An interactive widget: run the chapter to use it.*"
 PLOTLY_NOTE = "*A figure to be turned with the mouse: run the chapter to use it.*"
-# Needs nine trainings; shown executed where somebody has made them.
-OPTIONAL = {"10_ablation.ipynb"}
 # Smaller and smaller, until a chapter fits: longest side in px, JPEG quality.
 SIZES = ((1100, 80), (1000, 70), (900, 60), (800, 50), (700, 42))
 
@@ -42,6 +41,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare, write nothing")
     parser.add_argument(
+        "--prose", action="store_true", help="take the words of changed sources only"
+    )
+    parser.add_argument(
         "executed",
         nargs="*",
         type=Path,
@@ -49,6 +51,9 @@ def main() -> int:
     )
     args = parser.parse_args()
     if args.check:
+        return check()
+    if args.prose:
+        update_prose()
         return check()
     paths = args.executed or default_paths()
     OUT_DIR.mkdir(exist_ok=True)
@@ -129,9 +134,20 @@ def take_prose(notebook: NotebookNode, source: Path) -> None:
             cell.source = from_docs(original.source)
 
 
+def update_prose() -> None:
+    """Take the words of all sources into the executed chapters, outputs as they are."""
+    for source in sorted(NOTEBOOKS_DIR.glob("*.ipynb")):
+        executed = OUT_DIR / source.name
+        if executed.exists():
+            notebook = nbformat.read(executed, as_version=4)
+            take_prose(notebook, source)
+            executed.write_text(nbformat.writes(notebook) + "\n")
+
+
 def from_docs(markdown: str) -> str:
     """Prose of a chapter with its links as they are from `docs/notebooks/`."""
-    return markdown.replace("](../figures/", "](../../figures/")
+    markdown = markdown.replace("](../figures/", "](../../figures/")
+    return markdown.replace("](../docs/", "](../")
 
 
 def static(
@@ -204,10 +220,7 @@ def check() -> int:
     stale = []
     for source in sorted(NOTEBOOKS_DIR.glob("*.ipynb")):
         executed = OUT_DIR / source.name
-        if not executed.exists():
-            if source.name not in OPTIONAL:
-                stale.append(source.name)
-        elif sources(executed) != sources(source):
+        if not executed.exists() or sources(executed) != sources(source):
             stale.append(source.name)
     if stale:
         print(f"not current: {', '.join(stale)}; run make chapters", file=sys.stderr)

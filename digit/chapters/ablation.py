@@ -1,30 +1,28 @@
-"""Chapter "Ablation": do parts help? Runs with no, predicted and true parts,
-compared."""
+"""Chapter "Ablation": do parts help? Runs with no, predicted and true parts, compared.
+
+Notebook 10 calls it; its figures are in `digit.chapters.ablation_figures`.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch.utils.flop_counter import FlopCounterMode
 
-from digit.chapters.common import expected_and_measured
+from digit.chapters.closing_table import expected_and_measured
 from digit.data.parquet import read_table
 from digit.evaluation.protocol import protocol
 from digit.model.checkpoints import load_network
 from digit.paths import runs_dir
-from digit.plots.style import INK, LINE_COLORS, STYLE, Picture
 from digit.training import runs
 from digit.training.settings import Settings
 
 VARIANTS = ("none", "unsupervised", "predicted", "true")
-MARKERS = ("s", "D", "^", "o")
 COSTS = ("million weights", "GMAC", "trained for min")
 DRAWS = 2000
 HIDDEN_EDGES = (-0.01, 0.02, 0.2, 0.4, 1.01)
@@ -172,7 +170,7 @@ def slice_sizes(ablation: Ablation) -> pd.DataFrame:
     return pd.DataFrame(sizes, index=["frames"])
 
 
-def _resample(ablation: Ablation, rows: pd.Series, column: str) -> pd.DataFrame:
+def resample(ablation: Ablation, rows: pd.Series, column: str) -> pd.DataFrame:
     """Means of a column under resampled sequences and seeds; a column per variant.
 
     Each draw takes sequences with replacement, the same ones for all variants, and of
@@ -212,7 +210,7 @@ def summarise(ablation: Ablation, rows: pd.Series, column: str) -> pd.DataFrame:
         ends of the 95 % interval over seeds and sequences.
     """
     # 1. One value per seed, and the resampled means.
-    drawn = _resample(ablation, rows, column)
+    drawn = resample(ablation, rows, column)
     seeds = {
         variant: np.array([table.loc[rows, column].mean() for table in tables])
         for variant, tables in ablation.tables.items()
@@ -238,56 +236,6 @@ def compare(ablation: Ablation) -> pd.DataFrame:
             for name, rows in ablation.slices.items()
         }
     )
-
-
-def show_comparison(ablation: Ablation, result: pd.DataFrame) -> Figure:
-    """Above the error of each variant, below its change against the base variant."""
-    with mpl.rc_context(STYLE):
-        figure = Picture(figsize=(10, 5.6))
-        above, below = figure.subplots(2, 1, sharex=True)
-        for variant in ablation.variants:
-            _draw_variant(above, ablation, result, "error", variant)
-            if variant != ablation.base:
-                _draw_variant(below, ablation, result, "change", variant)
-        below.axhline(0, color=INK, linewidth=1, linestyle="-")
-        above.set(ylabel="MPJPE (mm)")
-        below.set(ylabel=f"change against {ablation.base} (mm)", xlabel="test frames")
-        labels = [
-            name.replace(" ", "\n", 1) + f"\n{rows.sum():,}"
-            for name, rows in ablation.slices.items()
-        ]
-        below.set_xticks(range(len(labels)), labels)
-        columns = len(ablation.variants)
-        above.legend(ncols=columns, loc="lower left", bbox_to_anchor=(0, 1))
-    return figure
-
-
-def _draw_variant(
-    axes: Axes, ablation: Ablation, result: pd.DataFrame, what: str, variant: str
-) -> None:
-    """Means with intervals of one variant over the slices; a small dot per seed."""
-    rows = result.xs((what, variant), level=(1, 2))
-    place = ablation.variants.index(variant) - (len(ablation.variants) - 1) / 2
-    x = np.arange(len(rows)) + 0.2 * place
-    number = VARIANTS.index(variant)
-    color = LINE_COLORS[number]
-    below = (rows["mean"] - rows["low"]).abs().astype(float)
-    above = (rows["high"] - rows["mean"]).abs().astype(float)
-    axes.errorbar(
-        x,
-        rows["mean"].astype(float),
-        np.stack([below, above]),
-        linestyle="",
-        capsize=3,
-        markersize=5,
-        marker=MARKERS[number],
-        color=color,
-        label=variant,
-    )
-    for at, seeds in zip(x, rows["seeds"], strict=True):
-        axes.plot(
-            np.full(len(seeds), at + 0.06), seeds, ".", color=color, markersize=3.5
-        )
 
 
 def confusions(ablation: Ablation) -> pd.DataFrame:

@@ -8,7 +8,8 @@ import plotly.graph_objects as go
 from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
-from digit.chapters.common import expected_and_measured, spread
+from digit.chapters.closing_table import expected_and_measured
+from digit.chapters.frames import spread
 from digit.data import store
 from digit.data.dataset import InterHandDataset, evaluation_targets
 from digit.data.index import Index

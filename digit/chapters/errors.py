@@ -12,7 +12,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from digit.chapters import evaluation
-from digit.chapters.common import expected_and_measured
+from digit.chapters.closing_table import expected_and_measured
 from digit.evaluation.metrics import ERRORS
 from digit.evaluation.protocol import protocol
 from digit.paths import SHIPPED_WEIGHTS

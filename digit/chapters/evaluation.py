@@ -10,7 +10,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from digit import geometry
-from digit.chapters.common import expected_and_measured
+from digit.chapters.closing_table import expected_and_measured
 from digit.data.index import open_index
 from digit.evaluation.ground_truth import annotated_joints
 from digit.evaluation.mean_pose import mean_pose_errors

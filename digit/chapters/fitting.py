@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 
-from digit.chapters.common import expected_and_measured
+from digit.chapters.closing_table import expected_and_measured
 from digit.data.index import Index
 from digit.data.parquet import read_table
 from digit.data.store import image_store, read_image

@@ -9,7 +9,8 @@ from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
 from digit import geometry
-from digit.chapters.common import expected_and_measured, spread
+from digit.chapters.closing_table import expected_and_measured
+from digit.chapters.frames import spread
 from digit.data import store
 from digit.data.index import Frame, Index
 from digit.hands.part_masks import (

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from digit.chapters.common import expected_and_measured
+from digit.chapters.closing_table import expected_and_measured
 from digit.data.dataset import Batch, InterHandDataset
 from digit.data.index import Index
 from digit.model.losses import losses

@@ -11,7 +11,8 @@ from jaxtyping import Float, UInt8
 from matplotlib.figure import Figure
 
 from digit import geometry
-from digit.chapters.common import expected_and_measured, spread
+from digit.chapters.closing_table import expected_and_measured
+from digit.chapters.frames import spread
 from digit.data.build_index import prepare_index
 from digit.data.index import Index
 from digit.data.store import image_store, read_image

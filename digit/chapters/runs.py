@@ -11,7 +11,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from plotly.subplots import make_subplots
 
-from digit.chapters.common import expected_and_measured
+from digit.chapters.closing_table import expected_and_measured
 from digit.data.index import open_index
 from digit.data.parquet import read_table
 from digit.evaluation.bootstrap import paired_difference

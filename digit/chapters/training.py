@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
-from digit.chapters.common import expected_and_measured
+from digit.chapters.closing_table import expected_and_measured
 from digit.data.dataset import InterHandDataset
 from digit.evaluation.mean_pose import mean_pose_errors
 from digit.evaluation.protocol import protocol

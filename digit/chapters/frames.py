@@ -1,10 +1,11 @@
-"""What every chapter uses: opening a split, choosing frames, the closing table."""
+"""The frames that a chapter looks at: opening a split, and choosing a few of its frames.
 
-from collections.abc import Iterable
+The notebooks call these; the chapters' modules choose their pictures by them.
+"""
+
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from digit.data.index import Index, open_index
 from digit.paths import workspace_path
@@ -27,18 +28,3 @@ def spread(index: Index, n: int) -> Index:
     """At most n frames of an index, evenly spread over it."""
     rows = np.linspace(0, len(index) - 1, min(n, len(index)))
     return index.take(np.unique(rows.round().astype(int)))
-
-
-def expected_and_measured(
-    checks: Iterable[tuple[str, object, object, bool]],
-) -> pd.DataFrame:
-    """The table that closes a chapter.
-
-    Args:
-        checks: For each claim its text, the expected value, the measured value, and
-            whether they agree.
-
-    Returns:
-        One row per claim.
-    """
-    return pd.DataFrame(checks, columns=["claim", "expected", "measured", "ok"])
