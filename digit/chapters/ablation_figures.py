@@ -115,7 +115,7 @@ def show_changes(ablation: Ablation) -> Figure:
                 continue
             change = of_frames[variant].mean(axis=1) - of_frames[base].mean(axis=1)
             share = (change < 0).mean()
-            label = f"{variant}, lower in {share:.0%} of the frames"
+            label = f"{variant}, lower in {100 * share:.0f} % of the frames"
             left.ecdf(change.dropna(), label=label, **_line_look(variant))
             _draw_draws(right, drawn[variant] - drawn[base], variant)
         for axes in (left, right):
