@@ -1,20 +1,23 @@
 """The chapters: what each must have, and that each runs from top to bottom."""
 
 import ast
+import importlib.util
 import re
 import statistics
 from pathlib import Path
+from types import ModuleType
 
 import nbformat
 import pytest
 
 from digit.hands.part_masks import prepare
-from digit.paths import NOTEBOOKS_DIR
+from digit.paths import CHECKOUT_DIR, NOTEBOOKS_DIR
 from digit.training.papermill import execute_notebook
 
 CHAPTERS = sorted(NOTEBOOKS_DIR.glob("*.ipynb"))
 MAX_CELL_LINES = 8
 MAX_MEDIAN_CELL_LINES = 4
+MIN_FIGURES = 3
 
 
 def code_cells(notebook) -> list:
@@ -68,6 +71,7 @@ def test_it_teaches(chapter):
     assert "$$" in text or "**Algorithm" in text
     assert "by hand" in text.lower()
     assert text.count("<summary>Hint</summary>") >= 2
+    assert re.search(r"\]\(https://(arxiv|doi)\.org", text), "a paper behind it"
 
 
 def test_expected_and_measured_close_it(chapter):
@@ -79,6 +83,64 @@ def test_outputs_are_stripped(chapter):
     for cell in code_cells(chapter):
         assert not cell.outputs, "run: nbstripout notebooks/*.ipynb"
         assert cell.execution_count is None
+
+
+@pytest.fixture(scope="module")
+def make_chapters() -> ModuleType:
+    """The script that makes the executed copies."""
+    path = CHECKOUT_DIR / "docs" / "make_chapters.py"
+    spec = importlib.util.spec_from_file_location("make_chapters", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+def test_executed_copy_is_current(source, make_chapters):
+    executed = make_chapters.OUT_DIR / source.name
+    of_executed = make_chapters.sources(executed)
+    assert of_executed == make_chapters.sources(source), "run: make chapters"
+
+
+@pytest.mark.parametrize("source", CHAPTERS, ids=lambda path: path.stem)
+def test_executed_copy_shows_figures_and_is_small(source, make_chapters):
+    executed = make_chapters.OUT_DIR / source.name
+    assert executed.stat().st_size <= make_chapters.MAX_BYTES
+    outputs = [
+        output
+        for cell in code_cells(nbformat.read(executed, as_version=4))
+        for output in cell.outputs
+    ]
+    assert not [output for output in outputs if output.output_type == "error"]
+    figures = [output for output in outputs if "image/jpeg" in output.get("data", {})]
+    assert len(figures) >= MIN_FIGURES
+
+
+def test_changed_words_need_no_execution(make_chapters, tmp_path, monkeypatch):
+    source = CHAPTERS[0]
+    notebook = nbformat.read(make_chapters.OUT_DIR / source.name, as_version=4)
+    notebook.cells[0].source = "words of an older version"
+    nbformat.write(notebook, tmp_path / source.name)
+    monkeypatch.setattr(make_chapters, "OUT_DIR", tmp_path)
+    make_chapters.update_prose()
+    mended = nbformat.read(tmp_path / source.name, as_version=4)
+    assert make_chapters.sources(tmp_path / source.name) == make_chapters.sources(
+        source
+    )
+    assert [c.get("outputs") for c in mended.cells] == [
+        c.get("outputs") for c in notebook.cells
+    ]
+
+
+def test_symbols_of_equations_are_in_the_table():
+    """A letter that stands in bold in a chapter is explained in docs/conventions.md."""
+    table = (CHECKOUT_DIR / "docs" / "conventions.md").read_text()
+    table = table[table.index("## Symbols of the chapters") :]
+    bold = re.compile(r"\\(?:mathbf|boldsymbol)\s*\{?\s*(\\?[a-zA-Z]+)")
+    explained = set(bold.findall(table))
+    for path in CHAPTERS:
+        used = set(bold.findall(prose(nbformat.read(path, as_version=4))))
+        assert used <= explained, path.name
 
 
 def execute(name: str, folder: Path, **parameters) -> list[bool]:
