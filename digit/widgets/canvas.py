@@ -116,7 +116,7 @@ class Space(anywidget.AnyWidget):
         clicked: The label of the stroke that was clicked last.
     """
 
-    _esm = assets.script("dom.js", "hands.js", "space.js")
+    _esm = assets.script("dom.js", "hands.js", "space_scene.js", "space.js")
     strokes = traitlets.List().tag(sync=True)
     meshes = traitlets.List().tag(sync=True)
     named = traitlets.Unicode().tag(sync=True)

@@ -41,7 +41,6 @@ def charts_message(
     table: pd.DataFrame,
     selection: Selection,
     axes: Axes,
-    current_row: int | None,
 ) -> Message:
     """Scatter plot and histogram of the frames that pass.
 
@@ -49,7 +48,6 @@ def charts_message(
         table: The error table.
         selection: The rows that pass.
         axes: The columns to plot.
-        current_row: The row of the frame that is shown, None for none.
 
     Returns:
         The message; its buffers are x, y (float32), whether there are two hands (uint8),
@@ -88,7 +86,6 @@ def charts_message(
         "counts": counts.tolist(),
         "edges": edges.tolist(),
         "unknown": len(values) - len(known),
-        "current": current_row,
     }
     return content, [array.tobytes() for array in points]
 

@@ -7,6 +7,7 @@ title and an explanation, to `COLUMNS`; a column that is not listed is shown by 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
@@ -310,8 +311,10 @@ def column_records(table: pd.DataFrame) -> list[dict[str, Any]]:
         # Full precision: a filter with these ends keeps every known value.
         record = {"name": name, **describe(name)._asdict()}
         if is_numeric_dtype(values.dtype):
-            known = values.dropna().astype(float)
-            record["range"] = [known.min(), known.max()] if len(known) else None
+            numbers = values.to_numpy(float, na_value=np.nan)
+            known = numbers[~np.isnan(numbers)]
+            ends = [float(known.min()), float(known.max())] if len(known) else None
+            record["range"] = ends
         else:
             record["words"] = sorted(map(str, values.unique()))[:MOST_WORDS]
         records.append(record)

@@ -78,6 +78,8 @@ class FailureBrowser(anywidget.AnyWidget):
         "charts.js",
         "groups.js",
         "crop.js",
+        "space_scene.js",
+        "svg_context.js",
         "hands_3d.js",
         "joint_errors.js",
         "film.js",
@@ -419,9 +421,7 @@ class FailureBrowser(anywidget.AnyWidget):
 
     def send_charts(self) -> None:
         """Send the plots of the frames that pass."""
-        message = chart_messages.charts_message(
-            self.table, self.selection, self.axes, self._row_or_none()
-        )
+        message = chart_messages.charts_message(self.table, self.selection, self.axes)
         self._post(message)
 
     def send_frame(self, ahead: Sequence[int] | None = None) -> None:

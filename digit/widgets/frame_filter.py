@@ -117,11 +117,12 @@ class FrameFilter:
 
     def usable_slices(self) -> dict[str, str]:
         """The slices on columns that the table has."""
-        # A condition on a missing column raises ValueError.
+        # A condition on a missing column raises ValueError, on one row as on all.
         usable = {}
+        first = self.table.head(1)
         for name, condition in self.slices.items():
             try:
-                holds(self.table, condition)
+                holds(first, condition)
             except ValueError:
                 continue
             usable[name] = condition

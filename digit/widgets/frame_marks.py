@@ -30,9 +30,11 @@ class FrameMarks:
     def update_columns(self) -> None:
         """Write tags and notes into the table's columns."""
         browser = self.browser
-        notes = [browser.notes.of(key) for key in browser.frame_keys]
-        browser.table["tags"] = [", ".join(note.tags) for note in notes]
-        browser.table["note"] = [note.note for note in notes]
+        noted = browser.notes.notes.items()
+        tags = {key: ", ".join(note.tags) for key, note in noted}
+        texts = {key: note.note for key, note in noted}
+        browser.table["tags"] = [tags.get(key, "") for key in browser.frame_keys]
+        browser.table["note"] = [texts.get(key, "") for key in browser.frame_keys]
 
     def _answer_tag(self, tag: str, rows: Sequence[int] | None = None) -> None:
         """Set or remove a tag of the frame that is shown, or of chosen ones."""

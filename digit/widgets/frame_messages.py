@@ -68,14 +68,15 @@ def frame_card(
     """
     # 1. What the table tells
     frame = table.iloc[row]
-    other_columns = [name for name in table if name not in ERRORS]
     other = _frame_of_second(frame, frames)
+    errors = set(ERRORS)
+    values = {name: value for name, value in frame.items() if name not in errors}
     card = {
         "row": row,
         "key": key,
         "title": frame_title(frame),
         "facts": frame_facts(frame, other, look.facts),
-        "values": plain_facts(frame[other_columns]),
+        "values": plain_facts(values),
         "tags": list(tags),
         "note": note,
         "errors": _joint_errors(frame, frames),
@@ -120,14 +121,20 @@ def frame_title(frame: pd.Series) -> str:
 
 def _joint_errors(frame: pd.Series, frames: FrameSource) -> list[list]:
     """The error of each joint (mm), for each model."""
-    errors = [plain_numbers(frame[ERRORS])]
+    errors = [_joint_errors_of(frame)]
     for model in frames.models[1:]:
         row = model.row_of.get(frame["image_id"])
         if row is None:
             errors.append([None] * len(JOINTS))
         else:
-            errors.append(plain_numbers(model.table.iloc[row][ERRORS]))
+            errors.append(_joint_errors_of(model.table.iloc[row]))
     return errors
+
+
+def _joint_errors_of(frame: pd.Series) -> list[float | None]:
+    # A list of names as an index takes pandas ten times as long.
+    values = frame.to_dict()
+    return plain_numbers([values[name] for name in ERRORS])
 
 
 def _frame_of_second(frame: pd.Series, frames: FrameSource) -> pd.Series | None:

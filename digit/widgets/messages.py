@@ -1,5 +1,6 @@
 """Values as the page gets them: numbers without NaN, pictures as JPEG, errors in a line."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ def plain_numbers(values: Any) -> list:
     return np.where(np.isfinite(array), array.astype(object), None).tolist()
 
 
-def plain_facts(row: pd.Series) -> dict[str, Any]:
+def plain_facts(row: Mapping[str, Any]) -> dict[str, Any]:
     """The known values of a table's row as JSON values."""
     facts = {}
     for name, value in row.items():

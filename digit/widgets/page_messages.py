@@ -16,6 +16,7 @@ from digit.plots import overlays
 from digit.plots.strokes import CHAINS, finger_color
 from digit.plots.style import LINE_COLORS, PLOTLY
 from digit.skeleton import FINGERS, JOINTS, LABELS, PARTS, SIDES
+from digit.widgets.canvas import FIRST_VIEW
 from digit.widgets.columns import FACTS, column_records
 from digit.widgets.exports import PAGE_LIMIT
 from digit.widgets.frame_filter import FilterState, describe_range
@@ -94,6 +95,7 @@ def state_message(
         "facts": list(FACTS),
         "page_limit": PAGE_LIMIT,
         "chains": CHAINS,
+        "first_view": FIRST_VIEW,
         "fingers": finger_colors(),
         "line_colors": LINE_COLORS,
         "wrong_colors": overlays.WRONG_COLORS,
@@ -132,20 +134,21 @@ def page_message(
     cells = []
     pictures = []
     first = page * per_page
-    for row in rows[first : first + per_page].tolist():
+    shown = rows[first : first + per_page]
+    columns = [table[name].iloc[shown] for name in ("tags", "note", state.sort)]
+    for row, tags, note, value in zip(shown.tolist(), *columns, strict=True):
         fault = ""
         picture = b""
         try:
             picture = frames.thumbnail(row)
         except Exception as error:  # whatever is wrong with one frame, the others show
             fault = one_line(error)
-        frame = table.loc[row, ["tags", "note"]]
         cell = {
             "row": row,
-            "text": _format_value(table.loc[row, state.sort]),
+            "text": _format_value(value),
             "title": keys[row],
             "fault": fault,
-            "marked": bool(frame["tags"] or frame["note"]),
+            "marked": bool(tags or note),
         }
         if with_joints and not fault:
             joints = frames.stored_joints(row)  # in shares of the crop's side

@@ -24,6 +24,7 @@ class Charts {
       onchange: () => { if (this.map.value) view.send("map", { space: this.map.value }); },
     });
     this.tip = make("div", { className: "digit-tip", hidden: true });
+    this.current = make("div", { className: "digit-current", hidden: true });
     this.unknown = make("span", { className: "digit-unknown" });
     this.scatter = make("div", { className: "digit-scatter" });
     this.histogram = make("div", { className: "digit-histogram" });
@@ -36,7 +37,7 @@ class Charts {
       "div", {},
       row(view.label("x axis", this.selects.x), view.label("y axis", this.selects.y), make("label", {}, log, "log")),
       row(view.label("colour", this.selects.color), view.label("map by", this.map)),
-      make("div", { className: "digit-tipped" }, this.scatter, this.tip),
+      make("div", { className: "digit-tipped" }, this.scatter, this.current, this.tip),
       row(view.label("histogram of", this.selects.bars), this.unknown),
       this.histogram,
     );
@@ -94,6 +95,7 @@ class Charts {
     if (!this.isWired) this.wire();
     const { timer } = this;
     await Promise.all(drawn);
+    this.markCurrent();
     if (timer === this.timer) root.dataset.charts = "drawn";
   }
 
@@ -159,32 +161,21 @@ class Charts {
     return [{ type: "scatter", mode: "lines", x: ends, y: ends, line, hoverinfo: "skip", name: "A = B" }];
   }
 
-  /** Whether the plot is quick enough to draw again for every frame. */
-  get marksCurrent() {
-    return Boolean(this.data) && this.data.rows.length <= MOST_SVG_POINTS;
-  }
-
-  /** A ring about the point of the frame that is shown, in plots that are quick to draw. */
-  currentTrace() {
-    const row = this.marksCurrent ? this.view.frame?.row ?? -1 : -1;
-    const i = this.data.rows.indexOf(row);
-    const at = (values) => (i >= 0 ? [values[i]] : []);
-    return {
-      type: this.data.rows.length > MOST_SVG_POINTS ? "scattergl" : "scatter",
-      mode: "markers",
-      name: "shown",
-      x: at(this.data.x),
-      y: at(this.data.y),
-      customdata: at(this.data.rows),
-      marker: { symbol: "circle-open", size: 13, color: CURRENT_COLOR, line: { width: 2.5 } },
-      hoverinfo: "skip",
-      showlegend: false,
-    };
+  /** A ring about the point of the frame that is shown; the plot itself is not redrawn. */
+  markCurrent() {
+    const { xaxis, yaxis } = this.scatter._fullLayout ?? {};
+    const i = this.data?.rows.indexOf(this.view.frame?.row ?? -1) ?? -1;
+    const place = i >= 0 && xaxis ? [xaxis.d2p(this.data.x[i]), yaxis.d2p(this.data.y[i])] : [];
+    const isSeen = place.length && place[0] >= 0 && place[0] <= xaxis._length && place[1] >= 0 && place[1] <= yaxis._length;
+    this.current.hidden = !isSeen;
+    if (!isSeen) return;
+    this.current.style.left = `${xaxis._offset + place[0]}px`;
+    this.current.style.top = `${yaxis._offset + place[1]}px`;
   }
 
   drawScatter(width) {
     const { view, data } = this;
-    const traces = [...this.pointTraces(), this.currentTrace(), ...this.diagonalTrace()];
+    const traces = [...this.pointTraces(), ...this.diagonalTrace()];
     const type = this.logarithmic ? "log" : "linear";
     return window.digitPlotly.react(this.scatter, traces, plotLayout(view, {
       width,
@@ -234,6 +225,7 @@ class Charts {
     }
     this.release = () => { this.isPressed = false; };
     for (const end of ["pointerup", "pointercancel", "blur"]) window.addEventListener(end, this.release, true);
+    this.scatter.on("plotly_afterplot", () => this.markCurrent()); // drawn, zoomed, moved
     this.scatter.on("plotly_selected", (event) => {
       if (event?.points?.length) view.filter({ chosen: event.points.map((point) => point.customdata) });
     });

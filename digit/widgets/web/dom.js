@@ -23,6 +23,13 @@ function pictureUrl(bytes) {
   return URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
 }
 
+/** Let the reader save a file that the page has made. */
+function saveFile(blob, name) {
+  const link = make("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
 /** The colours of JupyterLab's theme around an element; light ones outside JupyterLab. */
 function themeColors(element) {
   const style = getComputedStyle(element);

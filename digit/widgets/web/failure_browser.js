@@ -263,6 +263,7 @@ class FailureBrowserView {
     const { pictures = [], baseUrl } = this.frame ?? {};
     for (const url of [...pictures.map((picture) => picture.url), baseUrl]) if (url) URL.revokeObjectURL(url);
     this.frame = message;
+    this.hotJoint = null;
     message.pictures?.forEach((picture, i) => { picture.url = pictureUrl(buffers[i]); });
     // Under a layer there is the picture itself as well.
     const base = buffers[message.pictures?.length ?? 0];
@@ -270,7 +271,7 @@ class FailureBrowserView {
     this.say.textContent = "";
     this.pane.draw();
     this.thumbnails.markCurrent();
-    if (this.charts.marksCurrent) this.charts.drawSoon(RESIZE_DELAY_MS);
+    this.charts.markCurrent();
   }
 
   takeMarks(message) {

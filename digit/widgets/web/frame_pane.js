@@ -198,6 +198,7 @@ class FramePane {
       return [make("span", { className: "digit-scale" }, `${name}${heat.low}`, make("i", { className: "digit-heat" }), `${heat.high.toPrecision(2)} ${heat.unit}`)];
     });
     const texts = ["true: white, in 3D grey", "predicted: by finger", "right: solid, filled", "left: dashed, hollow"];
+    if (frame.camera) texts.push("thick: right wrist → left wrist, true solid, predicted dashed");
     return [...entries, ...texts.map((text) => make("span", { textContent: text }))];
   }
 
@@ -258,8 +259,9 @@ class FramePane {
 
   drawPlots() {
     const { frame, root } = this.view;
-    if (!window.digitPlotly || !frame || frame.row === null) return;
+    if (!frame || frame.row === null) return;
     if (frame.pictures.length) this.hands.draw(this.crops.shows);
+    if (!window.digitPlotly) return;
     this.errors.draw();
     this.film.takeFrame();
     this.why.draw();

@@ -1,11 +1,11 @@
 // How hands are drawn, in every widget and in the exported page: on a canvas, as SVG and
-// as plotly traces. The counterpart of digit/plots/strokes.py and hands.py.
+// as strokes in 3D. The counterpart of digit/plots/strokes.py and hands.py.
 
 // The rule of every picture: the right hand is solid and filled, the left hand dashed and
 // hollow. Indexed by side: 0 right, 1 left.
 const SIDE_LOOKS = [
-  { dash: [], filled: true, plotlyDash: "solid", plotlySymbol: "circle", plotlyPattern: "" },
-  { dash: [5, 4], filled: false, plotlyDash: "dash", plotlySymbol: "circle-open", plotlyPattern: "/" },
+  { dash: [], filled: true, plotlyPattern: "" },
+  { dash: [5, 4], filled: false, plotlyPattern: "/" },
 ];
 const SIDE_NAMES = ["right", "left"];
 
@@ -128,7 +128,7 @@ function handsSvg(joints, { chains, colors, bones, titles = [] }) {
   const parts = [];
   for (const side of [0, 1]) {
     chains.forEach((chain, finger) => {
-      const indices = chain.map((joint) => joint + JOINTS_PER_HAND * side);
+      const indices = chainOf(chain, side);
       const known = indices.filter((joint) => isKnown(joints[joint]));
       const points = known.map((joint) => joints[joint]);
       const look = { color: colors ? colors[side][finger] : "#FFFFFF", side, bones, predicted: Boolean(colors), indices: known };
@@ -138,73 +138,32 @@ function handsSvg(joints, { chains, colors, bones, titles = [] }) {
   return parts.join("");
 }
 
-// In plotly
+// As strokes of space_scene.js
 
-/** The points of one hand, finger by finger, with a gap (null) after each finger. */
-function handPolyline(joints, chains, side, colorOf) {
-  const xyz = [[], [], []];
-  const color = [];
-  const indices = [];
-  chains.forEach((chain, finger) => {
-    for (const joint of chain) {
-      const point = joints[joint + JOINTS_PER_HAND * side];
-      [0, 1, 2].forEach((axis) => xyz[axis].push(point[axis]));
-      color.push(colorOf(finger));
-      indices.push(joint + JOINTS_PER_HAND * side);
-    }
-    indices.push(-1);
-    xyz.forEach((axis) => axis.push(null));
-    color.push(colorOf(finger));
-  });
-  return { xyz, color, indices };
+/** A finger's chain of joints of one side: their numbers among all joints. */
+function chainOf(chain, side) {
+  return chain.map((joint) => joint + JOINTS_PER_HAND * side);
 }
 
 /**
- * Both hands in 3D as plotly traces, one for each hand that has a known joint.
+ * Both hands as strokes in 3D, one for each finger.
  *
- * joints: 42 points in mm; colors: [side][finger], or one colour for all; name: for tooltips.
+ * joints: 42 points in mm; colors: [side][finger], or one colour for all, thinner.
  */
-function handTraces(joints, { chains, colors, name, scene }) {
-  const traces = [];
-  for (const side of [0, 1]) {
-    const colorOf = (finger) => (typeof colors === "string" ? colors : colors[side][finger]);
-    const { xyz, color, indices } = handPolyline(joints, chains, side, colorOf);
-    if (xyz[0].every((value) => value === null)) continue;
-
-    const look = SIDE_LOOKS[side];
-    const thin = typeof colors === "string";
-    traces.push({
-      type: "scatter3d",
-      mode: "lines+markers",
-      scene,
-      x: xyz[0],
-      y: xyz[1],
-      z: xyz[2],
-      customdata: indices,
-      marker: { size: thin ? 2.5 : 3.5, color, symbol: look.plotlySymbol },
-      line: { color, width: thin ? 3 : 5, dash: look.plotlyDash },
-      showlegend: false,
-      hovertemplate: `${name} ${SIDE_NAMES[side]}: %{x:.0f}, %{y:.0f}, %{z:.0f} mm<extra></extra>`,
-    });
-  }
-  return traces;
+function handStrokes(joints, { chains, colors }) {
+  const isPlain = typeof colors === "string";
+  return [0, 1].flatMap((side) => chains.map((chain, finger) => ({
+    points: chainOf(chain, side).map((joint) => joints[joint]),
+    color: isPlain ? colors : colors[side][finger],
+    left: side === 1,
+    marks: true,
+    width: isPlain ? 2 : 3.5,
+    radius: isPlain ? 2 : 3.2,
+  })));
 }
 
-/** The vector from the right wrist to the left one as a plotly trace; none where one is unknown. */
-function wristVectorTrace(joints, { color, dash, name, scene }) {
-  const ends = [joints[RIGHT_WRIST], joints[LEFT_WRIST]];
-  if (!ends.every(isKnown)) return [];
-  const [x, y, z] = [0, 1, 2].map((axis) => ends.map((point) => point[axis]));
-  return [{
-    type: "scatter3d",
-    mode: "lines",
-    scene,
-    x,
-    y,
-    z,
-    line: { color, width: 8, dash },
-    name,
-    hovertemplate: `${name} right wrist → left wrist<extra></extra>`,
-    showlegend: scene === "scene",
-  }];
+/** The vector from the right wrist to the left one as a stroke; none where one is unknown. */
+function wristVector(joints, { color, dash }) {
+  const points = [joints[RIGHT_WRIST], joints[LEFT_WRIST]];
+  return points.every(isKnown) ? [{ points, color, left: false, marks: false, width: 5, dash }] : [];
 }

@@ -1,133 +1,222 @@
-// The hands of a frame in 3D, a scene for each model, with linked cameras; meshes where the
-// layer shows them. `view` is the FailureBrowserView.
+// The hands of a frame in 3D, a scene for each model beside the other, seen by one camera;
+// meshes where the layer shows them. `view` is the FailureBrowserView.
 
 const TRUE_COLOR = "#8A8A8A"; // of true hands in 3D, on light and dark walls
 const VECTOR_COLOR = "#CC79A7"; // from wrist to wrist, predicted
 const HOT_COLOR = "#D55E00"; // of the joint under the mouse
-const FIRST_EYE = { x: 0.98, y: -0.7, z: -2.54 }; // along digit.plots.style.VIEW_DIRECTION, by eye
+const NEAR_PX = 12; // a pointer this near is on a joint
+const SPACE_HELP = "drag to turn, wheel to zoom, double click for the first view";
+
+/** The numbers of the colour of a mesh. */
+function rgbOf(color) {
+  return color.match(/\d+/g).map(Number);
+}
 
 class Hands3D {
   constructor(view) {
     this.view = view;
-    this.camera = null; // of both scenes, once it was turned
-    this.element = make("div", { className: "digit-hands" });
+    this.turn = null; // yaw and pitch of all scenes, once they were turned
+    this.zoom = 1;
+    this.scenes = []; // of the frame: what is painted for each model
+    this.hovered = null; // {joint, words, x, y}
+    this.build();
   }
 
+  build() {
+    const button = (text, title, onclick) => make("button", { textContent: text, title, onclick });
+    this.canvas = make("canvas", { title: SPACE_HELP });
+    this.canvas.setAttribute("aria-label", `hands in 3D: ${SPACE_HELP}`);
+    this.files = make("div", { className: "digit-files" },
+      button("PNG", "save the 3D view as a picture", () => this.savePng()),
+      button("SVG", "save the 3D view as vectors", () => this.saveSvg()));
+    this.element = make("div", { className: "digit-hands" }, this.canvas, this.files);
+
+    this.canvas.onpointerdown = (event) => this.press(event);
+    this.canvas.onpointermove = (event) => this.move(event);
+    this.canvas.onpointerup = this.canvas.onpointercancel = () => { this.drag = null; };
+    this.canvas.onpointerleave = () => this.hover(null);
+    this.canvas.onwheel = (event) => this.wheel(event);
+    this.canvas.ondblclick = () => this.reset();
+  }
+
+  /** A frame, or other joints of it, are to be drawn. */
   draw(shows) {
-    const { view } = this;
-    const { frame, state } = view;
-    const count = frame.pictures.length;
-    const traces = [];
-    const scenes = {};
-    const annotations = [];
-    frame.pictures.forEach((picture, model) => {
-      const scene = model ? "scene2" : "scene";
-      scenes[scene] = { ...this.sceneLayout(), domain: { x: [model / count, (model + 1) / count], y: [0, 1] } };
-      traces.push(...this.sceneTraces(picture, scene, shows));
-      if (state.models.length > 1) {
-        annotations.push({ text: "AB"[model], x: model / count, y: 1, xref: "paper", yref: "paper", showarrow: false });
-      }
-    });
-    this.hotTraces = frame.pictures.map((_, model) => traces.length + model);
-    frame.pictures.forEach((_, model) => traces.push(this.hotTrace(model ? "scene2" : "scene")));
-    window.digitPlotly.react(this.element, traces, plotLayout(view, {
-      ...scenes,
-      annotations,
-      legend: { x: 0, y: 0, orientation: "h", title: { text: "right wrist → left wrist " } },
-      width: this.element.clientWidth,
-      height: this.element.clientHeight,
-      uirevision: "kept", // the view stays from frame to frame
-      margin: { l: 0, r: 0, t: 0, b: 0 },
-    }), plotConfig());
-    if (!this.isWired) this.wire();
+    this.scenes = this.view.frame.pictures.map((picture) => this.scene(picture, shows));
+    this.hovered = null;
+    this.paint();
   }
 
-  sceneLayout() {
-    const colors = themeColors(this.view.root);
-    const axis = (name) => ({
-      title: { text: `${name} (mm)` },
-      nticks: 5,
-      color: colors.ink,
-      gridcolor: colors.grid,
-      backgroundcolor: colors.wall,
-      showbackground: true,
-    });
-    return {
-      aspectmode: "data",
-      uirevision: "kept",
-      camera: this.camera ?? { eye: FIRST_EYE, up: { x: 0, y: -1, z: 0 } },
-      xaxis: axis("x"),
-      yaxis: axis("y"),
-      zaxis: axis("z"),
-    };
-  }
+  // What there is to see
 
-  sceneTraces(picture, scene, shows) {
+  scene(picture, shows) {
     const { frame, state, root } = this.view;
     const { chains } = state;
-    const traces = [];
-    if (shows["true joints"]) {
-      traces.push(...handTraces(frame.true_mm, { chains, colors: TRUE_COLOR, name: "true", scene }));
-    }
-    if (shows["predicted joints"] && picture.mm) {
-      traces.push(...handTraces(picture.mm, { chains, colors: state.fingers, name: "predicted", scene }));
-    }
-    traces.push(...picture.meshes.map((mesh) => this.meshTrace(mesh, scene)));
-    if (frame.camera) {
-      const ink = themeColors(root).ink;
-      traces.push(...wristVectorTrace(frame.true_mm, { color: ink, dash: "solid", name: "true", scene }));
-      if (picture.mm) {
-        traces.push(...wristVectorTrace(picture.mm, { color: VECTOR_COLOR, dash: "dash", name: "predicted", scene }));
-      }
-    }
-    return traces;
-  }
-
-  meshTrace({ name, color, vertices: [x, y, z], faces: [i, j, k] }, scene) {
-    return { type: "mesh3d", scene, name, color, x, y, z, i, j, k, opacity: 0.75, flatshading: false, hovertemplate: `${name}<extra></extra>` };
-  }
-
-  /** A ring about the joint under the mouse; empty at first. */
-  hotTrace(scene) {
-    return { type: "scatter3d", mode: "markers", scene, x: [], y: [], z: [], marker: { size: 8, color: HOT_COLOR, symbol: "circle-open", line: { width: 4 } }, hoverinfo: "skip", showlegend: false };
-  }
-
-  markJoint(joint) {
-    const { frame } = this.view;
-    if (!this.isWired || !frame?.pictures?.length) return;
-    const points = frame.pictures.map((picture) => picture.mm?.[joint] ?? null).map((point) => (isKnown(point) ? point : null));
-    const values = (axis) => points.map((point) => (point ? [point[axis]] : []));
-    window.digitPlotly.restyle(this.element, { x: values(0), y: values(1), z: values(2) }, this.hotTraces);
-  }
-
-  wire() {
-    this.isWired = true;
-    // One camera for both scenes
-    const link = (event) => {
-      for (const [scene, other] of [["scene", "scene2"], ["scene2", "scene"]]) {
-        const camera = event?.[`${scene}.camera`];
-        if (!camera) continue;
-        this.camera = camera;
-        const isTwo = this.view.frame?.pictures?.length > 1;
-        if (isTwo) window.digitPlotly.relayout(this.element, { [`${other}.camera`]: camera });
-        return;
-      }
+    const strokes = [];
+    const points = []; // that the mouse can be on
+    const add = (joints, colors, name) => {
+      strokes.push(...handStrokes(joints, { chains, colors }));
+      joints.forEach((point, joint) => { if (isKnown(point)) points.push({ point, joint, name }); });
     };
-    // An answer to our own change names the other scene: it must not come back.
-    let isOurs = false;
-    this.element.on("plotly_relayout", (event) => {
-      if (isOurs) return;
-      isOurs = true;
-      link(event);
-      setTimeout(() => { isOurs = false; });
+    if (shows["true joints"]) add(frame.true_mm, TRUE_COLOR, "true");
+    if (shows["predicted joints"] && picture.mm) add(picture.mm, state.fingers, "predicted");
+    if (frame.camera) {
+      strokes.push(...wristVector(frame.true_mm, { color: themeColors(root).ink, dash: [] }));
+      if (picture.mm) strokes.push(...wristVector(picture.mm, { color: VECTOR_COLOR, dash: [7, 5] }));
+    }
+    return { strokes, points, meshes: picture.meshes.map((mesh) => this.mesh(mesh)), predicted: picture.mm };
+  }
+
+  /** A mesh of the message as space_scene.js takes it. */
+  mesh({ name, color, vertices: [x, y, z], faces: [i, j, k] }) {
+    return {
+      vertices: x.map((_, n) => [x[n], y[n], z[n]]),
+      faces: i.map((_, n) => [i[n], j[n], k[n]]),
+      color: rgbOf(color),
+      left: name.startsWith(SIDE_NAMES[1]),
+    };
+  }
+
+  // Painting
+
+  /** Paint soon, once for all that happens until then. */
+  paintSoon() {
+    cancelAnimationFrame(this.due);
+    this.due = requestAnimationFrame(() => this.paint());
+  }
+
+  paint() {
+    const { clientWidth, clientHeight } = this.element;
+    if (!clientWidth || !this.scenes.length) return;
+    this.size = [clientWidth, clientHeight];
+    const context = clearCanvas(this.canvas, this.size, themeColors(this.view.root).background);
+    this.paintScenes(context);
+    if (this.hovered) this.paintWords(context, this.hovered);
+  }
+
+  /** All scenes side by side, in one room and seen by one camera, so that they compare. */
+  paintScenes(context) {
+    const { state, root } = this.view;
+    const [width, height] = this.size;
+    const each = width / this.scenes.length;
+    const everything = this.scenes.flatMap(({ strokes }) => strokes);
+    const extent = extentOf(everything, this.scenes.flatMap(({ meshes }) => meshes));
+    const colors = themeColors(root);
+    this.scenes.forEach((scene, model) => {
+      context.save();
+      context.translate(model * each, 0);
+      const painted = paintScene(context, [each, height], {
+        ...scene, extent, colors, view: this.turn ?? state.first_view, zoom: this.zoom, seeThrough: true,
+      });
+      scene.project = painted?.project;
+      if (painted) this.paintRing(context, scene);
+      if (this.scenes.length > 1) {
+        context.font = "bold 13px sans-serif";
+        context.fillStyle = colors.ink;
+        context.fillText("AB"[model], each / 2, 10);
+      }
+      context.restore();
     });
-    this.element.on("plotly_hover", (event) => {
-      const joint = event.points[0].customdata;
-      this.view.pointAtJoint(joint >= 0 ? joint : null, "space");
+  }
+
+  /** A ring about the joint under the mouse. */
+  paintRing(context, { predicted, project, points }) {
+    const joint = this.view.hotJoint ?? null;
+    const point = predicted?.[joint] ?? points.find((other) => other.joint === joint)?.point;
+    if (joint === null || !isKnown(point)) return;
+    const [x, y] = project(point);
+    context.setLineDash([]);
+    context.strokeStyle = HOT_COLOR;
+    context.lineWidth = 3;
+    context.beginPath();
+    context.arc(x, y, 8, 0, 2 * Math.PI);
+    context.stroke();
+  }
+
+  paintWords(context, { words, x, y }) {
+    context.textAlign = "left";
+    context.textBaseline = "alphabetic";
+    context.font = "12px sans-serif";
+    const room = this.size[0] - context.measureText(words).width - 4;
+    drawLabel(context, words, [Math.max(4, Math.min(x + 10, room)), Math.max(14, y - 12)]);
+  }
+
+  /** A joint was pointed at, here or elsewhere. */
+  markJoint() {
+    if (this.scenes.length) this.paintSoon();
+  }
+
+  // The mouse
+
+  press(event) {
+    if (event.button !== 0) return;
+    this.hover(null);
+    const { first_view } = this.view.state;
+    this.drag = { x: event.clientX, y: event.clientY, turn: this.turn ?? first_view };
+    this.canvas.setPointerCapture(event.pointerId);
+  }
+
+  move(event) {
+    if (!this.drag) return this.hover(this.nearest(event));
+    this.turn = turnedBy(this.drag.turn, event.clientX - this.drag.x, event.clientY - this.drag.y);
+    this.paintSoon();
+  }
+
+  wheel(event) {
+    event.preventDefault();
+    this.zoom = zoomedBy(this.zoom, event.deltaY);
+    this.paintSoon();
+  }
+
+  reset() {
+    this.turn = null;
+    this.zoom = 1;
+    this.paintSoon();
+  }
+
+  /** The joint that a pointer is on, with its words and place; null for none. */
+  nearest(event) {
+    const { left, top } = this.canvas.getBoundingClientRect();
+    const each = this.size[0] / this.scenes.length;
+    let nearest = null;
+    let least = NEAR_PX;
+    this.scenes.forEach(({ points, project }, model) => {
+      for (const { point, joint, name } of points) {
+        const [x, y] = project(point);
+        const place = { x: x + model * each, y };
+        const distance = Math.hypot(place.x - event.clientX + left, place.y - event.clientY + top);
+        if (distance >= least) continue;
+        least = distance;
+        const mm = point.map((value) => Math.round(value)).join(", ");
+        nearest = { ...place, joint, words: `${this.view.state.joints[joint]}, ${name}: ${mm} mm` };
+      }
     });
+    return nearest;
+  }
+
+  hover(nearest) {
+    if (nearest?.words === this.hovered?.words) return;
+    this.hovered = nearest;
+    this.canvas.style.cursor = nearest ? "pointer" : "grab";
+    this.canvas.title = nearest ? "" : SPACE_HELP;
+    this.view.pointAtJoint(nearest?.joint ?? null);
+    this.paintSoon();
+  }
+
+  // Files
+
+  savePng() {
+    this.canvas.toBlob((file) => saveFile(file, "digit_3d.png"));
+  }
+
+  saveSvg() {
+    const context = new SvgContext();
+    context.fillStyle = themeColors(this.view.root).background;
+    context.fillRect(0, 0, ...this.size);
+    this.paintScenes(context);
+    saveFile(new Blob([context.text(this.size)], { type: "image/svg+xml" }), "digit_3d.svg");
   }
 
   purge() {
-    window.digitPlotly?.purge(this.element);
+    cancelAnimationFrame(this.due);
   }
 }
