@@ -27,8 +27,17 @@ Pictures = list[UInt8[np.ndarray, "s s 3"]]
 
 PICTURE_LAYER = "picture"
 MESH_LAYER = "fitted mesh"
+LAYERS_OF_NETWORK = tuple(set(overlays.LAYERS) - {overlays.TRUE_PARTS})
 LAYERS_BY_PART = (overlays.PART_PROBABILITY,)
 LAYERS_BY_JOINT = (overlays.JOINT_HEATMAP,)
+
+# Said over the crop of a model, A or B, in place of a layer that needs its network
+NO_NETWORK = (
+    "No layers: A is an error table without its network. Open the run's folder, or give "
+    "the checkpoint: FailureBrowser(table, dataset_dir, checkpoint)",
+    "No layers: B is an error table without its network. Compare with the run's folder, "
+    "or give the checkpoint in a cell: browser.compare(table, checkpoint)",
+)
 
 
 class Look(NamedTuple):
@@ -99,6 +108,8 @@ def frame_card(
     pictures = []
     for model in range(len(view.predictions)):
         record, picture = _model_picture(view, model, look)
+        if look.layer in LAYERS_OF_NETWORK and frames.models[model].network is None:
+            record["missing"] = NO_NETWORK[model]
         card["pictures"].append(record)
         pictures.append(picture)
     if look.layer != PICTURE_LAYER:
@@ -154,7 +165,7 @@ def _model_picture(
     prediction = view.predictions[model]
     output = None if prediction is None else prediction.output
     part, joint = LABELS.index(look.part), JOINTS.index(look.joint)
-    record = {"joints": None, "mm": None, "heat": None, "meshes": []}
+    record = {"joints": None, "mm": None, "heat": None, "meshes": [], "missing": ""}
     if look.layer == MESH_LAYER:
         painted = paint_mesh(view, prediction, look.camera)
         picture, record["caption"] = painted.picture, painted.caption

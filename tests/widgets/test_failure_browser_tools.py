@@ -241,6 +241,18 @@ def test_a_second_model_is_found_by_its_runs_name_and_dropped(
     shutil.rmtree(second)
 
 
+def test_a_second_model_without_a_network_says_why_it_has_no_layers(browser, table):
+    browser.compare(table)
+    frame = ask(browser, "look", layer="uncertainty")["frame"]
+    first, second = frame["pictures"]
+    assert first["missing"] == ""
+    assert "B is an error table without its network" in second["missing"]
+    # Truth, joints and meshes need none
+    for layer in ("true parts", "fitted mesh", "picture"):
+        frame = ask(browser, "look", layer=layer)["frame"]
+        assert frame["pictures"][1]["missing"] == ""
+
+
 # Layers and what lies around a frame
 
 

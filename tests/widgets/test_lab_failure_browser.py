@@ -1,10 +1,12 @@
 """Chapter 08 in JupyterLab: the failure browser as a reader uses it."""
 
 import json
+from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from browser_lab import FRAMES, clear, number, press, run, type_filter, until
-from lab import Lab
+from lab import WINDOW, Lab
 from random_actions import act_at_random
 
 pytestmark = pytest.mark.browser
@@ -319,6 +321,98 @@ def test_the_exported_page_opens_alone(shown, two_runs):
     assert shown.errors() == []
 
 
+# 3D
+
+
+def half_of(lab: Lab, half: int) -> list[int]:
+    """The pixels of the left or the right half of the 3D view, coarsely."""
+    code = """(canvas, half) => {
+        const [w, h] = [canvas.width / 2, canvas.height];
+        const image = canvas.getContext('2d').getImageData(half * w, 0, w, h);
+        return [...image.data.filter((_, i) => i % 40 === 0)];
+    }"""
+    return lab.page.locator(".digit-hands canvas").evaluate(code, half)
+
+
+def turn(lab: Lab) -> None:
+    """Turn the 3D view by a drag in its left half."""
+    box = lab.box(lab.page.locator(".digit-hands canvas"))
+    x, y = box["x"] + box["width"] / 5, box["y"] + box["height"] / 2
+    lab.page.mouse.move(x, y)
+    lab.page.mouse.down()
+    lab.page.mouse.move(x + 70, y + 30, steps=3)
+    lab.page.mouse.up()
+    lab.page.evaluate("() => new Promise(requestAnimationFrame)")
+
+
+def test_a_joint_in_3d_is_named_and_marked_in_the_crop(shown):
+    page = shown.page
+    page.mouse.move(1, 1)
+    box = shown.box(page.locator(".digit-hands canvas"))
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    # Along rays from the middle until a joint is met
+    for x, y in ((0, 0), (1, 0), (1, 1), (0, 1), (0, 0.5), (1, 0.5), (0.5, 0)):
+        page.mouse.move(*middle)
+        end = box["x"] + x * box["width"], box["y"] + y * box["height"]
+        for share in np.linspace(0, 0.9, 25):
+            page.mouse.move(*(np.add(middle, share * np.subtract(end, middle))))
+            if page.locator(".digit").get_attribute("data-joint"):
+                break
+        else:
+            continue
+        break
+    joint = number(shown, "joint")
+    assert page.locator(".digit-crops circle.hot").count() >= 1
+    hot = page.locator(".digit-crops circle.hot").first
+    assert hot.get_attribute("data-joint") == str(joint)
+    assert page.locator(".digit-hotjoint").inner_text()
+    page.mouse.move(1, 1)
+    until(shown, "d.dataset.joint == ''")
+
+
+@pytest.mark.parametrize("ending", ["PNG", "SVG"])
+def test_the_3d_view_is_saved_as_a_file(shown, ending):
+    button = shown.page.locator(".digit-files").get_by_text(ending)
+    with shown.page.expect_download() as download:
+        button.click(force=True)
+    data = download.value.path().read_bytes()
+    if ending == "PNG":
+        assert data[:4] == b"\x89PNG"
+    else:
+        drawn = ElementTree.fromstring(data)
+        assert len(drawn.findall("{*}g/{*}path")) > 42
+        assert "x (mm)" in [text.text for text in drawn.findall("{*}g/{*}text")]
+
+
+def test_the_frame_that_is_shown_is_ringed_in_the_plot(shown):
+    page = shown.page
+    until(shown, "d.dataset.charts == 'drawn'")
+    ring = page.locator(".digit-current")
+    before = shown.box(ring)
+    first = number(shown, "row")
+    page.locator(".digit").focus()
+    page.keyboard.press("ArrowRight")
+    until(shown, f"d.dataset.row != {first}")
+    assert shown.box(ring) != before
+    plot = shown.box(page.locator(".digit-scatter .nsewdrag"))
+    after = shown.box(ring)
+    assert plot["x"] < after["x"] < plot["x"] + plot["width"]
+    assert plot["y"] - 10 < after["y"] < plot["y"] + plot["height"]
+
+
+@pytest.mark.parametrize("size", [(1400, 900), (1100, 800)])
+def test_the_table_of_groups_is_not_cut(shown, size):
+    page = shown.page
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    press(shown, "groups")
+    page.locator(".digit-groupby").select_option("seq_name")
+    table = "d.querySelector('.digit-grouptable')"
+    until(shown, f"{table}.querySelectorAll('td').length > 5")
+    until(shown, f"{table}.scrollWidth <= {table}.clientWidth")
+    press(shown, "plots")
+    page.set_viewport_size(WINDOW)
+
+
 # Two models; last, as the second one stays
 
 
@@ -333,3 +427,16 @@ def test_a_second_run_is_shown_beside_the_first(shown, two_runs):
     assert browser.get_by_role("button", name="changed most").count() == 1
     shown.wait_idle()
     assert shown.errors() == []
+
+
+def test_both_3d_views_are_turned_by_one_camera(shown):
+    until(shown, "d.querySelectorAll('.digit-crops img').length == 2")
+    before = [half_of(shown, half) for half in (0, 1)]
+    turn(shown)
+    after = [half_of(shown, half) for half in (0, 1)]
+    assert all(a != b for a, b in zip(before, after, strict=True))
+    # A double click goes back.
+    shown.page.locator(".digit-hands canvas").dblclick(position={"x": 5, "y": 5})
+    shown.page.mouse.move(1, 1)
+    shown.page.evaluate("() => new Promise(requestAnimationFrame)")
+    assert [half_of(shown, half) for half in (0, 1)] == before

@@ -42,8 +42,10 @@ class Crops {
     const zoomed = make("div", { className: "digit-zoomed" }, image);
     if (frame.baseUrl) zoomed.style.backgroundImage = `url(${frame.baseUrl})`;
     zoomed.insertAdjacentHTML("beforeend", `<svg viewBox="-0.5 -0.5 ${CROP_SIZE_PX} ${CROP_SIZE_PX}">${drawn.join("")}</svg>`);
-    const frameWindow = make("div", { className: "digit-window", title: "double click: larger or smaller; Ctrl and wheel, + or −: zoom; drag: move; 0: whole", ondblclick: () => this.view.root.classList.toggle("digit-large") }, zoomed);
-    return make("figure", {}, frameWindow, make("figcaption", { textContent: name + (picture.caption || "picture") }));
+    const missing = make("div", { className: "digit-missing", textContent: picture.missing });
+    const frameWindow = make("div", { className: "digit-window", title: "double click: larger or smaller; Ctrl and wheel, + or −: zoom; drag: move; 0: whole", ondblclick: () => this.view.root.classList.toggle("digit-large") }, zoomed, missing);
+    const caption = picture.missing ? "picture alone" : picture.caption || "picture";
+    return make("figure", {}, frameWindow, make("figcaption", { textContent: name + caption }));
   }
 
   setOpacity(opacity) {
