@@ -1,6 +1,6 @@
 """Keys of a whole widget, whatever in it has the focus, and the list of them.
 
-Data browser and photo editor have one `Keys` each. `web/keys.js` listens.
+Data browser, photo editor and label review have one `Keys` each. `web/keys.js` listens.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,6 +19,7 @@ class Key(NamedTuple):
     key: str
     meaning: str
     act: Callable[[], object]
+    repeats: bool = True  # while it is held down
 
 
 class Keys(anywidget.AnyWidget):
@@ -28,7 +29,8 @@ class Keys(anywidget.AnyWidget):
         owner: The box whose keys they are; errors of an action are shown in its note.
 
     Attributes:
-        meanings: Each key with its meaning in words, in the order of the list.
+        meanings: Each key with its meaning in words and whether it repeats, in the order
+            of the list.
         pressed: [key, count] of the last key that was pressed in the page.
         handled: Set to that count when it is dealt with; until then a key that is held
             down waits.
@@ -48,7 +50,7 @@ class Keys(anywidget.AnyWidget):
     def listen(self, keys: Sequence[Key]) -> None:
         """Call the actions of these keys from now on."""
         self._acts = {key.key: key.act for key in keys}
-        self.meanings = [[key.key, key.meaning] for key in keys]
+        self.meanings = [[key.key, key.meaning, key.repeats] for key in keys]
 
     def _press(self) -> None:
         key, count = self.pressed

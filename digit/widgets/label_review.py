@@ -7,10 +7,8 @@ are saved by `digit.data.review` as they are made.
 from html import escape
 from pathlib import Path
 
-import anywidget
 import ipywidgets as widgets
 import numpy as np
-import traitlets
 from matplotlib.figure import Figure
 
 from digit.data.build_index import prepare_index
@@ -19,29 +17,17 @@ from digit.data.review import Decision, apply_swaps, read_review
 from digit.data.store import image_store, read_image
 from digit.plots import hands as hand_plots
 from digit.skeleton import SWAP_JOINTS
-from digit.widgets import assets
 from digit.widgets.canvas import Canvas
 from digit.widgets.controls import NARROW, ReportingBox, column, row
+from digit.widgets.keys import Key, Keys
 
 GREY = 90  # of a picture that is missing
 KEYS = {"k": "keep", "d": "drop", "s": "swap side", "b": "back", "n": "next"}
+STEPS = ("back", "next")  # a key that is held down goes on with these
 # What a frame shows, by its hand type; hands are drawn so everywhere.
 HANDS = ("right hand", "left hand (dashed)", "two hands, the left one dashed")
 # What is shown: the choice's name and which decisions it takes (None: not decided yet).
 SHOWN = ("all", "not looked at", "kept", "dropped", "swapped")
-
-
-class Keys(anywidget.AnyWidget):
-    """A bar that takes keys, for the box of class `digit-review` around it.
-
-    Attributes:
-        meanings: Which keys there are, and what each does.
-        pressed: [key, how many keys so far] of the last one.
-    """
-
-    _esm = assets.script("dom.js", "review_keys.js")
-    meanings = traitlets.Dict().tag(sync=True)
-    pressed = traitlets.List(["", 0]).tag(sync=True)
 
 
 class LabelReview(ReportingBox):
@@ -61,7 +47,6 @@ class LabelReview(ReportingBox):
 
     def __init__(self, dataset_dir: Path | str, split: str = "train") -> None:
         super().__init__()
-        self.add_class("digit-review")
         self.index: Index = prepare_index(dataset_dir, split)
         self.images = image_store(dataset_dir)
         self.review = read_review(self.index.dataset_dir)
@@ -71,7 +56,13 @@ class LabelReview(ReportingBox):
 
         # 1. Widgets
         self.canvas = Canvas(room=[560, 480])
-        self.keys_bar = Keys(meanings=KEYS)
+        self.shortcuts = Keys(self)
+        self.shortcuts.listen(
+            [
+                Key(key, name, lambda name=name: self._do(name), repeats=name in STEPS)
+                for key, name in KEYS.items()
+            ]
+        )
         self.shown = widgets.Dropdown(options=SHOWN, description="show", **NARROW)
         self.slider = widgets.IntSlider(1, 1, 2, description="frame", **NARROW)
         self.buttons = {
@@ -88,14 +79,13 @@ class LabelReview(ReportingBox):
         # 2. Layout
         answers = row(*self.buttons.values())
         right = column(self.shown, self.slider, self.about, self.apply)
-        left = column(self.canvas, answers, self.keys_bar)
+        left = column(self.canvas, answers, self.shortcuts)
         self.children = [row(left, right), self.note]
 
         # 3. Callbacks
         for name, button in self.buttons.items():
             button.on_click(lambda _, name=name: self.perform(lambda: self._do(name)))
         self.apply.on_click(lambda _: self.perform(self._apply))
-        self.on_change(self.keys_bar, "pressed", self._press)
         self.on_change(self.shown, "value", self._choose_rows)
         self.on_change(self.slider, "value", lambda: self._go(self.slider.value - 1))
         self.perform(self._start)
@@ -129,10 +119,6 @@ class LabelReview(ReportingBox):
         self._show()
 
     # Answers
-
-    def _press(self) -> None:
-        key, _ = self.keys_bar.pressed
-        self._do(KEYS[key])
 
     def _do(self, name: str) -> None:
         """Do what a button or its key stands for."""

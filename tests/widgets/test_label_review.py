@@ -24,7 +24,7 @@ def review(dataset_dir) -> LabelReview:
 
 def press(widget: LabelReview, *keys: str) -> None:
     for key in keys:
-        widget.keys_bar.pressed = [key, widget.keys_bar.pressed[1] + 1]
+        widget.shortcuts.pressed = [key, widget.shortcuts.handled + 1]
 
 
 def test_keys_decide_and_go_on(review, dataset_dir):

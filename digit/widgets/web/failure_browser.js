@@ -188,6 +188,7 @@ class FailureBrowserView {
 
   toggleKeys() {
     this.keys.hidden = !this.keys.hidden;
+    if (!this.keys.hidden) this.keys.scrollIntoView({ block: "nearest" });
   }
 
   // From the kernel

@@ -50,10 +50,9 @@ class FilterBar {
         make("button", { textContent: "add", title: "keep frames within these ends; a blank end is open", onclick: () => this.addRange() }),
         view.label("sort by", this.sort),
         this.order,
-        this.count,
       ),
       this.fault,
-      div("row digit-lastrow", this.chips, this.views.element),
+      div("row digit-lastrow", this.count, this.chips, this.views.element),
     );
   }
 

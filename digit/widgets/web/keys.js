@@ -33,7 +33,7 @@ function render({ model, el }) {
   fill();
   list.style.cssText = "columns: 3 200px; padding: 6px; line-height: 1.7; max-width: 900px";
   const toggle = () => (list.hidden = !list.hidden);
-  const button = make("button", { textContent: "? keys", title: "list the keys", onclick: toggle });
+  const button = make("button", { textContent: "? keys", title: "list the keys; they work after a click anywhere in the widget", onclick: toggle });
   button.className = "jupyter-widgets jupyter-button widget-button";
   button.style.width = "70px";
   el.append(button, list);
@@ -44,12 +44,13 @@ function render({ model, el }) {
     if (!owner?.contains(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
     const key = nameOfKey(event);
     const isHelp = event.key === "?";
-    const isKnown = isHelp || model.get("meanings").some(([name]) => name === key);
-    if (!isKnown || keepsKey(event.target, key)) return;
+    const known = model.get("meanings").find(([name]) => name === key);
+    if ((!isHelp && !known) || keepsKey(event.target, key)) return;
     event.preventDefault();
     event.stopPropagation();
-    if (isHelp) toggle();
-    else if (!event.repeat || model.get("handled") >= count) {
+    if (isHelp) return void toggle();
+    const [, , repeats] = known;
+    if (!event.repeat || (repeats && model.get("handled") >= count)) {
       count += 1;
       model.set("pressed", [key, count]);
       model.save_changes();

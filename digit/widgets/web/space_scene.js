@@ -5,6 +5,7 @@
 const MARGIN_MM = 10; // of the room around what is drawn
 const FILLING = 0.9; // of the shorter side by the diagonal of what is drawn; by eye
 const RAISED_PX = 16; // the lowest numbers need more room than the highest
+const TEXT_PX = 11; // height of a number
 const TURN_PX = 150; // of the mouse's way for a turn of one radian; by eye
 const STEEPEST_RAD = 1.5;
 const TICK_STEPS_MM = [10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000];
@@ -58,7 +59,9 @@ function drawLine(context, from, to, color, width, dash = []) {
 
 /** The room around the hands: the three walls behind them, with ticks in mm. */
 class Room {
-  constructor(extent, project) {
+  constructor(extent, project, width) {
+    this.width = width; // of the screen, px
+    this.written = []; // {x, y, half} of texts, half of their width
     this.low = extent.low;
     this.high = extent.high;
     this.project = project;
@@ -121,6 +124,16 @@ class Room {
     return onOutline[0];
   }
 
+  /** Write a text inside of the canvas, if no other text stands there. */
+  writeAt(context, text, [x, y]) {
+    const half = context.measureText(text).width / 2;
+    const inside = Math.max(half, Math.min(this.width - half, x));
+    const isTaken = this.written.some((other) => Math.abs(other.x - inside) < other.half + half && Math.abs(other.y - y) < TEXT_PX);
+    if (isTaken) return;
+    this.written.push({ x: inside, y, half });
+    context.fillText(text, inside, y);
+  }
+
   drawAxis(context, color, k, j, i) {
     const edge = this.labelledEdge(k, j, i);
     // Beside its numbers, which are wider than high, a name stands further off than below.
@@ -131,12 +144,12 @@ class Room {
       const distance = least + (wider * Math.abs(x - this.centre[0])) / length;
       context.font = font;
       context.fillStyle = color;
-      context.fillText(text, x + ((x - this.centre[0]) / length) * distance, y + ((y - this.centre[1]) / length) * distance);
+      this.writeAt(context, text, [x + ((x - this.centre[0]) / length) * distance, y + ((y - this.centre[1]) / length) * distance]);
     };
-    for (const tick of this.ticks(k)) write(`${tick}`, tick, 14, "11px sans-serif", 0);
     const name = `${"xyz"[k]} (mm)`;
     if (k === 1) write(name, this.low[k], 14, "12px sans-serif", 18); // above its axis
     else write(name, this.middle[k], 46, "12px sans-serif", 0, 16);
+    for (const tick of this.ticks(k)) write(`${tick}`, tick, 14, "11px sans-serif", 0);
   }
 }
 
@@ -251,7 +264,7 @@ function paintScene(context, size, { strokes, meshes, view, zoom, colors, extent
   const room = extent ?? extentOf(strokes, meshes);
   if (!room) return null;
   const project = projection(room, size, view, zoom);
-  new Room(room, project).draw(context, colors);
+  new Room(room, project, size[0]).draw(context, colors);
 
   // 2. What stands in it
   context.globalAlpha = opacity;

@@ -81,7 +81,7 @@ class Why {
       hovertemplate: `${curve.name} %{x}: %{y:.1f} mm<extra></extra>`,
     });
     const [first, second] = view.state.line_colors;
-    const axis = (title, domain) => ({ ...plotAxis(view, title), domain, nticks: 5 });
+    const axis = (title, domain) => ({ ...plotAxis(view, title), domain, nticks: 4, tickangle: 0 });
     window.digitPlotly.react(this.curves, [
       line(scaled, "scaled", 0, "solid", first),
       line(right, "right", 2, "solid", first),
@@ -90,9 +90,9 @@ class Why {
     ], plotLayout(view, {
       width: this.curves.clientWidth,
       height: 190,
-      xaxis: axis("box × …", [0, 0.3]),
-      xaxis2: axis("box moved, of its side", [0.36, 0.66]),
-      xaxis3: axis("colour taken away", [0.72, 1]),
+      xaxis: axis("box scale", [0, 0.3]),
+      xaxis2: axis("box shift", [0.36, 0.66]),
+      xaxis3: axis("grey share", [0.72, 1]),
       yaxis: { ...plotAxis(view, "MPJPE (mm)"), rangemode: "tozero" },
       legend: { x: 0.37, y: 1.02, yanchor: "bottom", orientation: "h" },
       margin: { t: 22 },
