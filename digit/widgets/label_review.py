@@ -78,8 +78,8 @@ class LabelReview(ReportingBox):
 
         # 2. Layout
         answers = row(*self.buttons.values())
-        right = column(self.shown, self.slider, self.about, self.apply)
-        left = column(self.canvas, answers, self.shortcuts)
+        right = column(self.shown, self.slider, self.about, self.apply, width_px=330)
+        left = column(self.canvas, answers, self.shortcuts, width_px=560)
         self.children = [row(left, right), self.note]
 
         # 3. Callbacks

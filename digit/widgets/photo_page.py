@@ -82,7 +82,7 @@ class PhotoPage(ReportingBox):
         # 3. The hands in 3D, and what is saved
         self.space = Space(room=[440, 290])
         self.shows_mesh = widgets.Checkbox(
-            True, description="fitted mesh", indent=False, layout={"width": "auto"}
+            True, description="mesh", indent=False, layout={"width": "auto"}
         )
         self.mesh_note = widgets.HTML(layout={"max_width": "440px"})
         self.save = {

@@ -431,7 +431,7 @@ def test_the_mesh_is_turned_and_gives_way_to_the_skeleton(desk):
     changed_by(desk, space, lambda: page.keyboard.press("ArrowLeft"))
     changed_by(desk, space, lambda: page.keyboard.press("m"))
     assert space.get_attribute("data-triangles") == "0"
-    changed_by(desk, space, page.get_by_label("fitted mesh").check)
+    changed_by(desk, space, page.get_by_label("mesh", exact=True).check)
     assert int(space.get_attribute("data-triangles")) > 500
     assert desk.errors() == []
 

@@ -21,6 +21,7 @@ class Context {
       make("span", { textContent: other.text }),
     )));
     this.element.hidden = false;
+    this.element.scrollIntoView({ block: "nearest" }); // wherever the reader has scrolled to
   }
 
   close() {
