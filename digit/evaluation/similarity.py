@@ -10,9 +10,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Float32, Int
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
-from sklearn.metrics import silhouette_score
 
 from digit.skeleton import JOINTS_PER_HAND, WRISTS
 
@@ -168,6 +165,8 @@ def frame_map(vectors: FrameVectors) -> FrameMap:
     explained = np.zeros(2)
     count = min(2, *content.shape)
     if count > 0 and np.ptp(content, 0).max() > 0:
+        from sklearn.decomposition import PCA  # when asked for: see _clustered
+
         pca = PCA(count, svd_solver="covariance_eigh")
         points[:, :count] = pca.fit_transform(content)
         explained[:count] = np.nan_to_num(pca.explained_variance_ratio_)
@@ -223,6 +222,11 @@ def failure_clusters(
 
 def _clustered(content: Float32[np.ndarray, "n d"]) -> Int[np.ndarray, "n"]:
     """The cluster of each frame."""
+    # It takes a second and 90 MB to load, and most sessions ask for no cluster.
+    from sklearn.cluster import KMeans
+    from sklearn.decomposition import PCA
+    from sklearn.metrics import silhouette_score
+
     # 1. Few dimensions: distances in many tell little.
     one_cluster = np.zeros(len(content), int)
     most = min(MOST_CLUSTERS, len(content) // 4)  # four frames a cluster or more
