@@ -265,6 +265,7 @@ class FailureBrowserView {
     for (const url of [...pictures.map((picture) => picture.url), baseUrl]) if (url) URL.revokeObjectURL(url);
     this.frame = message;
     this.hotJoint = null;
+    this.root.dataset.joint = "";
     message.pictures?.forEach((picture, i) => { picture.url = pictureUrl(buffers[i]); });
     // Under a layer there is the picture itself as well.
     const base = buffers[message.pictures?.length ?? 0];
@@ -337,7 +338,12 @@ function render({ model, el }) {
     clearTimeout(timer);
     timer = setTimeout(() => view.drawPlots(), RESIZE_DELAY_MS);
   };
-  const observer = new ResizeObserver(redrawSoon);
+  // A text that takes another line changes the height alone: plots stay as they are.
+  let width = 0;
+  const observer = new ResizeObserver(() => {
+    if (view.root.clientWidth !== width) redrawSoon();
+    width = view.root.clientWidth;
+  });
   observer.observe(view.root);
   const forgetTheme = onThemeChange(redrawSoon);
 

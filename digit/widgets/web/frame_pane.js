@@ -183,6 +183,7 @@ class FramePane {
   // The legend, which also names the joint under the mouse
 
   drawLegend() {
+    this.legend.style.minHeight = "";
     this.legend.replaceChildren(...this.legendEntries());
   }
 
@@ -208,6 +209,7 @@ class FramePane {
     if (joint === null) return this.drawLegend();
     const { models } = this.view.state;
     const words = models.map((_, model) => (models.length > 1 ? `${"AB"[model]} ` : "") + this.view.jointWords(joint, model));
+    this.legend.style.minHeight = `${this.legend.offsetHeight}px`; // nothing moves under the mouse
     this.legend.replaceChildren(make("b", { className: "digit-hotjoint", textContent: words.join(" · ") }));
   }
 

@@ -194,7 +194,8 @@ class Hands3D {
   }
 
   hover(nearest) {
-    if (nearest?.words === this.hovered?.words) return;
+    const isSame = nearest ? nearest.words === this.hovered?.words : (this.view.hotJoint ?? null) === null;
+    if (isSame) return;
     this.hovered = nearest;
     this.canvas.style.cursor = nearest ? "pointer" : "grab";
     this.canvas.title = nearest ? "" : SPACE_HELP;
