@@ -110,6 +110,14 @@ def repeat_captures(root: Path, captures: int) -> None:
         out.write("]}")
 
 
+def make_large_tree(scratch: Path, hands: tuple, sizes: list, full: bool) -> Path:
+    """Labels of one capture's frames, or of fourteen captures'."""
+    large = make_tree(scratch / "large", hands, MOMENTS, cameras=CAMERAS, sizes=sizes)
+    if full:
+        repeat_captures(large, 14)
+    return large
+
+
 def measure_packing(
     root: Path, images: list[bytes], scratch: Path, few: int = 48
 ) -> None:
@@ -320,6 +328,9 @@ def main() -> None:
     parser.add_argument(
         "--full", action="store_true", help="14 captures: 1,401,120 frames"
     )
+    parser.add_argument(
+        "--only", choices=("index",), help="one part of it, printed and not written"
+    )
     parser.add_argument("--out", type=Path, default=HERE / "figures/bench_data_path.md")
     args = parser.parse_args()
     cv2.setNumThreads(0)
@@ -333,16 +344,16 @@ def main() -> None:
             cv2.imdecode(np.frombuffer(image, np.uint8), -1).shape[1::-1]
             for image in images
         ]
+        if args.only:
+            large = make_large_tree(scratch, hands, sizes, args.full)
+            measure_index(large, images, rounds=1 if args.full else 3)
+            return
         small = make_tree(scratch / "small", hands, 300, cameras=8, sizes=sizes)
-        large = make_tree(
-            scratch / "large", hands, MOMENTS, cameras=CAMERAS, sizes=sizes
-        )
-        if args.full:
-            repeat_captures(large, 14)
+        large = make_large_tree(scratch, hands, sizes, args.full)
         measure_packing(small, images, scratch)
         measure_masks(small)
         measure_samples(small, scratch)
-        measure_index(large, images, 1 if args.full else 3)
+        measure_index(large, images, rounds=1 if args.full else 3)
         measure_evaluation(large)
     turns = "medians of turns (the index: of one)" if args.full else "medians of turns"
     about = f"CPU time, {turns}; {CORES} cores, load {before:.1f} at the start and "

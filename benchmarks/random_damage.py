@@ -3,6 +3,7 @@
     python benchmarks/random_damage.py                      # round after round, until Ctrl-C
     python benchmarks/random_damage.py --number 5000        # of each file
     python benchmarks/random_damage.py --only last.ckpt --first 41 --number 1   # one again
+    python benchmarks/random_damage.py --number 5000 --state DONE.json  # stop, and go on
 
 Each file of small data sets, runs, predictions and weights is changed, read as the workbench
 reads it, and mended. Damage must end in a named error, in a finding, or in content that
@@ -12,8 +13,11 @@ library: that is a fault as well.
 """
 
 import argparse
+import gc
+import json
 import logging
 import multiprocessing
+import resource
 import sys
 import tempfile
 import time
@@ -25,11 +29,14 @@ import torch
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from damage import FAULTS, OUTCOMES, Reading, Target, observed, strike
-from damage_targets import make_targets, smallest_network
+from damage_runs import smallest_network
+from damage_targets import make_targets
+
+from digit.files import write_json
 
 IN_MEMORY = Path("/dev/shm")
 SLICE = 2000  # mutations of a file at most before the next one's turn
-SLICE_S = 20.0  # and seconds
+SLICE_S = 60.0  # and seconds
 
 
 class Batch(NamedTuple):
@@ -37,7 +44,10 @@ class Batch(NamedTuple):
 
     outcomes: Counter
     faults: list[str]  # in words, with the command that repeats each
-    seconds: float
+    seconds: float  # of CPU time
+
+
+Totals = dict[str, Batch]  # by kind of file
 
 
 def main() -> None:
@@ -47,6 +57,7 @@ def main() -> None:
     parser.add_argument("--number", type=int, help="of each file; default: no end")
     parser.add_argument("--first", type=int, default=0, help="seed of the first (0)")
     parser.add_argument("--only", nargs="+", metavar="FILE", help="kinds of files")
+    parser.add_argument("--state", type=Path, metavar="DONE.json", help="to go on from")
     parser.add_argument("--out", type=Path, metavar="OUT.md", help="the table")
     options = parser.parse_args()
     logging.disable(logging.NOTSET)
@@ -56,14 +67,15 @@ def main() -> None:
         targets = list(make_targets(Path(folder)))
         if options.only:
             targets = [target for target in targets if target.name in options.only]
-        run_all(targets, options.first, options.number, options.out)
+        run_all(targets, options)
 
 
-def run_all(
-    targets: list[Target], first: int, number: int | None, out: Path | None
-) -> None:
-    """Damage all targets in turn, and keep the table up to date."""
-    totals = {target.name: Batch(Counter(), [], 0.0) for target in targets}
+def run_all(targets: list[Target], options: argparse.Namespace) -> None:
+    """Damage all targets in turn, and keep the table and the state up to date."""
+    first, number = options.first, options.number
+    totals = read_state(options.state)
+    for target in targets:
+        totals.setdefault(target.name, Batch(Counter(), [], 0.0))
     baselines = {target.name: observed(target.read) for target in targets}
     waiting = list(targets)
     try:
@@ -72,6 +84,8 @@ def run_all(
                 before = totals[target.name]
                 start = first + before.outcomes.total()
                 left = SLICE if number is None else first + number - start
+                if left <= 0:
+                    continue
                 batch = in_process(target, baselines[target.name], start, left)
                 totals[target.name] = Batch(
                     before.outcomes + batch.outcomes,
@@ -80,8 +94,10 @@ def run_all(
                 )
                 for line in batch.faults:
                     print(line, flush=True)
-                if out is not None:
-                    out.write_text(table(totals))
+                if options.state is not None:
+                    write_json(options.state, totals)
+                if options.out is not None:
+                    options.out.write_text(table(totals))
             waiting = [
                 target
                 for target in waiting
@@ -90,6 +106,17 @@ def run_all(
     except KeyboardInterrupt:
         pass
     print(table(totals))
+
+
+def read_state(path: Path | None) -> Totals:
+    """What an earlier call has done; {} without."""
+    if path is None or not path.exists():
+        return {}
+    stored = json.loads(path.read_text())
+    return {
+        name: Batch(Counter(outcomes), faults, seconds)
+        for name, (outcomes, faults, seconds) in stored.items()
+    }
 
 
 def in_process(target: Target, baseline: Reading, start: int, count: int) -> Batch:
@@ -103,7 +130,7 @@ def in_process(target: Target, baseline: Reading, start: int, count: int) -> Bat
     sender.close()
     outcomes: Counter = Counter()
     faults = []
-    began = time.monotonic()
+    before_s = children_s()
     seed = start
     while True:
         try:
@@ -119,7 +146,13 @@ def in_process(target: Target, baseline: Reading, start: int, count: int) -> Bat
         outcomes["traceback"] += 1
         how = f"the process ended with {process.exitcode}"
         faults.append(describe(target, seed, "traceback", how))
-    return Batch(outcomes, faults, time.monotonic() - began)
+    return Batch(outcomes, faults, children_s() - before_s)
+
+
+def children_s() -> float:
+    """CPU time of the processes that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def strike_all(
@@ -129,6 +162,8 @@ def strike_all(
     # Its copy of the other end would keep it waiting for a main process that was ended.
     receiver.close()
     torch.set_num_threads(1)
+    # The libraries' own objects are no garbage: not to look at them again saves time.
+    gc.freeze()
     end = time.monotonic() + SLICE_S
     for seed in range(start, start + min(count, SLICE)):
         sender.send(strike(target, baseline, seed))
@@ -142,9 +177,9 @@ def describe(target: Target, seed: int, outcome: str, detail: str) -> str:
     return f"{target.name}: {outcome}: {detail}\n    {Path(__file__).name} {command}"
 
 
-def table(totals: dict[str, Batch]) -> str:
+def table(totals: Totals) -> str:
     """The outcomes by file, in Markdown."""
-    head = ["file", "mutations", *OUTCOMES, "a minute"]
+    head = ["file", "mutations", *OUTCOMES, "a minute of CPU time"]
     lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
     for name, batch in totals.items():
         count = sum(batch.outcomes.values())

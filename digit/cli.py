@@ -28,6 +28,8 @@ OPTIONS = {
     "label_kind": "--labels",
     "views": "--views",
     "errors": "--errors",
+    "figure": "--figure",
+    "json": "--json",
     "bbox_xywh": "--bbox",
     "focal": "--focal",
     "princpt": "--princpt",

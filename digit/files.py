@@ -18,10 +18,12 @@ from typing import IO, Any
 import filelock
 
 SPACE_HINT = "make room on the disk, or make the folder writable"
+IN_THE_WAY_HINT = "a file stands where a folder should be: move it away"
 LOCK_HINT = (
     "its file system offers no locks: put the data on a local disk, or mount it with "
     "locks"
 )
+IN_THE_WAY = (FileExistsError, NotADirectoryError)
 # What these name is open already (as standard output), so it cannot be replaced.
 OPEN_FILES = ("/dev/std", "/dev/fd/", "/proc/")
 
@@ -46,36 +48,62 @@ def atomic(path: Path | str, mode: str = "w") -> Iterator[IO[Any]]:
     Raises:
         OSError: If the file cannot be written; the message names `path`.
     """
-    if _is_device(Path(path)):
-        with _open(Path(path), mode.replace("w", "a")) as file:
+    if _is_device(path):
+        with _open(path, mode.replace("w", "a")) as file:
             yield file
         return
 
     # A short random name: the name of `path` may be as long as the file system allows.
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(6)}.part")
+    target = os.path.realpath(path) if os.path.islink(path) else os.fspath(path)
+    folder, name = os.path.split(target)
+    part = f".{name[:40]}.{secrets.token_hex(6)}.part"
+    temporary = os.path.join(folder, part)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        os.makedirs(folder or ".", exist_ok=True)
         with _open(temporary, mode.replace("w", "x")) as file:
             yield file
-        if target.exists():
-            temporary.chmod(stat.S_IMODE(target.stat().st_mode))
+        if os.path.exists(target):
+            os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
         os.replace(temporary, target)
     except OSError as error:
-        if error.filename not in (
-            None,
-            str(temporary),
-            str(target),
-            str(target.parent),
-        ):
-            # Not about this file: the block failed to read something else.
+        about = error.filename and str(error.filename)
+        if about not in (None, temporary) and not Path(target).is_relative_to(about):
+            # Not this file or a folder of it: the block failed to read something else.
             raise
         reason = error.strerror or str(error)
-        message = f"{path}: cannot be written ({reason}); {SPACE_HINT}"
-        raise OSError(message) from None
+        hint = IN_THE_WAY_HINT if isinstance(error, IN_THE_WAY) else SPACE_HINT
+        raise OSError(f"{path}: cannot be written ({reason}); {hint}") from None
     finally:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            os.unlink(temporary)
+
+
+def make_way(folder: Path) -> str:
+    """Move what stands in the place of a folder of derived files aside, if anything does.
+
+    Returns:
+        What was done, for the log; "" where there is a folder, or nothing.
+
+    Raises:
+        OSError: If it cannot be moved.
+    """
+    if folder.is_dir() or not os.path.lexists(folder):
+        return ""
+    aside = free_name(folder, "aside")
+    try:
+        os.replace(folder, aside)
+    except OSError as error:
+        message = f"{folder}: no folder, and cannot be moved ({error.strerror})"
+        raise OSError(f"{message}; {IN_THE_WAY_HINT}") from None
+    return f"{folder}: no folder; it is kept as {aside.name}"
+
+
+def free_name(path: Path, word: str) -> Path:
+    """A name beside a file for keeping it aside: `<name>.<word>-1`, or the next free one."""
+    number = 1
+    while os.path.lexists(path.with_name(f"{path.name}.{word}-{number}")):
+        number += 1
+    return path.with_name(f"{path.name}.{word}-{number}")
 
 
 def write_text(path: Path | str, text: str) -> Path:
@@ -153,6 +181,8 @@ def exclusive(path: Path, wait: bool) -> Iterator[None]:
         raise ValueError(message) from None
     except (OSError, NotImplementedError) as error:
         hint = SPACE_HINT if isinstance(error, PermissionError) else LOCK_HINT
+        if isinstance(error, IN_THE_WAY):
+            hint = IN_THE_WAY_HINT
         raise OSError(f"{path}: cannot be locked ({error}); {hint}") from None
     try:
         yield
@@ -160,14 +190,18 @@ def exclusive(path: Path, wait: bool) -> Iterator[None]:
         lock.release()
 
 
-def _is_device(path: Path) -> bool:
+def _is_device(path: Path | str) -> bool:
     """Whether the path names something that is written to, not replaced."""
     if str(path).startswith(OPEN_FILES):
         return True
-    return path.exists() and not path.is_file() and not path.is_dir()
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-def _open(path: Path, mode: str) -> IO[Any]:
+def _open(path: Path | str, mode: str) -> IO[Any]:
     """Open a file; text is UTF-8 with \\n at the end of a line, on every machine."""
     if "b" in mode:
         return open(path, mode)

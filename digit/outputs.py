@@ -21,6 +21,7 @@ DATA_SET_FOLDERS = (
     "imported",
 )
 STANDARD_OUTPUT = Path("-")
+STREAMED = ("json", "csv", "figure")  # results that may go to standard output
 
 
 def check_outputs(
@@ -37,12 +38,17 @@ def check_outputs(
     Raises:
         FileNotFoundError: If an output's folder is missing.
         ValueError: If an output is a folder, an input, a file of a data set, or the same
-            file as another output.
+            file as another output; or "-" for a result that cannot go there.
     """
     kept = [Path(path).resolve() for path in inputs if path is not None]
     taken: dict[Path, str] = {}
     for argument, given in outputs.items():
-        if given is None or Path(given) == STANDARD_OUTPUT:
+        if given is None:
+            continue
+        if Path(given) == STANDARD_OUTPUT:
+            if argument.lstrip("-") not in STREAMED:
+                hint = "cannot go to standard output; give a file's name"
+                raise ValueError(f"{argument} -: {hint}")
             continue
         path = Path(given)
         place = path.resolve()
@@ -61,6 +67,32 @@ def check_outputs(
                 f"{argument} {path}: the same file as {taken[place]}; give another name"
             )
         taken[place] = argument
+
+
+def check_output_folder(
+    argument: str, folder: Path, inputs: Iterable[Path | str]
+) -> None:
+    """Check that results in a folder, named as the inputs are, replace none of them.
+
+    Args:
+        argument: What names the folder.
+        folder: The folder.
+        inputs: Files that are read.
+
+    Raises:
+        ValueError: If an input lies in the folder, or the folder is one of a data set.
+    """
+    place = folder.resolve()
+    for path in inputs:
+        if Path(path).resolve().parent == place:
+            raise ValueError(
+                f"{argument} {folder}: {path} lies there, an input that could be "
+                "overwritten; give another folder"
+            )
+    if is_of_data_set(place / "result"):
+        raise ValueError(
+            f"{argument} {folder}: this is a folder of a data set; write elsewhere"
+        )
 
 
 def is_of_data_set(path: Path) -> bool:

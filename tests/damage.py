@@ -6,13 +6,16 @@ long as one lets it; what there is to damage is in `damage_targets`.
 """
 
 import contextlib
+import hashlib
 import io
 import json
 import logging
 import random
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 # What may come of damage. The last three are faults of the workbench.
 OUTCOMES = (
@@ -77,6 +80,7 @@ class Target(NamedTuple):
         read: Reads them as the workbench does.
         folder: What an error message must name a file of.
         mutations: Ways to damage a file.
+        watched: What reading must leave as it is, besides `files`.
         is_verified: Whether its bytes are vouched for by a checksum, so that nothing wrong
             may be read.
         is_users: Whether its content is the user's, or costs much, and must not be lost.
@@ -88,9 +92,30 @@ class Target(NamedTuple):
     read: Callable[[], Reading]
     folder: Path
     mutations: tuple[Mutation, ...]
+    watched: Sequence[Path] = ()
     is_verified: bool = False
     is_users: bool = True
     repair: Callable[[], None] = lambda: None
+
+
+def file_target(
+    name: str,
+    path: Path,
+    read: Callable[[], Reading],
+    mutations: tuple[Mutation, ...],
+    **more,
+) -> Target:
+    """A target of one file."""
+    return Target(name, lambda: [path], read, path.parent, mutations, **more)
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """A checksum of arrays."""
+    found = hashlib.blake2b()
+    for array in arrays:
+        found.update(repr((array.shape, array.dtype.str)).encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
 
 
 class Result(NamedTuple):
@@ -102,7 +127,19 @@ class Result(NamedTuple):
 
 def mutated_json(rng: random.Random, data: bytes) -> bytes:
     """The document with one value replaced, removed, repeated, or wrapped in a list."""
-    holder = {"root": json.loads(data)}
+    changed = changed_somewhere(rng, json.loads(data), VALUES)
+    return json.dumps(changed).encode()
+
+
+def changed_somewhere(rng: random.Random, value: Any, others: Sequence) -> Any:
+    """One value within dictionaries and lists replaced, removed, repeated, or wrapped.
+
+    Args:
+        rng: Where, and how.
+        value: What is changed, in place where it is a dictionary or list.
+        others: What a value may be replaced by.
+    """
+    holder = {"root": value}
     # 1. Walk down to some value
     parent: dict | list = holder
     key: str | int = "root"
@@ -113,7 +150,7 @@ def mutated_json(rng: random.Random, data: bytes) -> bytes:
     # 2. Change it
     action = rng.choice(["replace", "replace", "remove", "repeat", "wrap"])
     if action == "replace":
-        parent[key] = rng.choice(VALUES)
+        parent[key] = rng.choice(others)
     elif action == "wrap":
         parent[key] = [parent[key]]
     elif action == "remove":
@@ -122,7 +159,7 @@ def mutated_json(rng: random.Random, data: bytes) -> bytes:
         parent.insert(key, parent[key])
     else:
         parent[f"0{key}"] = parent[key]
-    return json.dumps(holder.get("root")).encode()
+    return holder.get("root")
 
 
 def mutated_bytes(rng: random.Random, data: bytes) -> bytes:
@@ -203,7 +240,7 @@ def strike(target: Target, baseline: Reading, seed: int) -> Result:
     damaged = mutate(rng, whole)
     what = f"{path.name}, {mutate.__name__}"
     path.write_bytes(damaged)
-    others = _contents(target, path)
+    others = _stamps(target, path)
 
     # 2. Read
     try:
@@ -221,7 +258,7 @@ def strike(target: Target, baseline: Reading, seed: int) -> Result:
         # 3. Is anything lost?
         if target.is_users and not _is_kept(path, damaged):
             outcome, detail = "lost", "the damaged file's own bytes are nowhere"
-        if _contents(target, path) != others:
+        if _stamps(target, path) != others:
             outcome, detail = "lost", "another file has changed"
     finally:
         target.repair()
@@ -250,11 +287,16 @@ def _judge_reading(
     return "accepted", "" if reading.value == baseline.value else "taken as it stands"
 
 
-def _contents(target: Target, but: Path) -> dict[Path, bytes]:
-    """The content of the user's files of a target, but for the damaged one."""
-    if not target.is_users:
-        return {}
-    return {path: path.read_bytes() for path in target.files() if path != but}
+def _stamps(target: Target, but: Path) -> dict[Path, tuple[int, ...]]:
+    """Size, time of change and number of the files beside the damaged one that must stay;
+    of a file that is gone, nothing."""
+    paths = {*target.watched, *(target.files() if target.is_users else ())} - {but}
+    stamps = {}
+    for path in paths:
+        if path.is_file():
+            status = path.stat()
+            stamps[path] = (status.st_size, status.st_mtime_ns, status.st_ino)
+    return stamps
 
 
 def _is_kept(path: Path, content: bytes) -> bool:

@@ -407,6 +407,44 @@ def test_predict_names_what_is_wrong(
     assert [path.name for path in tmp_path.iterdir()] == ["photo.jpg"]
 
 
+@pytest.mark.parametrize("inputs", ["photos", "photos/*.jpg", "photos/photo.jpg"])
+@pytest.mark.parametrize("figure", ["photos", "photos/photo.jpg"])
+def test_predict_never_draws_over_its_photos(
+    inputs, figure, image, checkpoint, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    photo = tmp_path / "photos/photo.jpg"
+    photo.parent.mkdir()
+    shutil.copy(image, photo)
+    before = photo.read_bytes()
+    words = ["--checkpoint", checkpoint, "--bbox", BOX, "--figure", figure]
+    assert run("predict", inputs, *words) == 2
+    assert f"digit: --figure {figure}: " in capsys.readouterr().err
+    assert photo.read_bytes() == before
+    assert os.listdir(photo.parent) == ["photo.jpg"]
+
+
+@pytest.mark.parametrize("name", ["pipe.mp4", "pipe.jpg", "/dev/zero", "pipe*"])
+def test_predict_waits_for_no_pipe(name, checkpoint, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe.mp4")
+    os.mkfifo("pipe.jpg")
+    assert run("predict", name, "--checkpoint", checkpoint) == 2
+    assert capsys.readouterr().err.startswith(f"digit: {name}: ")
+
+
+@pytest.mark.parametrize("place", ["/dev/null", ".", "-", "link"])
+def test_export_writes_a_file_or_nothing(
+    place, checkpoint, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    os.symlink("/dev/null", "link")
+    assert run("export", checkpoint, "--out", place) == 2
+    error = capsys.readouterr().err
+    assert place in error and error.count("\n") == 1
+    assert os.listdir() == ["link"]
+
+
 def test_damaged_checkpoint_is_named(image, tmp_path, capsys):
     fake = tmp_path / "fake.ckpt"
     fake.write_bytes(b"not a checkpoint")

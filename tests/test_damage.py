@@ -2,7 +2,8 @@
 
 import pytest
 from damage import FAULTS, observed, strike
-from damage_targets import make_targets, smallest_network
+from damage_runs import smallest_network
+from damage_targets import make_targets
 
 MUTATIONS = 20  # of each kind of file; benchmarks/random_damage.py does more
 NAMES = (
@@ -12,12 +13,12 @@ NAMES = (
     "MANO_NeuralAnnot.json",
     "rootnet.json",
     "meta_dict.pkl",
-    "truth.parquet",
     "exclude list",
     "made.json",
     "columns.json",
     "columns",
     "data.pkl",
+    "truth.parquet",
     "parameters.yaml",
     "environment.json",
     "result.json",
@@ -26,6 +27,7 @@ NAMES = (
     "launcher",
     "metrics.csv",
     "last.ckpt",
+    "last.ckpt, content",
     "best.ckpt",
     "notes",
     "predictions.npz",

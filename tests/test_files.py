@@ -13,7 +13,9 @@ import pytest
 from digit.files import (
     atomic,
     exclusive,
+    free_name,
     is_whole_npz,
+    make_way,
     read_json_object,
     write_json,
     write_text,
@@ -86,11 +88,18 @@ def test_a_name_as_long_as_the_file_system_allows(tmp_path):
     assert path.read_text() == "text"
 
 
-@pytest.mark.parametrize("place", ["file/a.txt", "folder"])
-def test_what_cannot_be_written_is_named(tmp_path, place):
+@pytest.mark.parametrize(
+    ("place", "hint"),
+    [
+        ("file/a.txt", "a file stands"),
+        ("file/b/c/a.txt", "a file stands"),
+        ("folder", "make room"),
+    ],
+)
+def test_what_cannot_be_written_is_named(tmp_path, place, hint):
     (tmp_path / "file").write_text("")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError, match=rf"{place}: cannot be written .*; make room"):
+    with pytest.raises(OSError, match=rf"{place}: cannot be written .*; {hint}"):
         write_text(tmp_path / place, "text")
 
 
@@ -152,3 +161,20 @@ def test_whole_npz_files_are_told_by_their_checksums(tmp_path):
     for damaged in (b"", whole[:-30], whole[:300] + b"\xff" + whole[301:]):
         path.write_bytes(damaged)
         assert not is_whole_npz(path)
+
+
+def test_names_for_keeping_aside_are_free(tmp_path):
+    path = tmp_path / "a.txt"
+    assert free_name(path, "damaged").name == "a.txt.damaged-1"
+    (tmp_path / "a.txt.damaged-1").symlink_to(tmp_path / "nowhere")
+    assert free_name(path, "damaged").name == "a.txt.damaged-2"
+
+
+def test_what_stands_in_a_folders_place_is_kept_aside(tmp_path):
+    folder = tmp_path / "folder"
+    assert make_way(folder) == ""
+    folder.write_text("text")
+    assert make_way(folder) == f"{folder}: no folder; it is kept as folder.aside-1"
+    assert (tmp_path / "folder.aside-1").read_text() == "text"
+    folder.mkdir()
+    assert make_way(folder) == ""

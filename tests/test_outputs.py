@@ -5,7 +5,7 @@ import os
 import pytest
 from trees import make_tree
 
-from digit.outputs import check_outputs, is_of_data_set
+from digit.outputs import check_output_folder, check_outputs, is_of_data_set
 
 
 def test_plain_names_are_fine(tmp_path):
@@ -23,6 +23,22 @@ def test_earlier_results_may_be_replaced(tmp_path):
 def test_standard_output_and_devices_are_fine():
     check_outputs({"json": "-", "figure": "-"})
     check_outputs({"json": "/dev/null", "figure": "/dev/null"})
+
+
+@pytest.mark.parametrize("argument", ["npz", "--errors", "--out", "mesh"])
+def test_arrays_and_tables_do_not_go_to_standard_output(argument):
+    with pytest.raises(ValueError, match=f"{argument} -: cannot go to standard output"):
+        check_outputs({argument: "-"})
+
+
+def test_a_folder_of_inputs_takes_no_results(tmp_path):
+    photo = tmp_path / "photos" / "p.jpg"
+    dataset_dir = make_tree(tmp_path / "tree")
+    check_output_folder("figure", tmp_path, inputs=[photo])
+    with pytest.raises(ValueError, match=r"figure .*p\.jpg lies there"):
+        check_output_folder("figure", tmp_path / "x" / ".." / "photos", inputs=[photo])
+    with pytest.raises(ValueError, match="a folder of a data set"):
+        check_output_folder("figure", dataset_dir / "images" / "val", inputs=[photo])
 
 
 def test_inputs_are_kept(tmp_path):

@@ -139,15 +139,17 @@ def rotations(rng, n: int) -> np.ndarray:
     return np.stack(found)
 
 
-def columns(seed=0, captures=CAPTURES):
+def columns(seed=0, captures=CAPTURES, n_moments=MOMENTS, n_cameras=CAMERAS):
     """The columns of a small data set as `write_tree` takes them, and its true joints.
 
     What is odd in the real one is odd here: image ids are not the annotations', there are
     frames of every hand type, one hand has no fit.
     """
     rng = np.random.default_rng(seed)
-    moments = [(capture, 10 * i) for capture in range(captures) for i in range(MOMENTS)]
-    m, k = len(moments), captures * CAMERAS
+    moments = [
+        (capture, 10 * i) for capture in range(captures) for i in range(n_moments)
+    ]
+    m, k = len(moments), captures * n_cameras
     hand_type = np.arange(m) % 3
     right_left = np.repeat([[1, 0], [0, 1], [1, 1]], 21, axis=1)
 
@@ -168,8 +170,8 @@ def columns(seed=0, captures=CAPTURES):
 
     # 2. Cameras; each looks at the origin from 0.9 m away
     cameras = {
-        "capture": np.repeat(np.arange(captures), CAMERAS),
-        "camera": [f"4000{i}" for i in range(CAMERAS)] * captures,
+        "capture": np.repeat(np.arange(captures), n_cameras),
+        "camera": [f"4000{i}" for i in range(n_cameras)] * captures,
         "camrot": rotations(rng, k),
         "focal": rng.uniform(1200, 1300, (k, 2)),
         "princpt": rng.uniform(150, 180, (k, 2)),
@@ -177,9 +179,9 @@ def columns(seed=0, captures=CAPTURES):
     cameras["campos_mm"] = -900 * cameras["camrot"][:, 2]
 
     # 3. Frames: each camera sees each moment of its capture
-    rows = [(i, c) for i in range(m) for c in range(CAMERAS)]
+    rows = [(i, c) for i in range(m) for c in range(n_cameras)]
     of = np.array([i for i, _ in rows])
-    camera_row = np.array([moments[i][0] * CAMERAS + c for i, c in rows])
+    camera_row = np.array([moments[i][0] * n_cameras + c for i, c in rows])
     offset = instants["joints_world_mm"][of] - cameras["campos_mm"][camera_row][:, None]
     cam = np.einsum("nij,nkj->nki", cameras["camrot"][camera_row], offset)
     px = cam[..., :2] / cam[..., 2:] * cameras["focal"][camera_row][:, None]

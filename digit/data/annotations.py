@@ -243,9 +243,24 @@ def find_rows(
 ) -> Integer[np.ndarray, "n"]:
     """Find the table's row with the wanted combination of keys; −1 where it has
     none."""
-    rows = pd.MultiIndex.from_arrays([table[key] for key in keys])
-    wanted_rows = pd.MultiIndex.from_arrays([wanted[key] for key in keys])
-    return rows.get_indexer(wanted_rows).astype(np.int32)
+    n = len(table[keys[0]])
+    both = [np.concatenate([table[key], wanted[key]]) for key in keys]
+    numbers = _numbered(both)
+    rows = pd.Index(numbers[:n]).get_indexer(numbers[n:])
+    return rows.astype(np.int32)
+
+
+def _numbered(columns: Sequence[np.ndarray]) -> Integer[np.ndarray, "n"]:
+    """A number for each row, equal where the rows are equal in all columns.
+
+    For small tables pandas' MultiIndex, which does the same, takes ten times as long.
+    """
+    numbers = np.zeros(len(columns[0]), np.int64)
+    for column in columns:
+        codes, distinct = pd.factorize(column)
+        # Two columns of a thousand million rows would still fit into 64 bits.
+        numbers = numbers * len(distinct) + codes
+    return numbers
 
 
 def take_rows(table: Table, rows: np.ndarray) -> Table:
@@ -257,8 +272,8 @@ def _without_repeats(
     path: Path, table: Table, keys: tuple[str, ...], faults: list[Broken]
 ) -> Table:
     """Keep the first row of each combination of keys: 2 and 02 are one capture."""
-    rows = pd.MultiIndex.from_arrays([table[key] for key in keys])
-    repeated = rows.duplicated()
+    numbers = pd.Index(_numbered([table[key] for key in keys]))
+    repeated = numbers.duplicated()
     for row in np.flatnonzero(repeated):
         place = tuple(str(table[key][row]) for key in keys)
         faults.append(broken(path, place, "each of them once", "a second one"))

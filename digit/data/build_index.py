@@ -45,7 +45,7 @@ from digit.data.index import (
 )
 from digit.data.layout import MOMENT, SPLITS, annotation_files
 from digit.data.parquet import read_table
-from digit.files import atomic, exclusive
+from digit.files import atomic, exclusive, make_way
 from digit.paths import digest, prepared_dir
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,10 @@ def prepare_index(dataset_dir: Path | str, name: str = "train") -> Index:
 def _build_once(dataset_dir: Path, split: str, sources: Mapping[str, Path]) -> None:
     """Build an index, unless another process has done it meanwhile."""
     folder = prepared_dir(dataset_dir) / f"index/{split}"
+    for place in (folder.parent, folder):
+        done = make_way(place)
+        if done:
+            logger.warning("%s", done)
     with exclusive(folder.with_name(f"{split}.lock"), wait=True):
         reason = why_stale(folder, sources)
         if not reason:

@@ -175,8 +175,10 @@ def _verify(path: Path, entry: dict[str, Any]) -> None:
 
 def _map_column(path: Path) -> np.ndarray:
     try:
-        # A plain view: numpy's memmap class would slow down every slice.
-        return np.load(path, mmap_mode="r", allow_pickle=False).view(np.ndarray)
+        # Of a Path numpy would resolve every link. A plain view: its memmap class would
+        # slow down every slice.
+        column = np.load(str(path), mmap_mode="r", allow_pickle=False)
+        return column.view(np.ndarray)
     except (OSError, ValueError, EOFError, SyntaxError) as error:
         raise DamagedTable(f"{path}: {_in_one_line(error)}") from None
 

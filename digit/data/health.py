@@ -372,8 +372,10 @@ def _remark_row(index: Index, remark: Remark) -> tuple:
 def _finding_row(index: Index, finding: Finding) -> tuple:
     wrong = finding.wrong
     # A fault of one camera shows as a share of nearly all of its frames.
-    by_camera = pd.Series(wrong).groupby(index["camera"]).agg(["sum", "mean"])
-    worst = by_camera.sort_values("sum").iloc[-1]
+    cameras, camera_of = np.unique(index["camera"], return_inverse=True)
+    wrong_of = np.bincount(camera_of, weights=wrong)
+    worst = wrong_of.argmax()
+    share = wrong_of[worst] / np.count_nonzero(camera_of == worst)
     return (
         index.split,
         finding.severity,
@@ -382,7 +384,7 @@ def _finding_row(index: Index, finding: Finding) -> tuple:
         float(wrong.mean()),
         finding.excludes,
         index.keys()[wrong.argmax()],
-        f"{worst.name}: {worst['mean']:.0%}",
+        f"{cameras[worst]}: {share:.0%}",
         finding.hint,
         finding.known_issue,
     )

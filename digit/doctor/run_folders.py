@@ -225,8 +225,7 @@ def _short(error: Exception, path: Path) -> str:
 def _metrics(run: Path) -> Iterator[Finding]:
     """Lines of metrics.csv that are no rows."""
     _, others = read_metrics(run / "metrics.csv")
-    # One such line is what a kill in the middle of a write leaves.
-    if others > 1:
+    if others:
         what = "lines of metrics.csv that cannot be read; curves go without them"
         hint = "nothing: a resumed run keeps the file aside"
         yield Finding("run", run.name, "warning", what, count=others, hint=hint)

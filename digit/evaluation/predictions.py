@@ -78,9 +78,11 @@ class Predictions(NamedTuple):
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is no .npz of such arrays, see `checked`. Nothing in the
-                file is executed.
+            ValueError: If it is a folder, or no .npz of such arrays, see `checked`. Nothing in
+                the file is executed.
         """
+        if Path(path).is_dir():
+            raise ValueError(f"{path}: this is a folder; give an .npz file")
         if not Path(path).is_file():
             raise FileNotFoundError(f"{path}: no such file; write it with numpy.savez")
         try:

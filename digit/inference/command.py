@@ -42,7 +42,11 @@ from digit.inference.sources import (
     frame_rate,
 )
 from digit.inference.tracking import BETA, MIN_CUTOFF_HZ
-from digit.outputs import is_standard_output
+from digit.outputs import (
+    check_output_folder,
+    check_outputs,
+    is_standard_output,
+)
 from digit.paths import SHIPPED_WEIGHTS
 
 Precision = Literal["auto", "32"]
@@ -173,6 +177,7 @@ def predict_command(
         raise ValueError(failures[0].reason)
     for failure in failures:
         tell(failure.reason)
+    _check_outputs(outputs, [source.path for source in sources])
     writers = open_writers(outputs, options, sources)
     options = with_needs_of(options, outputs)
 
@@ -191,6 +196,13 @@ def predict_command(
         reason = progress.failed.reason if progress.failed else "nothing to predict"
         raise ValueError(reason)
     _report(progress, sources, outputs)
+
+
+def _check_outputs(outputs: Outputs, pictures: Sequence[Path]) -> None:
+    """Raise ValueError where an output would replace a picture, found in a folder too."""
+    check_outputs(outputs.files(), inputs=pictures)
+    if outputs.figure is not None and outputs.figure.is_dir():
+        check_output_folder("figure", outputs.figure, inputs=pictures)
 
 
 def _loop(

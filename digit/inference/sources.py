@@ -87,10 +87,13 @@ def _paths_of(given: str | Path) -> tuple[list[Path], str]:
     if path.is_dir():
         found = [p for p in sorted(path.rglob("*")) if _is_picture_file(p)]
         return found, "" if found else "no pictures or videos in this folder"
-    if path.exists():
+    if path.is_file():
         return [path], ""
+    if path.exists():
+        return [], "a device or a pipe; save it as a file first"
     if glob.has_magic(str(given)):
         found = [Path(p) for p in sorted(glob.glob(str(given), recursive=True))]
+        found = [p for p in found if p.is_file()]
         return found, "" if found else "no file fits this pattern"
     return [], "no such file or folder; check the path"
 

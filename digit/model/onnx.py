@@ -78,9 +78,13 @@ def export(checkpoint: Path | str, out: Path | str) -> float:
         The largest difference between torch and onnxruntime on random images.
 
     Raises:
-        FileNotFoundError, ValueError: As `load_network`; ValueError also if a package
-            is missing, if the network needs true parts, or if the two differ.
+        FileNotFoundError, ValueError: As `load_network`; ValueError also if `out` is no
+            file, if a package is missing, if the network needs true parts, or if the two
+            differ.
     """
+    if Path(out).exists() and not Path(out).is_file():
+        # It is read again for the comparison, which a pipe would never answer.
+        raise ValueError(f"{out}: no file (a device, a folder); give a file's name")
     _optional_modules("onnx", "onnxscript", "onnxruntime")
     network = load_network(checkpoint)
     if network.parts == "true":

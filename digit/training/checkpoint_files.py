@@ -4,6 +4,7 @@
 resumes from the newest that is whole.
 """
 
+import math
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -11,8 +12,27 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from digit.files import free_name
 from digit.model.checkpoints import matching_state, read_checkpoint, save_checkpoint
 from digit.model.network import Digit
+
+MAX_STEPS = 2**53  # whole numbers up to here are exact as floats
+# Of Adam's options those that no training of ours turns on.
+ADAM_IS_WITHOUT = (
+    "amsgrad",
+    "maximize",
+    "foreach",
+    "capturable",
+    "differentiable",
+    "decoupled_weight_decay",
+)
+SCALER_NUMBERS = (
+    "scale",
+    "growth_factor",
+    "backoff_factor",
+    "growth_interval",
+    "_growth_tracker",
+)
 
 
 class ResumeState(NamedTuple):
@@ -81,10 +101,7 @@ class CheckpointFiles:
     def set_damaged_aside(self) -> None:
         """Rename the files that `read_newest` could not read, and remove half-written ones."""
         for path in self._damaged:
-            number = 1
-            while path.with_name(f"{path.name}.damaged-{number}").exists():
-                number += 1
-            aside = path.with_name(f"{path.name}.damaged-{number}")
+            aside = free_name(path, "damaged")
             path.rename(aside)
             print(f"{path}: kept as {aside.name}", flush=True)
         self._damaged = []
@@ -100,7 +117,7 @@ class CheckpointFiles:
         except (OSError, ValueError):
             return {}
         best = content.get("best")
-        return best if isinstance(best, dict) else {}
+        return best if _is_evaluation(best) else {}
 
     def save_last(self, network: Digit, **state: object) -> None:
         """Save the state to resume from; the former last.ckpt becomes previous.ckpt."""
@@ -138,25 +155,79 @@ def read_resume_state(path: Path, network: Digit, has_average: bool) -> ResumeSt
             optimizer=dict(content["optimizer"]),
             scaler=dict(content["scaler"]),
         )
+        _check_progress(state)
         _check_optimizer(state.optimizer, network)
-    except (KeyError, TypeError, AttributeError, OverflowError) as error:
+        _check_scaler(state.scaler)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        if str(error).startswith(str(path)):
+            raise  # from `matching_state`, which names the file
         reason = f"no checkpoint that a training can go on from ({error!r:.100})"
         raise ValueError(f"{path}: {reason}") from None
-    if state.step < 0:
-        raise ValueError(f"{path}: step {state.step} cannot be")
     return state
 
 
+def _check_progress(state: ResumeState) -> None:
+    """Raise TypeError unless steps, time and best evaluation can be gone on from."""
+    if not 0 <= state.step < MAX_STEPS:
+        raise TypeError(f"step {state.step}")
+    if not _is_number(state.seconds) or state.seconds < 0:
+        raise TypeError(f"{state.seconds} seconds")
+    if not _is_evaluation(state.best):
+        raise TypeError("an evaluation without its error")
+
+
+def _is_evaluation(best: object) -> bool:
+    """Whether this is an evaluation that others can be compared with, or {}."""
+    if not isinstance(best, dict):
+        return False
+    return not best or _is_number(best.get("mpjpe_all"))
+
+
+def _is_number(value: object) -> bool:
+    """Whether this is a finite number."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)
+
+
 def _check_optimizer(optimizer: dict, network: Digit) -> None:
-    """Raise KeyError or TypeError unless Adam's moments have the parameters' shapes."""
+    """Raise KeyError or TypeError unless this is Adam's state for the parameters."""
+    # 1. Its options; other versions of torch may have others besides
     shapes = [parameter.shape for parameter in network.parameters()]
     [group] = optimizer["param_groups"]
-    if len(group["params"]) != len(shapes):
-        raise TypeError(f"an optimiser of {len(group['params'])} parameters")
+    if group["params"] != list(range(len(shapes))):
+        raise TypeError("an optimiser of other parameters")
+    for number in (group["lr"], group["eps"], *group["betas"]):
+        if not _is_number(number):
+            raise TypeError(f"an optimiser's option is {number!r:.40}")
+    if len(group["betas"]) != 2:
+        raise TypeError("an optimiser without two betas")
+    for name in ADAM_IS_WITHOUT:
+        if group.get(name) is not None and group[name] is not False:
+            raise TypeError(f"an optimiser's option {name} is {group[name]!r:.40}")
+
+    # 2. Its moments; parameters that no loss reaches have none
     for number, moments in optimizer["state"].items():
-        for name in ("exp_avg", "exp_avg_sq"):
-            tensor = moments[name]
-            if not isinstance(tensor, Tensor) or tensor.shape != shapes[number]:
-                raise TypeError(f"{name} of parameter {number}")
-            if not torch.isfinite(tensor).all():
-                raise TypeError(f"{name} of parameter {number} is not finite")
+        if number not in range(len(shapes)):
+            raise TypeError(f"an optimiser's state of parameter {number!r:.40}")
+        for name, shape in (
+            ("step", torch.Size()),
+            ("exp_avg", shapes[number]),
+            ("exp_avg_sq", shapes[number]),
+        ):
+            _check_moment(moments[name], shape, f"{name} of parameter {number}")
+
+
+def _check_moment(tensor: object, shape: torch.Size, name: str) -> None:
+    """Raise TypeError unless this is a plain tensor of finite floats of a shape."""
+    is_plain = isinstance(tensor, Tensor) and tensor.layout == torch.strided
+    if not is_plain or not tensor.is_floating_point() or tensor.shape != shape:
+        raise TypeError(name)
+    if not torch.isfinite(tensor).all():
+        raise TypeError(f"{name} is not finite")
+
+
+def _check_scaler(scaler: dict) -> None:
+    """Raise KeyError or TypeError unless this is a state of fp16's scaling, or {}."""
+    for name in SCALER_NUMBERS if scaler else ():
+        if not _is_number(scaler[name]):
+            raise TypeError(f"the scaling's {name} is {scaler[name]!r:.40}")

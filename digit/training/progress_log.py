@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from digit.files import atomic, write_json
+from digit.files import atomic, free_name, write_json
 from digit.training.clock import Clock, Plan
 from digit.training.distributed import mean_over_processes
 from digit.training.settings import Settings
@@ -132,20 +132,22 @@ def read_metrics(path: Path) -> tuple[list[list[str]], int]:
 
     Returns:
         The rows [step, epoch, seconds, name, value] whose numbers are numbers, and how
-        many others there are (as after a process that was killed while it wrote).
+        many damaged ones there are. A last line without an end, as a process leaves that
+        was killed while it wrote, counts as neither unless it is a row.
     """
     if not path.is_file():
         return [], 0
     text = path.read_bytes().decode(errors="replace").replace("\0", "\ufffd")
     rows = []
     others = 0
-    for line in text.splitlines():
-        row = line.split(",")
-        if row == list(COLUMNS) or not line:
+    lines = text.split("\n")
+    for number, line in enumerate(lines, 1):
+        row = line.removesuffix("\r").split(",")
+        if row in (list(COLUMNS), [""]):
             continue
         if _is_row(row):
             rows.append(row)
-        else:
+        elif number < len(lines):
             others += 1
     return rows, others
 
@@ -167,16 +169,15 @@ def _is_row(row: list[str]) -> bool:
 def trim_metrics(path: Path, step: int) -> None:
     """Start metrics.csv, or drop the rows after the step that a run is resumed from.
 
-    A file with more than one line that is no row is kept beside it, as `….damaged`.
+    A file with damaged lines is kept beside it, as `….damaged-1`.
 
     Args:
         path: The file.
         step: The last step to keep.
     """
     rows, others = read_metrics(path)
-    # One such line is what a kill in the middle of a write leaves.
-    if others > 1:
-        aside = path.with_name(f"{path.name}.damaged")
+    if others:
+        aside = free_name(path, "damaged")
         path.replace(aside)
         print(
             f"{path}: {others} lines cannot be read; the file is kept as {aside.name}"

@@ -40,6 +40,28 @@ def tree(tmp_path):
 # ------------------------------------------------------------------ the index
 
 
+@pytest.mark.parametrize("place", ["index", "index/train"])
+def test_a_file_in_the_place_of_a_folder_is_kept_aside(tree, place, caplog):
+    true = prepare_index(tree)["joints_px"]
+    folder = tree / "prepared" / place
+    shutil.rmtree(folder)
+    folder.write_text("mine")
+    np.testing.assert_array_equal(prepare_index(tree)["joints_px"], true)
+    aside = folder.with_name(f"{folder.name}.aside-1")
+    assert aside.read_text() == "mine"
+    assert caplog.text.count("no folder; it is kept as") == 1
+
+
+def test_a_file_in_the_place_of_the_exclude_lists_is_named(tree):
+    prepare_index(tree)
+    (tree / "prepared/exclude").write_text("mine")
+    with pytest.raises(
+        OSError, match=r"train_check\.tsv: cannot be written .*; a file"
+    ):
+        check(tree)
+    assert (tree / "prepared/exclude").read_text() == "mine"
+
+
 MADE = ("[]", "null", "{}", "", "text", "[" * 5000, '{"version": 4}', "\xff")
 
 

@@ -19,6 +19,7 @@ from trees import (
 )
 
 from digit.data import build_index
+from digit.data.annotations import find_rows
 from digit.data.build_index import prepare_index
 from digit.data.columns import write_columns
 from digit.data.health import check
@@ -57,6 +58,19 @@ def builds(monkeypatch):
 
 
 # ------------------------------------------------------------------ what it says
+
+
+def test_rows_are_found_by_all_keys():
+    rng = np.random.default_rng(0)
+    pairs = np.array([(i, j) for i in range(20) for j in range(0, 20, 2)])
+    pairs = pairs[rng.permutation(len(pairs))]
+    wanted = rng.integers(-1, 21, (1000, 2))
+    row_of = {tuple(pair): row for row, pair in enumerate(pairs.tolist())}
+    expected = [row_of.get(tuple(pair), -1) for pair in wanted.tolist()]
+    for second in (np.asarray, lambda column: column.astype(str).astype(object)):
+        table = {"a": pairs[:, 0], "b": second(pairs[:, 1])}
+        of = {"a": wanted[:, 0], "b": second(wanted[:, 1])}
+        assert find_rows(table, of, ("a", "b")).tolist() == expected
 
 
 def test_what_was_written_is_read(tree):

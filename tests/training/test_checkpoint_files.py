@@ -46,6 +46,39 @@ def files(network, tmp_path):
     return files
 
 
+CHANGES = (
+    {"step": -1},
+    {"step": 1e30},
+    {"step": float("nan")},
+    {"seconds": float("inf")},
+    {"seconds": "text"},
+    {"best": {"step": 2}},
+    {"best": {"mpjpe_all": "30"}},
+    {"scaler": {"scale": 65536.0}},
+    {"optimizer": {"lr": None}},
+    {"optimizer": {"betas": 0.9}},
+    {"optimizer": {"betas": (0.9, 0.9, 0.9)}},
+    {"optimizer": {"maximize": True}},
+    {"optimizer": {"amsgrad": True}},
+    {"optimizer": {"params": [0]}},
+    {"moments": {"step": 1.0}},
+    {"moments": {"step": torch.tensor(float("nan"))}},
+    {"moments": {"exp_avg": torch.zeros(1)}},
+)
+
+
+@pytest.mark.parametrize("change", CHANGES, ids=str)
+def test_a_state_that_no_training_leaves_is_not_resumed(files, network, change, capsys):
+    state = state_of(network, 6)
+    optimizer = state["optimizer"]
+    change = dict(change)
+    optimizer["param_groups"][0].update(change.pop("optimizer", {}))
+    optimizer["state"][0].update(change.pop("moments", {}))
+    save_checkpoint(files.last, network, **(state | change))
+    assert newest_step(files, network) == 2
+    assert "going on from an earlier checkpoint" in capsys.readouterr().out
+
+
 def newest_step(files, network):
     state = files.read_newest(network, has_average=False)
     return None if state is None else state.step

@@ -35,7 +35,19 @@ def test_garbage_in_metrics_is_kept_aside(tmp_path):
     assert len(read_metrics(path)[0]) == 1
     trim_metrics(path, 20)
     assert path.read_text() == good
-    assert "nonsense" in (tmp_path / "metrics.csv.damaged").read_text(errors="replace")
+    assert "nonsense" in (tmp_path / "metrics.csv.damaged-1").read_text(
+        errors="replace"
+    )
+
+
+def test_one_damaged_row_is_kept_aside_and_never_overwritten(tmp_path):
+    path = tmp_path / "metrics.csv"
+    for number, damage in enumerate(("10,0.1,1.0,lo", "10,x,1.0,loss,3"), 1):
+        path.write_text(f"{damage}\n20,0.2,2.0,loss,2\n30,0.3,3.0,lo")
+        rows, damaged = read_metrics(path)
+        assert (len(rows), damaged) == (1, 1)  # what a kill has cut is no damage
+        trim_metrics(path, 20)
+        assert damage in (tmp_path / f"metrics.csv.damaged-{number}").read_text()
 
 
 def test_nan_is_null_in_json(tmp_path):
