@@ -25,6 +25,7 @@ myst_heading_anchors = 3
 # The chapters are executed beforehand (`make chapters`); the site only shows them.
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_render_markdown_format = "myst"  # tables in outputs
 
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
