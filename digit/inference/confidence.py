@@ -26,8 +26,8 @@ PALM = PARTS.index("palm")  # holds the wrist as well
 FAR_FROM_LANDMARKS = 0.2  # of the crop's side: joints this far off are simply wrong
 
 # probability = 1 / (1 + exp(-(constant + coefficients · clues)))
-WITH_LANDMARKS = (9.90, -15.01, 1.04, -16.55)
-WITHOUT_LANDMARKS = (9.37, -19.38, 2.77)
+WITH_LANDMARKS = (8.14, -14.37, 3.13, -27.19)
+WITHOUT_LANDMARKS = (9.34, -21.84, 4.32)
 
 
 @dataclass(frozen=True)
