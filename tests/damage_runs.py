@@ -215,8 +215,10 @@ def _checkpoint_targets(run: Path) -> Iterator[Target]:
         optimizer.step()
         assert math.isfinite(state.seconds)
         assert state.best.get("mpjpe_all", math.inf) > 0
-        moments = state.optimizer["state"][0]["exp_avg"].numpy()
-        value = (state.step, state.seconds, weights(state.weights), digest(moments))
+        moments = [
+            moments["exp_avg"].numpy() for moments in state.optimizer["state"].values()
+        ]
+        value = (state.step, state.seconds, weights(state.weights), digest(*moments))
         return Reading(value)
 
     def read_best() -> Reading:

@@ -16,6 +16,8 @@ from digit.files import free_name
 from digit.model.checkpoints import matching_state, read_checkpoint, save_checkpoint
 from digit.model.network import Digit
 
+# What reading a checkpoint of another content can raise
+DAMAGED = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
 MAX_STEPS = 2**53  # whole numbers up to here are exact as floats
 # Of Adam's options those that no training of ours turns on.
 ADAM_IS_WITHOUT = (
@@ -157,8 +159,10 @@ def read_resume_state(path: Path, network: Digit, has_average: bool) -> ResumeSt
         )
         _check_progress(state)
         _check_optimizer(state.optimizer, network)
+        if state.step and not state.optimizer["state"]:
+            raise TypeError("an optimiser without moments")
         _check_scaler(state.scaler)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+    except DAMAGED as error:
         if str(error).startswith(str(path)):
             raise  # from `matching_state`, which names the file
         reason = f"no checkpoint that a training can go on from ({error!r:.100})"
@@ -180,7 +184,10 @@ def _is_evaluation(best: object) -> bool:
     """Whether this is an evaluation that others can be compared with, or {}."""
     if not isinstance(best, dict):
         return False
-    return not best or _is_number(best.get("mpjpe_all"))
+    if not best:
+        return True
+    error_mm = best.get("mpjpe_all")
+    return _is_number(error_mm) and error_mm > 0
 
 
 def _is_number(value: object) -> bool:
@@ -190,11 +197,33 @@ def _is_number(value: object) -> bool:
 
 
 def _check_optimizer(optimizer: dict, network: Digit) -> None:
-    """Raise KeyError or TypeError unless this is Adam's state for the parameters."""
-    # 1. Its options; other versions of torch may have others besides
+    """Raise an error of DAMAGED unless this is Adam's state for the parameters."""
     shapes = [parameter.shape for parameter in network.parameters()]
     [group] = optimizer["param_groups"]
-    if group["params"] != list(range(len(shapes))):
+    _check_options(group, len(shapes))
+
+    # Its moments; parameters that no loss reaches have none
+    for number, moments in optimizer["state"].items():
+        is_known = number in range(len(shapes)) and isinstance(moments, dict)
+        if not is_known:
+            raise TypeError(f"an optimiser's state of parameter {number!r:.40}")
+        for name, shape in (
+            ("step", torch.Size()),
+            ("exp_avg", shapes[number]),
+            ("exp_avg_sq", shapes[number]),
+        ):
+            _check_moment(moments[name], shape, f"{name} of parameter {number}")
+
+
+def _check_options(group: object, parameters: int) -> None:
+    """Raise an error of DAMAGED unless these are Adam's options for so many parameters.
+
+    Other versions of torch may have others besides.
+    """
+    if not isinstance(group, dict):
+        raise TypeError(f"an optimiser's options are {group!r:.40}")
+    numbers = group["params"]
+    if not isinstance(numbers, list) or numbers != list(range(parameters)):
         raise TypeError("an optimiser of other parameters")
     for number in (group["lr"], group["eps"], *group["betas"]):
         if not _is_number(number):
@@ -204,17 +233,6 @@ def _check_optimizer(optimizer: dict, network: Digit) -> None:
     for name in ADAM_IS_WITHOUT:
         if group.get(name) is not None and group[name] is not False:
             raise TypeError(f"an optimiser's option {name} is {group[name]!r:.40}")
-
-    # 2. Its moments; parameters that no loss reaches have none
-    for number, moments in optimizer["state"].items():
-        if number not in range(len(shapes)):
-            raise TypeError(f"an optimiser's state of parameter {number!r:.40}")
-        for name, shape in (
-            ("step", torch.Size()),
-            ("exp_avg", shapes[number]),
-            ("exp_avg_sq", shapes[number]),
-        ):
-            _check_moment(moments[name], shape, f"{name} of parameter {number}")
 
 
 def _check_moment(tensor: object, shape: torch.Size, name: str) -> None:

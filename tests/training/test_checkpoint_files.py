@@ -54,6 +54,7 @@ CHANGES = (
     {"seconds": "text"},
     {"best": {"step": 2}},
     {"best": {"mpjpe_all": "30"}},
+    {"best": {"mpjpe_all": -1.0}},
     {"scaler": {"scale": 65536.0}},
     {"optimizer": {"lr": None}},
     {"optimizer": {"betas": 0.9}},
@@ -61,6 +62,7 @@ CHANGES = (
     {"optimizer": {"maximize": True}},
     {"optimizer": {"amsgrad": True}},
     {"optimizer": {"params": [0]}},
+    {"optimizer": {"params": torch.zeros(2)}},
     {"moments": {"step": 1.0}},
     {"moments": {"step": torch.tensor(float("nan"))}},
     {"moments": {"exp_avg": torch.zeros(1)}},
@@ -75,6 +77,24 @@ def test_a_state_that_no_training_leaves_is_not_resumed(files, network, change, 
     optimizer["param_groups"][0].update(change.pop("optimizer", {}))
     optimizer["state"][0].update(change.pop("moments", {}))
     save_checkpoint(files.last, network, **(state | change))
+    assert newest_step(files, network) == 2
+    assert "going on from an earlier checkpoint" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda optimizer: optimizer["state"].clear(),
+        lambda optimizer: optimizer["state"].update({0: torch.zeros(4)}),
+        lambda optimizer: optimizer["param_groups"].insert(0, {}),
+        lambda optimizer: optimizer.update(param_groups=[torch.zeros(4)]),
+    ],
+    ids=["no moments", "a tensor for moments", "two groups", "a tensor for options"],
+)
+def test_an_optimiser_of_another_shape_is_not_resumed(files, network, damage, capsys):
+    state = state_of(network, 6)
+    damage(state["optimizer"])
+    save_checkpoint(files.last, network, **state)
     assert newest_step(files, network) == 2
     assert "going on from an earlier checkpoint" in capsys.readouterr().out
 
