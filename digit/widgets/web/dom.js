@@ -23,6 +23,11 @@ function pictureUrl(bytes) {
   return URL.createObjectURL(new Blob([bytes], { type: "image/jpeg" }));
 }
 
+/** Forget a picture's address, once an image that has just been given it must have loaded. */
+function retireUrl(url) {
+  setTimeout(() => URL.revokeObjectURL(url), 30000);
+}
+
 /** Let the reader save a file that the page has made. */
 function saveFile(blob, name) {
   const link = make("a", { href: URL.createObjectURL(blob), download: name });

@@ -262,7 +262,7 @@ class FailureBrowserView {
   takeFrame(message, buffers) {
     this.pane.saveNote(); // of the frame before
     const { pictures = [], baseUrl } = this.frame ?? {};
-    for (const url of [...pictures.map((picture) => picture.url), baseUrl]) if (url) URL.revokeObjectURL(url);
+    for (const url of [...pictures.map((picture) => picture.url), baseUrl]) if (url) retireUrl(url);
     this.frame = message;
     this.hotJoint = null;
     this.root.dataset.joint = "";

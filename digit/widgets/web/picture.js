@@ -157,7 +157,7 @@ class PictureView {
       this.corner = [0, 0];
     }
     this.size = size;
-    URL.revokeObjectURL(this.image.src);
+    retireUrl(this.image.src);
     this.image.src = URL.createObjectURL(new Blob([this.model.get("picture")]));
   }
 

@@ -80,7 +80,7 @@ class Thumbnails {
     this.jump.max = this.pages;
     this.label.textContent = `of ${this.pages}, ${sort}`;
     this.grid.style.setProperty("--columns", this.columns);
-    for (const image of this.grid.querySelectorAll("img")) URL.revokeObjectURL(image.src);
+    for (const image of this.grid.querySelectorAll("img")) retireUrl(image.src);
     replaceKeepingFocus(this.grid, page.cells.map((cell, i) => this.cell(cell, page.pictures[i])));
     this.markCurrent();
     this.drawChoice();

@@ -28,7 +28,7 @@ class Why {
   }
 
   take(message, [picture]) {
-    if (this.data) URL.revokeObjectURL(this.data.url);
+    if (this.data) retireUrl(this.data.url);
     this.data = { ...message, url: pictureUrl(picture) };
     this.draw();
     this.view.root.dataset.why = message.row;
