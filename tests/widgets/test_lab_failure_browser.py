@@ -370,8 +370,8 @@ def test_a_joint_in_3d_is_named_and_marked_in_the_crop(shown):
             continue
         break
     joint = number(shown, "joint")
-    assert page.locator(".digit-crops circle.hot").count() >= 1
     hot = page.locator(".digit-crops circle.hot").first
+    hot.wait_for(state="attached")
     assert hot.get_attribute("data-joint") == str(joint)
     assert page.locator(".digit-hotjoint").inner_text()
     page.mouse.move(1, 1)
@@ -443,5 +443,9 @@ def test_both_3d_views_are_turned_by_one_camera(shown):
     shown.page.evaluate("() => new Promise(requestAnimationFrame)")
     before = [half_of(shown, half) for half in (0, 1)]
     turn(shown)
-    after = [half_of(shown, half) for half in (0, 1)]
-    assert all(a != b for a, b in zip(before, after, strict=True))
+    for _ in range(200):  # it is drawn with one of the next frames
+        after = [half_of(shown, half) for half in (0, 1)]
+        if all(a != b for a, b in zip(before, after, strict=True)):
+            return
+        shown.page.wait_for_timeout(50)
+    raise AssertionError("a half has not turned")
