@@ -192,8 +192,11 @@ def exclusive(path: Path, wait: bool) -> Iterator[None]:
 
 def _is_device(path: Path | str) -> bool:
     """Whether the path names something that is written to, not replaced."""
-    if str(path).startswith(OPEN_FILES):
-        return True
+    return str(path).startswith(OPEN_FILES) or is_special(path)
+
+
+def is_special(path: Path | str) -> bool:
+    """Whether there is something that is neither a file nor a folder: a device or a pipe."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from digit.files import is_special
+
 # Folders of a data set, beside `annotations`, whose files are never overwritten.
 DATA_SET_FOLDERS = (
     "annotations",
@@ -62,7 +64,8 @@ def check_outputs(
             raise ValueError(
                 f"{argument} {path}: this is a file of a data set; write elsewhere"
             )
-        if place in taken and not _is_device(place):
+        # Several results may go to a device or a pipe.
+        if place in taken and not is_special(place):
             raise ValueError(
                 f"{argument} {path}: the same file as {taken[place]}; give another name"
             )
@@ -133,8 +136,3 @@ def _is_same(path: Path, other: Path) -> bool:
     if path == other:
         return True
     return path.exists() and other.exists() and path.samefile(other)
-
-
-def _is_device(path: Path) -> bool:
-    """Whether the path is a device or a pipe, which several results may go to."""
-    return path.exists() and not path.is_file() and not path.is_dir()

@@ -5,12 +5,14 @@ The failure browser writes them; the file lies beside the error table.
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from digit.files import write_json
 from digit.widgets.messages import one_line
+
+Content = TypeVar("Content")
 
 
 class Note(NamedTuple):
@@ -43,6 +45,35 @@ class Change(NamedTuple):
         return f"{', '.join(words) or 'note'} of {frames}"
 
 
+def read_json(
+    path: Path, parse: Callable[[Any], Content], what: str, hint: str
+) -> Content:
+    """What a file that the user's work is saved in holds.
+
+    Args:
+        path: The JSON file.
+        parse: Takes what the file holds and returns what it means.
+        what: That in words, for the error.
+        hint: What to do about a file that cannot be read.
+
+    Raises:
+        ValueError: If it cannot be read so; the file is left alone.
+    """
+    try:
+        return parse(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        reason = f"cannot be read as {what} ({one_line(error)})"
+        raise ValueError(f"{path}: {reason}; {hint}") from None
+
+
+def _parsed(found: Any) -> dict[str, Note]:
+    """The notes of a file, by the frames' keys."""
+    return {
+        key: Note([str(tag) for tag in record["tags"]], str(record["note"]))
+        for key, record in found.items()
+    }
+
+
 class FrameNotes:
     """Tags and notes by frame.
 
@@ -66,18 +97,8 @@ class FrameNotes:
         # Nothing is noted yet, or notes stay in memory.
         if self.path is None or not self.path.exists():
             return
-        try:
-            found = json.loads(self.path.read_text(encoding="utf-8"))
-            notes = {}
-            for key, record in found.items():
-                tags = [str(tag) for tag in record["tags"]]
-                notes[key] = Note(tags, str(record["note"]))
-        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-            raise ValueError(
-                f"{self.path}: cannot be read as tags and notes ({one_line(error)}); "
-                "repair it or move it away: until then nothing is saved"
-            ) from None
-        self.notes = notes
+        hint = "repair it or move it away: until then nothing is saved"
+        self.notes = read_json(self.path, _parsed, "tags and notes", hint)
 
     def of(self, key: str) -> Note:
         """The note of a frame, empty where there is none."""

@@ -3,7 +3,6 @@
 They lie in a JSON file beside the notes, so that a colleague opens the same view.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from digit.files import write_json
 from digit.widgets.chart_messages import Axes
 from digit.widgets.frame_filter import FilterState
-from digit.widgets.messages import one_line
+from digit.widgets.notes import read_json
 from digit.widgets.page_messages import Look
 
 if TYPE_CHECKING:
@@ -55,18 +54,9 @@ class SavedViews:
         """
         if self.path is None or not self.path.exists():
             return self._views
-        try:
-            views = json.loads(self.path.read_text(encoding="utf-8"))
-            for name, view in views.items():
-                _parsed(view)
-                str(name)
-        except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-            raise ValueError(
-                f"{self.path}: cannot be read as saved views ({one_line(error)}); "
-                "repair it or move it away"
-            ) from None
-        self._views = views
-        return views
+        hint = "repair it or move it away"
+        self._views = read_json(self.path, _checked, "saved views", hint)
+        return self._views
 
     def save(self, name: str, page: Mapping[str, Any] | None = None) -> None:
         """Save what is shown now under a name; an earlier view of it is replaced.
@@ -144,6 +134,13 @@ class SavedViews:
         """Tell the page which views there are."""
         content = {"kind": "views", "names": list(self.read()), "chosen": chosen}
         self.browser.send(content)
+
+
+def _checked(views: Any) -> dict[str, dict[str, Any]]:
+    """The views of a file as they are; raises an error if one is none."""
+    for view in views.values():
+        _parsed(view)
+    return views
 
 
 def _parsed(
