@@ -99,6 +99,8 @@ def mean_pose_predictions(
 
     # 3. In cells of the crop; zero where no wrist is known and nothing counts.
     joints_25d = cells_from_camera(test, joints_cam_mm.numpy(), root_depth)
+    has_wrist = joints.joint_valid[:, WRISTS].numpy()
+    joints_25d = np.where(has_wrist[:, JOINT_SIDE, None], joints_25d, 0)
     relative_cells = geometry.depth_to_cells(mean.right_to_left_mm[2])
     return Predictions(
         image_id=np.asarray(test["image_id"]),

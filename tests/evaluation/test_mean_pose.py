@@ -39,3 +39,13 @@ def test_mrrpe_is_the_distance_to_the_mean_vector(original):
     vectors = joints[both, 41] - joints[both, 20]
     expected = np.linalg.norm(vectors - vectors.mean(0), axis=-1)
     np.testing.assert_allclose(table["mrrpe"].to_numpy()[both], expected, atol=0.05)
+
+
+def test_a_hand_without_a_wrist_is_nowhere(original):
+    # Else the place of what is not annotated would be projected, however far away.
+    predictions = mean_pose_predictions(original, original)
+    of_hand = predictions.joints_25d.reshape(-1, 2, 21, 3)
+    has_wrist = valid_joints(original)[:, WRISTS]
+    assert not has_wrist.all()
+    assert (of_hand[~has_wrist] == 0).all()
+    assert (of_hand[has_wrist] != 0).any((1, 2)).all()
