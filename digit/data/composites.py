@@ -174,32 +174,40 @@ def with_shadow(
 
 
 class CompositeFrames(Dataset):
-    """Composites of the cut-out hands of a data set, as batches; no two alike.
+    """Composites of the cut-out hands of data sets, as batches; no two alike.
 
     A position of the stream is epoch · len(self) + number of the cut-out, as for
     `InterHandDataset`; everything else about a composite follows from it and the seed.
     """
 
-    def __init__(self, photos: InterHandDataset, others: InterHandDataset):
+    def __init__(self, photos: Sequence[InterHandDataset], others: InterHandDataset):
         """Args:
-        photos: Frames of a data set whose hands have been cut out; its crop size,
-            augmentation, seed and depth weight are the composites' too.
+        photos: Frames of data sets whose hands have been cut out, in the same crop size.
+            Augmentation and seed of the composites are those of the first, the depth
+            weight is the lowest, as a composite may mix two of the data sets.
         others: Frames of which the single hands are laid under some of them.
 
         Raises:
             ValueError: If no hand has been cut out.
         """
-        self.photos = photos
+        self.photos = list(photos)
         self.others = others
-        self.rows = cut_outs.rows_with_cut_outs(photos.index)
+        # Data set and row in it of every cut-out hand.
+        rows = [cut_outs.rows_with_cut_outs(frames.index) for frames in self.photos]
+        self.owners = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
+        self.rows = np.concatenate(rows)
         self.other_rows = cut_outs.single_hands(others.index)
+        self.depth_weight = min(frames.depth_weight for frames in self.photos)
         # Without the tight box as base, crops are those of an annotated box 1.2 times it.
-        about_tight_box = photos.augmentation.about_tight_box
+        about_tight_box = self.photos[0].augmentation.about_tight_box
         self.box_scale = 1.0 if about_tight_box else 1.2 * 1.25
         if not len(self.rows):
+            places = ", ".join(
+                f"{frames.index.dataset_dir} ({frames.index.split})"
+                for frames in self.photos
+            )
             raise ValueError(
-                f"{photos.index.dataset_dir} ({photos.index.split}): no hand has been cut out; "
-                "run digit prepare --cut-outs on it"
+                f"{places}: no hand has been cut out; run digit prepare --cut-outs on it"
             )
 
     def __len__(self) -> int:
@@ -209,7 +217,7 @@ class CompositeFrames(Dataset):
         """The composites at these positions of the stream; `row` numbers the photographs."""
         epochs, numbers = np.divmod(np.asarray(positions, np.int64), len(self))
         keys = [
-            (self.photos.seed, epoch, number, COMPOSITE_STREAM)
+            (self.photos[0].seed, epoch, number, COMPOSITE_STREAM)
             for epoch, number in zip(epochs.tolist(), numbers.tolist(), strict=True)
         ]
         pictures = [
@@ -217,7 +225,7 @@ class CompositeFrames(Dataset):
             for number, key in zip(numbers.tolist(), keys, strict=True)
         ]
         labels = labels_of(pictures)
-        return self.photos.crop(
+        batch = self.photos[0].crop(
             labels,
             base_xywh=geometry.square_bbox(tight_boxes(labels), scale=self.box_scale),
             pictures=[picture.image for picture in pictures],
@@ -225,24 +233,30 @@ class CompositeFrames(Dataset):
             keys=keys,
             rows=self.rows[numbers],
         )
+        depth_weight = torch.full_like(batch.depth_weight, self.depth_weight)
+        return batch._replace(depth_weight=depth_weight)
 
     __getitems__ = batch
 
     def compose(self, number: int, rng: np.random.Generator) -> Picture:
         """One composite, of the cut-out of this number and a hand drawn at random."""
-        upper = read_picture(self.photos, int(self.rows[number]), with_cut_out=True)
+        upper = self.read_cut_out_hand(number)
         chance = rng.random()
         if chance < OWN_MIRROR:
             lower = mirrored(upper)
         elif chance < OWN_MIRROR + ANOTHER_PHOTO or not len(self.other_rows):
-            row = int(rng.choice(self.rows))
-            lower = read_picture(self.photos, row, with_cut_out=True)
+            lower = self.read_cut_out_hand(int(rng.integers(len(self))))
         else:
             row = int(rng.choice(self.other_rows))
             lower = read_picture(self.others, row, with_cut_out=False)
         if (lower.hand_type == upper.hand_type).all():
             lower = mirrored(lower)
         return lay_over(lower, upper, rng)
+
+    def read_cut_out_hand(self, number: int) -> Picture:
+        """The picture of the cut-out hand of this number."""
+        frames = self.photos[self.owners[number]]
+        return read_picture(frames, int(self.rows[number]), with_cut_out=True)
 
 
 def read_picture(frames: InterHandDataset, row: int, with_cut_out: bool) -> Picture:

@@ -96,18 +96,17 @@ class HandData(pl.LightningDataModule):
             members.append(frames)
             shares.append(root.share)
 
-        # 2. Composites of the first data set that has hands cut out, the further first.
+        # 2. Composites of all hands that have been cut out.
         if settings.composites:
-            candidates = [*members[1:], members[0]]
             with_hands = [
-                frames for frames in candidates if len(rows_with_cut_outs(frames.index))
+                frames for frames in members if len(rows_with_cut_outs(frames.index))
             ]
             if not with_hands:
                 raise SettingError(
                     f"composites={settings.composites}: none of the data sets has "
                     "cut-out hands; run digit prepare --cut-outs on a data set of photographs"
                 )
-            members.append(CompositeFrames(with_hands[0], others=self.train_frames))
+            members.append(CompositeFrames(with_hands, others=self.train_frames))
             shares.append(settings.composites)
 
         batch_size = settings.batch_size // settings.accumulate

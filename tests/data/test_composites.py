@@ -105,7 +105,7 @@ def test_joints_of_the_lower_hand_stay_in_place(photos, some):
 
 
 def test_batches_of_composites(photos, index):
-    frames = CompositeFrames(photos, InterHandDataset(index, 64))
+    frames = CompositeFrames([photos], InterHandDataset(index, 64))
     batch = frames.batch([0, 1, 2, len(frames)])
     assert batch.image.shape == (4, 3, 64, 64)
     assert batch.hand_type.all()
@@ -124,11 +124,23 @@ def test_batches_of_composites(photos, index):
 def test_a_data_set_without_cut_outs_is_refused(index):
     val = prepare_index(index.dataset_dir, "val")
     with pytest.raises(ValueError, match="no hand has been cut out"):
-        CompositeFrames(InterHandDataset(val, 64), InterHandDataset(index, 64))
+        CompositeFrames([InterHandDataset(val, 64)], InterHandDataset(index, 64))
+
+
+def test_hands_of_all_data_sets_meet(photos, some, index):
+    """Every cut-out is the upper hand once an epoch; the doubtful depths decide."""
+    trusted = InterHandDataset(some, 64, depth_weight=1.0)
+    frames = CompositeFrames([trusted, photos], InterHandDataset(index, 64))
+    n_hands = len(cut_outs.rows_with_cut_outs(some))
+    assert frames.owners.tolist() == [0] * n_hands + [1] * n_hands
+    last = frames.read_cut_out_hand(len(frames) - 1)
+    alone = read_picture(photos, int(frames.rows[-1]), with_cut_out=True)
+    np.testing.assert_array_equal(last.image, alone.image)
+    assert (frames.batch([0, len(frames) - 1]).depth_weight == 0.25).all()
 
 
 def test_every_kind_of_lower_hand_is_used(photos, index, monkeypatch):
-    frames = CompositeFrames(photos, InterHandDataset(index, 64))
+    frames = CompositeFrames([photos], InterHandDataset(index, 64))
     read = []
     monkeypatch.setattr(
         composites,
@@ -140,7 +152,7 @@ def test_every_kind_of_lower_hand_is_used(photos, index, monkeypatch):
     )
     for number in range(len(frames)):
         frames.compose(number, np.random.default_rng(number))
-    assert frames.photos in read and frames.others in read
+    assert frames.photos[0] in read and frames.others in read
 
 
 def test_cut_outs_lie_on_their_hand(some):
