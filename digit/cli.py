@@ -25,6 +25,7 @@ OPTIONS = {
     "dataset_dir": "--root",
     "root_depth": "--root-depth",
     "flip_test": "--flip-test",
+    "turn_test": "--turn-test",
     "label_kind": "--labels",
     "views": "--views",
     "errors": "--errors",
@@ -434,7 +435,7 @@ def add_evaluate(commands: "Commands") -> None:
     command.add_argument(
         "--errors", type=Path, metavar="OUT.parquet", help="the table, a row a frame"
     )
-    add_flip_test(command, note="; not in the paper")
+    add_test_time_options(command, note="; not in the paper")
     command.add_argument(
         "--labels",
         choices=("2d", "3d"),
@@ -466,6 +467,7 @@ def evaluate(args: argparse.Namespace) -> None:
         method=args.method,
         errors=args.errors,
         flip_test=args.flip_test,
+        turn_test=args.turn_test,
         label_kind=args.labels,
         views=args.views,
     )
@@ -507,7 +509,7 @@ def add_predict(commands: "Commands") -> None:
         metavar="CKPT",
         help="a checkpoint or .onnx file; default: the weights that ship",
     )
-    add_flip_test(command)
+    add_test_time_options(command)
     command.add_argument(
         "--precision",
         choices=("auto", "32"),
@@ -622,6 +624,7 @@ def predict(args: argparse.Namespace) -> None:
         outputs,
         checkpoint=args.checkpoint,
         flip_test=args.flip_test,
+        turn_test=args.turn_test,
         precision=args.precision,
         tell=tell,
     )
@@ -731,12 +734,19 @@ def add_settings(command: argparse.ArgumentParser) -> None:
     )
 
 
-def add_flip_test(command: argparse.ArgumentParser, note: str = "") -> None:
-    """Add `--flip-test`."""
+def add_test_time_options(command: argparse.ArgumentParser, note: str = "") -> None:
+    """Add `--flip-test` and `--turn-test`."""
     command.add_argument(
         "--flip-test",
         action="store_true",
         help="predict the mirrored picture as well and take the mean: better, twice "
+        f"the time{note}",
+    )
+    command.add_argument(
+        "--turn-test",
+        action="store_true",
+        help="predict the picture turned by 90, 180 and 270 degrees as well and keep what "
+        "the network is surest of: for cameras held sideways or above a table; four times "
         f"the time{note}",
     )
 

@@ -1,5 +1,6 @@
 """Shape checks on for every call in the tests; paths of the optional reference data."""
 
+import itertools
 import os
 import shutil
 
@@ -95,3 +96,18 @@ def published(monkeypatch) -> list[dict]:
         static_picture, "display", lambda bundle, raw: bundles.append(bundle)
     )
     return bundles
+
+
+@pytest.fixture
+def always_turned(monkeypatch) -> None:
+    """The turn test takes the last of the four positions for the surest."""
+    from digit.inference import turn_test
+
+    less_and_less = itertools.count(0, -1)
+    monkeypatch.setattr(
+        turn_test,
+        "doubt_nats",
+        lambda prediction: torch.full(
+            prediction.relative_root_depth.shape, float(next(less_and_less))
+        ),
+    )

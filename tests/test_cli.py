@@ -173,13 +173,14 @@ def test_evaluate_names_frames_left_out(broken, checkpoint, tmp_path, capsys):
     assert result["protocol"].endswith("; 1 of 6 frames are left out")
 
 
-def test_evaluate_names_the_flip_test(scored, capsys):
+@pytest.mark.parametrize("option", ["--flip-test", "--turn-test"])
+def test_evaluate_names_options_that_need_a_network(scored, capsys, option):
     dataset_dir, predictions = scored
     words = ["--root", dataset_dir, "--split", "val", "--root-depth", "gt"]
-    words += ["--predictions", predictions, "--flip-test"]
+    words += ["--predictions", predictions, option]
     assert run("evaluate", *words) == 2
     error = capsys.readouterr().err
-    assert "--flip-test" in error and "mine.npz" in error
+    assert option in error and "mine.npz" in error
 
 
 def test_evaluate_never_overwrites_what_it_reads(scored, capsys):
@@ -350,13 +351,15 @@ def test_predict_takes_the_weights_that_ship(image, capsys):
     assert "joints_px" in json.loads(capsys.readouterr().out)
 
 
-def test_predict_with_the_flip_test_differs(image, checkpoint, capsys):
+def test_predict_with_flip_and_turn_test_differs(
+    image, checkpoint, capsys, always_turned
+):
     results = []
-    for extra in ([], ["--flip-test"]):
+    for extra in ([], ["--flip-test"], ["--flip-test", "--turn-test"]):
         words = [image, "--bbox", BOX, "--checkpoint", checkpoint, *extra]
         assert run("predict", *words) == 0
         results.append(json.loads(capsys.readouterr().out)["joints_px"])
-    assert results[0] != results[1]
+    assert results[0] != results[1] != results[2]
 
 
 def test_network_that_needs_true_parts_predicts_no_photo(image, tmp_path, capsys):

@@ -147,6 +147,7 @@ def predict_command(
     *,
     checkpoint: Path | None,
     flip_test: bool,
+    turn_test: bool,
     precision: Precision = "auto",
     tell: Callable[[str], None],
 ) -> None:
@@ -158,6 +159,7 @@ def predict_command(
         outputs: where results go.
         checkpoint: the network's file; None for the weights that ship.
         flip_test: whether the mirrored crop is predicted as well.
+        turn_test: whether the crop is predicted in four quarter turns.
         precision: "32" for single precision; "auto" for bfloat16 where the processor
             computes in it, which is twice as fast.
         tell: shows one line, for each picture that cannot be predicted.
@@ -167,11 +169,13 @@ def predict_command(
         FileNotFoundError: if the checkpoint is missing.
         KeyboardInterrupt: if interrupted; what is done has been written.
     """
-    if options.method == "mediapipe" and (checkpoint or flip_test):
-        raise ValueError("--method mediapipe goes without --checkpoint and --flip-test")
+    if options.method == "mediapipe" and (checkpoint or flip_test or turn_test):
+        raise ValueError(
+            "--method mediapipe goes without --checkpoint, --flip-test and --turn-test"
+        )
 
     # 1. The network and the inputs
-    network = open_network(options, checkpoint, flip_test, precision)
+    network = open_network(options, checkpoint, flip_test, turn_test, precision)
     sources, failures = expand_inputs(inputs)
     if not sources:
         raise ValueError(failures[0].reason)
@@ -259,6 +263,7 @@ def open_network(
     options: PredictOptions,
     checkpoint: Path | None,
     flip_test: bool,
+    turn_test: bool,
     precision: Precision = "auto",
 ) -> torch.nn.Module | None:
     """The network, made fast for inference; None for the method "mediapipe"."""
@@ -278,6 +283,10 @@ def open_network(
         from digit.inference.flip_test import FlipTest
 
         network = FlipTest(network)
+    if turn_test:
+        from digit.inference.turn_test import TurnTest
+
+        network = TurnTest(network)
     return network
 
 

@@ -34,6 +34,7 @@ from digit.inference.assembly import Method
 from digit.inference.features import pooled_features
 from digit.inference.flip_test import FlipTest
 from digit.inference.landmark_dataset import predict_by_landmarks
+from digit.inference.turn_test import TurnTest
 from digit.inference.views import evaluate_views
 from digit.model.checkpoints import load_network
 from digit.model.network import Prediction, optimized_for_inference
@@ -111,7 +112,7 @@ def predict_dataset(
             if contradictions:
                 compared = _contradictions(prediction, batch, dataset.index)
                 found = found._replace(contradiction=compared.as_array())
-            if features:  # of a flip test, those of the picture as it is
+            if features:  # of a flip or turn test, those of the picture as it is
                 found = found._replace(features=caught[0].half().cpu().numpy())
             parts.append(found)
     network.train(was_training)
@@ -140,6 +141,7 @@ def evaluate(
     predictions: Path | str | None = None,
     errors: Path | str | None = None,
     flip_test: bool = False,
+    turn_test: bool = False,
     label_kind: LabelKind | None = None,
     views: bool = False,
     method: Method | None = None,
@@ -159,6 +161,8 @@ def evaluate(
             failure browser.
         flip_test: Average the network's prediction with that for the mirrored image;
             not in the paper's protocol.
+        turn_test: Predict the image in four quarter turns and keep what the network is
+            surest of; not in the paper's protocol.
         label_kind: "2d" if the depths of the labels are not to be trusted, so that only
             metrics in the image count; by default what the data set says of itself in
             `annotations/labels.txt`.
@@ -187,16 +191,16 @@ def evaluate(
     if method == "small" and checkpoint is None:
         checkpoint = SHIPPED_WEIGHTS
     if by_landmarks:
-        check_landmark_method(checkpoint, predictions, flip_test or views)
+        check_landmark_method(
+            checkpoint, predictions, on_crops=flip_test or turn_test or views
+        )
     else:
-        check_sources(checkpoint, predictions, flip_test=flip_test, views=views)
+        check_sources(checkpoint, predictions, flip_test, turn_test, views)
     if errors is not None:
         check_error_files(Path(errors), inputs=[checkpoint, predictions])
 
     # 2. Data and predictions. What fails at once comes first.
-    network = (
-        None if checkpoint is None else _ready(load_network(checkpoint), flip_test)
-    )
+    network = _open_network(checkpoint, flip_test, turn_test)
     whole = prepare_index(dataset_dir, split)
     index = whole.usable()
     n_left_out = len(whole) - len(index)
@@ -226,6 +230,7 @@ def evaluate(
         result.update(evaluate_views(predict, index, size_px=network.image_size))
     notes = {
         "flip test": flip_test,
+        "turn test": turn_test,
         "MediaPipe Hands on whole pictures": by_landmarks,
         f"{n_left_out} of {len(whole)} frames are left out": n_left_out > 0,
     }
@@ -252,6 +257,7 @@ def check_sources(
     checkpoint: Path | str | None,
     predictions: Path | str | None,
     flip_test: bool,
+    turn_test: bool,
     views: bool,
 ) -> None:
     """Check that there is one source, and one that can do what is asked for.
@@ -268,6 +274,11 @@ def check_sources(
             f"flip_test: {predictions} holds predictions, which cannot be mirrored; "
             "leave it out, or give a checkpoint"
         )
+    if turn_test:
+        raise ValueError(
+            f"turn_test: {predictions} holds predictions, which cannot be turned; "
+            "leave it out, or give a checkpoint"
+        )
     if views:
         raise ValueError(
             f"views: {predictions} holds predictions of one crop only; leave it out, "
@@ -281,7 +292,8 @@ def check_landmark_method(
     """Raise ValueError for what the method "mediapipe" cannot be combined with."""
     if checkpoint is not None or predictions is not None or on_crops:
         raise ValueError(
-            'method "mediapipe": leave out checkpoint, predictions, flip_test and views'
+            'method "mediapipe": leave out checkpoint, predictions, flip_test, '
+            "turn_test and views"
         )
 
 
@@ -309,11 +321,17 @@ def check_error_files(errors: Path, inputs: list[Path | str | None]) -> None:
         check_outputs({"errors": companion}, inputs=inputs)
 
 
-def _ready(network: torch.nn.Module, flip_test: bool) -> torch.nn.Module:
-    """A network made fast, on the GPU where there is one."""
+def _open_network(
+    checkpoint: Path | str | None, flip_test: bool, turn_test: bool
+) -> torch.nn.Module | None:
+    """A checkpoint's network, made fast, on the GPU where there is one."""
+    if checkpoint is None:
+        return None
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = optimized_for_inference(network).to(device)
-    return FlipTest(network) if flip_test else network
+    network = optimized_for_inference(load_network(checkpoint)).to(device)
+    if flip_test:
+        network = FlipTest(network)
+    return TurnTest(network) if turn_test else network
 
 
 def _predict_frames(

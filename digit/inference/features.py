@@ -17,7 +17,7 @@ def pooled_features(network: torch.nn.Module) -> Iterator[list[Float[Tensor, "b 
     """Collect what the hand type and the relative root depth are predicted from.
 
     Args:
-        network: A `digit.model.network.Digit`, or a flip test of one.
+        network: A `digit.model.network.Digit`, or a flip or turn test of one.
 
     Yields:
         A list to which every forward pass within the context appends the features of
@@ -36,7 +36,9 @@ def pooled_features(network: torch.nn.Module) -> Iterator[list[Float[Tensor, "b 
     def keep(layer: torch.nn.Module, inputs: tuple, output: Tensor) -> None:
         found.append(output.float().mean((2, 3)))
 
-    inner = getattr(network, "network", network)  # of a flip test
+    inner = network
+    while hasattr(inner, "network"):  # of a flip test, of a turn test
+        inner = inner.network
     handle = inner.conv_head.register_forward_hook(keep)
     try:
         yield found

@@ -88,7 +88,7 @@ def predict(
     several hands far apart, whole folders and videos see `digit.predict_files`.
 
     Args:
-        network: From `load_network`, or a `FlipTest` around it.
+        network: From `load_network`, or a `FlipTest` or `TurnTest` around it.
         image: RGB picture (height, width, 3), or a photo file's path or bytes.
         bbox_xywh: Left, top, width and height (px) of a box around the hands; None to
             find them, as the first of `find_boxes`.

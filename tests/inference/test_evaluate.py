@@ -63,11 +63,14 @@ def test_network_keeps_its_mode(tiny_root):
     assert found.image_id.tolist() == [index["image_id"][1]]
 
 
-def test_flip_test_changes_numbers_and_is_named(tiny_root, checkpoint):
+@pytest.mark.parametrize("name", ["flip_test", "turn_test"])
+def test_test_time_options_change_numbers_and_are_named(
+    tiny_root, checkpoint, name, always_turned
+):
     once = evaluate(tiny_root, "test", "gt", checkpoint)
-    twice = evaluate(tiny_root, "test", "gt", checkpoint, flip_test=True)
-    assert once["mpjpe_all"] != twice["mpjpe_all"]
-    assert twice["protocol"] == once["protocol"] + "; flip test"
+    more = evaluate(tiny_root, "test", "gt", checkpoint, **{name: True})
+    assert once["mpjpe_all"] != more["mpjpe_all"]
+    assert more["protocol"] == f"{once['protocol']}; {name.replace('_', ' ')}"
 
 
 def test_excluded_frames_are_left_out_and_counted(scored):
