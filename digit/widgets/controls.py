@@ -95,4 +95,4 @@ class ReportingBox(widgets.VBox):
 
     def warn(self, text: str) -> None:
         """Add a line to `note`; the text is not read as HTML."""
-        self.note.value += f"<b>⚠ {escape(text)}</b><br>"
+        self.note.value += f"<b style='overflow-wrap:anywhere'>⚠ {escape(text)}</b><br>"

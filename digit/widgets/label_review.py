@@ -205,9 +205,8 @@ class LabelReview(ReportingBox):
             escape(frame.key),
             ", ".join(counts),
         ]
-        return (
-            f"<div style='line-height:1.5;max-width:310px'>{'<br>'.join(lines)}</div>"
-        )
+        style = "line-height:1.5; max-width:310px; overflow-wrap:anywhere"
+        return f"<div style='{style}'>{'<br>'.join(lines)}</div>"
 
     def static_figure(self) -> Figure | None:
         """The frame that is shown, with its hands."""

@@ -52,7 +52,7 @@ def save_result(kind: str, record: PictureRecord, folder: Path) -> Path:
 
 def saved_line(path: Path) -> str:
     """Where a file is, and a link to download it, as HTML."""
-    line = f"saved: <code>{escape(str(path))}</code>"
+    line = f"saved: <code style='overflow-wrap:anywhere'>{escape(str(path))}</code>"
     if path.stat().st_size > LARGEST_DOWNLOAD_BYTES:
         return line
     data = base64.b64encode(path.read_bytes()).decode()

@@ -47,6 +47,15 @@ def test_keys_decide_and_leave_the_notebook_alone(review, mine):
     assert review.errors() == []
 
 
+def test_a_long_path_is_wrapped(review):
+    """No text of the widget is cut off."""
+    cut = """() => [...document.querySelectorAll('.jp-OutputArea .widget-html-content')]
+        .filter(text => text.scrollWidth > text.clientWidth)
+        .map(text => text.innerText)"""
+    assert review.page.evaluate(cut) == []
+    assert review.errors() == []
+
+
 def test_keys_go_on_after_a_click_on_a_button(review, mine):
     page = review.page
     title = shown_title(review)
