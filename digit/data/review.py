@@ -22,6 +22,9 @@ FILE = "labels_review.json"
 LIST = "review"  # the exclude list's name
 DROPPED = "dropped while looking the labels through"
 TO_SWAP = "its side is to be swapped: apply the swaps"
+# In a record of the annotations: whether its sides have been swapped. Without it, that is
+# as the decision says.
+SWAPPED = "sides_swapped"
 # The hand type after right and left have changed places.
 SWAPPED_TYPES = ("left", "right", "interacting")
 
@@ -35,11 +38,12 @@ class Decision:
     verdict: Verdict = "keep"
     swap: bool = False  # whether the detector's side is wrong
     applied: bool = False  # whether the annotations have the other side by now
+    begun: bool = False  # whether a change of the annotations may be half done
 
     @property
     def is_pending(self) -> bool:
         """Whether the annotations are still to be changed."""
-        return self.swap != self.applied
+        return self.begun or self.swap != self.applied
 
 
 @dataclass
@@ -75,7 +79,7 @@ class Review:
         """Take a decision back, as `decide` does."""
         self.decisions = read_review(self.dataset_dir).decisions
         decision = self.decisions.pop(key, None)
-        if decision is not None and decision.applied:
+        if decision is not None and (decision.applied or decision.begun):
             # The annotations are to go back to what they were.
             self.decisions[key] = replace(decision, verdict="keep", swap=False)
         self._save([key.partition("/")[0]])
@@ -126,7 +130,8 @@ def apply_swaps(dataset_dir: Path | str) -> int:
     """Give frames the other side in the annotations, as was decided.
 
     Joints, their validity and the hand type change places. The frames come off the
-    exclude list.
+    exclude list. A call that was interrupted, wherever that was, is finished by the
+    next one.
 
     Args:
         dataset_dir: The data set's folder.
@@ -143,21 +148,30 @@ def apply_swaps(dataset_dir: Path | str) -> int:
     with exclusive(dataset_dir / f".{FILE}.lock", wait=True):
         # Nobody else changes the annotations meanwhile.
         review = read_review(dataset_dir)
-        splits = splits_of(dataset_dir)
         count = 0
-        for split in splits:
-            keys = [
-                key
+        for split in splits_of(dataset_dir):
+            decided = {
+                key: made
                 for key, made in review.decisions.items()
-                if made.is_pending and key.partition("/")[0] == split
-            ]
-            if not keys:
-                continue
-            count += _swap_in_files(dataset_dir, split, set(keys))
-            for key in keys:
-                made = review.decisions[key]
-                review.decisions[key] = replace(made, applied=made.swap)
-            review._save([split])
+                if key.partition("/")[0] == split
+            }
+            pending = {key: made for key, made in decided.items() if made.is_pending}
+            if pending:
+                changed = _swapped_files(dataset_dir, split, pending)
+                # From here on the frames are pending until both files are written.
+                for key, made in pending.items():
+                    review.decisions[key] = replace(made, begun=True)
+                review._save([split])
+                for path, content in changed.items():
+                    write_text(path, json.dumps(content))
+                for key, made in pending.items():
+                    review.decisions[key] = replace(
+                        made, applied=made.swap, begun=False
+                    )
+                count += len(pending)
+            if decided:
+                # Also where an earlier call was ended before the exclude list.
+                review._save([split])
     return count
 
 
@@ -171,8 +185,14 @@ def swapped_frame(frame: PhotoFrame) -> PhotoFrame:
     )
 
 
-def _swap_in_files(dataset_dir: Path, split: str, keys: set[str]) -> int:
-    """Swap the sides of some frames of a split in its annotation files."""
+def _swapped_files(
+    dataset_dir: Path, split: str, pending: dict[str, Decision]
+) -> dict[Path, Any]:
+    """The annotation files of a split with the sides of some frames as decided.
+
+    Returns:
+        The contents of joint_3d.json and data.json by their paths.
+    """
     # 1. The documents; what else knows right from left is refused
     files = annotation_files(dataset_dir, split)
     for role in ("mano", "rootnet", "fitted"):
@@ -189,7 +209,7 @@ def _swap_in_files(dataset_dir: Path, split: str, keys: set[str]) -> int:
     images = {
         image["id"]: image
         for image in data["images"]
-        if f"{split}/{image['file_name']}" in keys
+        if f"{split}/{image['file_name']}" in pending
     }
     moments = [_moment(image) for image in images.values()]
     everyone = [_moment(image) for image in data["images"]]
@@ -199,23 +219,18 @@ def _swap_in_files(dataset_dir: Path, split: str, keys: set[str]) -> int:
             "swap the sides of the whole instant by hand"
         )
 
-    # 3. Changed; joints that an earlier call has changed before it was killed stay
+    # 3. Changed; what an earlier call has changed before it was ended stays
     for annotation in data["annotations"]:
         image = images.get(annotation["image_id"])
         if image is None:
             continue
+        decision = pending[f"{split}/{image['file_name']}"]
         capture, frame = _moment(image)
-        record = joints[capture][frame]
-        if record["hand_type"] == annotation["hand_type"]:
-            world_mm = np.array(record["world_coord"])
-            record["world_coord"] = world_mm[SWAP_JOINTS].tolist()
-            _swap_labels(record)
-        _swap_labels(annotation)
-
-    # 4. Written, with data.json last
-    write_text(files["joint_3d"], json.dumps(joints))
-    write_text(files["data"], json.dumps(data))
-    return len(images)
+        for record in (joints[capture][frame], annotation):
+            if record.get(SWAPPED, decision.applied) != decision.swap:
+                _swap_sides(record)
+            record[SWAPPED] = decision.swap
+    return {files["joint_3d"]: joints, files["data"]: data}
 
 
 def _moment(image: dict[str, Any]) -> tuple[str, str]:
@@ -223,7 +238,10 @@ def _moment(image: dict[str, Any]) -> tuple[str, str]:
     return str(image["capture"]), str(image["frame_idx"])
 
 
-def _swap_labels(record: dict[str, Any]) -> None:
+def _swap_sides(record: dict[str, Any]) -> None:
     """Let right and left change places in a record of either file."""
     record["joint_valid"] = [record["joint_valid"][joint] for joint in SWAP_JOINTS]
     record["hand_type"] = SWAPPED_TYPES[HAND_TYPES.index(record["hand_type"])]
+    if "world_coord" in record:
+        world_mm = np.array(record["world_coord"])
+        record["world_coord"] = world_mm[SWAP_JOINTS].tolist()

@@ -1,7 +1,8 @@
 """Labels looked through: decisions, exclude list, swapped sides."""
 
+import contextlib
 import json
-import shutil
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,13 @@ import pytest
 
 from digit.data.build_index import prepare_index
 from digit.data.photo_tree import make_frame, write_photo_tree
-from digit.data.review import FILE, apply_swaps, read_review, swapped_frame
+from digit.data.review import (
+    FILE,
+    SWAPPED,
+    apply_swaps,
+    read_review,
+    swapped_frame,
+)
 from digit.skeleton import HAND_TYPES, SWAP_JOINTS
 
 
@@ -30,6 +37,15 @@ def made_frame(image_id: int, hands: tuple[int, ...], split: str = "train"):
         joints_cam_mm=np.stack([x, y, depth_mm], -1),
         joint_valid=valid.ravel(),
     )
+
+
+def without_marks(path: Path):
+    """An annotation file without the marks of swaps."""
+
+    def plain(record: dict) -> dict:
+        return {name: value for name, value in record.items() if name != SWAPPED}
+
+    return json.loads(path.read_text(), object_hook=plain)
 
 
 @pytest.fixture
@@ -85,30 +101,66 @@ def test_swapped_hands_change_places(dataset_dir, frames):
 def test_swapping_twice_changes_nothing(dataset_dir, frames):
     stem = dataset_dir / "annotations/train/InterHand2.6M_train"
     names = [Path(f"{stem}_{name}.json") for name in ("data", "joint_3d")]
-    before = [json.loads(path.read_text()) for path in names]
+    before = [without_marks(path) for path in names]
     for swap in (True, False):
         read_review(dataset_dir).decide(frames[0].key, swap=swap)
         assert apply_swaps(dataset_dir) == 1
-        changed = [json.loads(path.read_text()) for path in names] != before
+        changed = [without_marks(path) for path in names] != before
         assert changed == swap
 
 
-def test_a_swap_that_was_killed_halfway_is_finished(dataset_dir, frames, tmp_path):
-    stem = "annotations/train/InterHand2.6M_train"
-    data = dataset_dir / f"{stem}_data.json"
-    shutil.copy(data, tmp_path / "data.json")
-    read_review(dataset_dir).decide(frames[0].key, swap=True)
-    shutil.copy(dataset_dir / FILE, tmp_path / FILE)
+@pytest.mark.parametrize("swap", [True, False])
+@pytest.mark.parametrize("writes", range(7))
+def test_a_swap_ended_anywhere_is_finished(
+    dataset_dir, frames, monkeypatch, swap, writes
+):
+    """One hand or two; and a swap that is taken back likewise."""
+    stem = dataset_dir / "annotations/train/InterHand2.6M_train"
+    names = [Path(f"{stem}_{name}.json") for name in ("data", "joint_3d")]
+    states = {False: [without_marks(path) for path in names]}
+    for wanted in (True, not swap, swap):
+        for frame in frames[:3]:
+            read_review(dataset_dir).decide(frame.key, swap=wanted)
+        if wanted == swap:
+            # Ended before a write, the first to the last
+            with monkeypatch.context() as patched:
+                end_before(patched, writes)
+                with contextlib.suppress(KeyboardInterrupt):
+                    apply_swaps(dataset_dir)
+        apply_swaps(dataset_dir)
+        states.setdefault(wanted, [without_marks(path) for path in names])
+        assert [without_marks(path) for path in names] == states[wanted]
+        assert len(prepare_index(dataset_dir, "train").usable()) == 4
+    assert states[True] != states[False]
+
+
+def test_a_swap_taken_back_when_half_done_is_undone(dataset_dir, frames, monkeypatch):
+    stem = dataset_dir / "annotations/train/InterHand2.6M_train"
+    names = [Path(f"{stem}_{name}.json") for name in ("data", "joint_3d")]
+    before = [without_marks(path) for path in names]
+    read_review(dataset_dir).decide(frames[2].key, swap=True)
+    with monkeypatch.context() as patched:
+        end_before(patched, 3)
+        with pytest.raises(KeyboardInterrupt):
+            apply_swaps(dataset_dir)
+    assert without_marks(names[1]) != before[1]
+    read_review(dataset_dir).forget(frames[2].key)
+    assert len(prepare_index(dataset_dir, "train").usable()) == 3
     apply_swaps(dataset_dir)
-    whole = data.read_bytes(), (dataset_dir / f"{stem}_joint_3d.json").read_bytes()
-    # As if the process had ended between its two files
-    shutil.copy(tmp_path / "data.json", data)
-    shutil.copy(tmp_path / FILE, dataset_dir / FILE)
-    assert apply_swaps(dataset_dir) == 1
-    assert whole == (
-        data.read_bytes(),
-        (dataset_dir / f"{stem}_joint_3d.json").read_bytes(),
-    )
+    assert [without_marks(path) for path in names] == before
+
+
+def end_before(patched: pytest.MonkeyPatch, writes: int) -> None:
+    """Let the process end after so many files."""
+    left = iter(range(writes))
+    replace = os.replace
+
+    def replace_or_end(*paths) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        replace(*paths)
+
+    patched.setattr(os, "replace", replace_or_end)
 
 
 def test_a_swapped_frame_is_the_frame_that_is_written(dataset_dir, frames):
