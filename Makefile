@@ -35,8 +35,9 @@ bench: .venv/test.done      ## the data path beside its alternatives, into figur
 gallery: .venv/test.done    ## the pictures of README and docs, from data/demo and the latest run; widgets need Chromium
 	$(BIN)/python figures/make_gallery.py $(ARGS)
 
+# The demo is half as large as usual: move a data/demo of another size away before.
 chapters: .venv/lab.done    ## the executed chapters in docs/notebooks, from the demo's data; 10: run digit ablation before
-	$(BIN)/digit demo
+	$(BIN)/digit demo --frames 1500 --minutes 4
 	$(BIN)/python docs/make_chapters.py
 
 book: .venv/book.done       ## the documentation site, into docs/_build/html

@@ -141,7 +141,7 @@ def add_fit_hands(commands: "Commands") -> None:
     command = commands.add(
         "fit-hands",
         fit_hands,
-        "fits for hands that have joints and none, for digit prepare to render",
+        "fits for hands that have 3D joints but no fit, for digit prepare to render",
     )
     add_root(command)
     command.add_argument(

@@ -18,6 +18,7 @@ from digit.data.index import Index
 from digit.data.store import image_store, read_image
 from digit.hands.part_masks import prepare
 from digit.inference.photo import read_photo
+from digit.inference.placement import lens_of
 from digit.inference.predict import Estimate, place_hands, predict
 from digit.paths import SHIPPED_WEIGHTS, workspace_path
 from digit.plots import hands as hand_plots
@@ -33,19 +34,20 @@ FIELDS_OF_VIEW_DEG = (30, 45, 60, 75)
 class Assumptions(NamedTuple):
     """One prediction, placed in space under several assumptions."""
 
-    focals_px: dict[int, float]  # by the field of view, degrees
+    # By the field of view across the longer side, degrees.
+    focals_px: dict[int, float]
     centre_px: tuple[float, float]
     joints_cam_mm: dict[tuple[int, int], Float[np.ndarray, "42 3"]]  # by length, angle
     wrist: int  # which joint the distances are of
 
 
 def find_checkpoint(name: str) -> Path:
-    """A checkpoint by its file, by its run, or "latest" for the weights that ship."""
+    """A checkpoint by its file, by its run, or "shipped" for the weights that ship."""
+    if name == "shipped":
+        return SHIPPED_WEIGHTS
     path = workspace_path(name)
     if path.is_file():
         return path
-    if name == "latest" and SHIPPED_WEIGHTS.is_file():
-        return SHIPPED_WEIGHTS
     return runs.find_run(name) / "checkpoints/best.ckpt"
 
 
@@ -88,12 +90,13 @@ def assume(estimate: Estimate, width_px: int, height_px: int) -> Assumptions:
         width_px: Width of the image.
         height_px: Its height.
     """
-    # 1. A focal length per field of view; the principal point in the middle.
-    centre_px = (width_px / 2, height_px / 2)
-    focals_px = {
-        angle: width_px / 2 / np.tan(np.radians(angle / 2))
+    # 1. A lens per field of view, across the longer side; all have the same centre.
+    lenses = {
+        angle: lens_of(width_px, height_px, field_of_view_deg=angle)
         for angle in FIELDS_OF_VIEW_DEG
     }
+    focals_px = {angle: lens.focal_px[0] for angle, lens in lenses.items()}
+    centre_px = lenses[FIELDS_OF_VIEW_DEG[0]].princpt_px
 
     # 2. The hands, placed for every combination.
     placed = {

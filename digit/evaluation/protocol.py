@@ -33,7 +33,8 @@ EXTRAS = {
     "pa_mpjpe": "PA-MPJPE, each hand aligned by a similarity",
     "pck_auc": "PCK, area under the curve 0–50 mm, 40 joints",
     "part_miou": "part mIoU",
-    "wrong_hand_share": "share of hand pixels predicted to be the other hand's",
+    "wrong_hand_share": "of the hand pixels predicted to be of either hand, "
+    "the share given to the other one",
 }
 PCK_LIMITS_MM = np.arange(5, 51, 5)
 RESAMPLES = 1000

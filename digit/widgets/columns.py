@@ -105,7 +105,7 @@ COLUMNS = {
     ),
     "wrong_hand_share": Column(
         "wrong hand share",
-        "share of hand pixels that are predicted as the other hand",
+        "of hand pixels predicted to be of either hand, the share given to the other",
         "",
         PARTS,
     ),
