@@ -273,12 +273,12 @@ def train(args: argparse.Namespace) -> None:
     """Train a new run, or continue one."""
     from digit.doctor.environment import warn_of_folders
     from digit.training import runs
-    from digit.training.settings import OTHER_ROOTS_SEPARATOR, make_settings
+    from digit.training.settings import DATA_SETS_SEPARATOR, make_settings
 
     warn_of_folders(args.root)
     overrides = parse_settings(args.set)
     if args.also:
-        overrides["also"] = OTHER_ROOTS_SEPARATOR.join(args.also)
+        overrides["also"] = DATA_SETS_SEPARATOR.join(args.also)
     if args.resume:
         if args.preset or args.name:
             raise ValueError(

@@ -62,7 +62,8 @@ def find_members(members: Mapping[str, str] | None = None) -> dict[str, Path]:
     found = {}
     for path in sorted(runs_dir().glob("*/errors_test.npz")):
         name = "-".join(path.parent.name.split("-")[2:-1])
-        if name.rpartition("-")[0] in VARIANTS:
+        is_finished = runs.state(path.parent) == "finished"
+        if is_finished and name.rpartition("-")[0] in VARIANTS:
             found[name] = path.parent
     if not found:
         command = ["digit", "ablation", "--root", "data/demo"]

@@ -54,7 +54,7 @@ class Augmentation:
     rotation_clip: float = 2.0
     flip: float = 0.5  # probability
     colour: float = 0.2  # uniform, ± per channel
-    narrowest_crop: float = 0.0
+    narrowest_crop: float = 1.0
     widest_crop: float = 0.0
     turned: float = 0.0  # share of crops turned by any angle
     appearance: float = 0.0  # share of crops whose look is changed

@@ -23,7 +23,10 @@ from digit.skeleton import HAND_TYPE_FLAGS, JOINT_WRIST, SWAP_JOINTS
 # a frame of the data set that the composites accompany.
 OWN_MIRROR, ANOTHER_PHOTO = 0.35, 0.4
 ROOM = 0.45  # border beyond the upper hand's middle, in sides of the lower hand
-COMPOSITE_STREAM = 2  # tells these random numbers from those of the photographs
+# Tells the random numbers of composites from those of photographs, and those of what a
+# composite shows from those of its crop.
+COMPOSITE_STREAM = 2
+CONTENT_STREAM = 3
 NO_DEPTH_MM = 1000.0  # any depth will do where only relative ones count
 
 # Ranges of the upper hand's place, chosen by eye; distances in sides of the lower hand.
@@ -183,9 +186,9 @@ class CompositeFrames(Dataset):
     def __init__(self, photos: Sequence[InterHandDataset], others: InterHandDataset):
         """Args:
         photos: Frames of data sets whose hands have been cut out, in the same crop size.
-            Augmentation and seed of the composites are those of the first, the depth
-            weight is the lowest, as a composite may mix two of the data sets.
-        others: Frames of which the single hands are laid under some of them.
+            Augmentation and seed of the composites are those of the first.
+        others: Frames of which the single hands are laid under some of them. The depth
+            weight of the composites is the lowest of all, as one may mix two data sets.
 
         Raises:
             ValueError: If no hand has been cut out.
@@ -197,7 +200,8 @@ class CompositeFrames(Dataset):
         self.owners = np.repeat(np.arange(len(rows)), [len(part) for part in rows])
         self.rows = np.concatenate(rows)
         self.other_rows = cut_outs.single_hands(others.index)
-        self.depth_weight = min(frames.depth_weight for frames in self.photos)
+        sources = [*self.photos, others] if len(self.other_rows) else self.photos
+        self.depth_weight = min(frames.depth_weight for frames in sources)
         # Without the tight box as base, crops are those of an annotated box 1.2 times it.
         about_tight_box = self.photos[0].augmentation.about_tight_box
         self.box_scale = 1.0 if about_tight_box else 1.2 * 1.25
@@ -221,7 +225,7 @@ class CompositeFrames(Dataset):
             for epoch, number in zip(epochs.tolist(), numbers.tolist(), strict=True)
         ]
         pictures = [
-            self.compose(number, np.random.default_rng(key))
+            self.compose(number, np.random.default_rng((*key, CONTENT_STREAM)))
             for number, key in zip(numbers.tolist(), keys, strict=True)
         ]
         labels = labels_of(pictures)

@@ -113,7 +113,7 @@ def protocol(
     result["pck_auc"] = pck_auc(table)
 
     # 3. Metrics of the parts, over the pixels of all frames.
-    if "part_pixels" in table:
+    if "part_pixels" in table and len(table):
         pixels = np.sum(list(table["part_pixels"]), axis=0)
         confusion = np.sum(list(table["hand_confusion"]), axis=0)
         result["part_miou"] = part_iou(pixels.reshape(1, 3, -1)).item()
@@ -158,13 +158,14 @@ def _grouped_sums(
         First axis: single, interacting frames. Last axis: 42 joint errors, 42 with
         predicted handedness, then `FRAME_COLUMNS`.
     """
-    groups = min(len(table), MOST_GROUPS)
+    groups = max(1, min(len(table), MOST_GROUPS))
     group = rng.permutation(len(table)) % groups
     interacting = (table["hand_type"] == "interacting").to_numpy()
     cell = group + groups * interacting
 
     predicted_handedness = pd.DataFrame(
-        np.stack(table["errors_predicted_handedness"]), table.index
+        np.reshape(list(table["errors_predicted_handedness"]), (len(table), N_JOINTS)),
+        table.index,
     )
     numbers = pd.concat(
         [table[ERRORS], predicted_handedness, table[FRAME_COLUMNS]], axis=1

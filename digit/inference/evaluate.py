@@ -188,13 +188,12 @@ def evaluate(
     """
     # 1. Arguments.
     by_landmarks = method == "mediapipe"
-    if method == "small" and checkpoint is None:
-        checkpoint = SHIPPED_WEIGHTS
     if by_landmarks:
         check_landmark_method(
             checkpoint, predictions, on_crops=flip_test or turn_test or views
         )
     else:
+        checkpoint = _checkpoint_of(method, checkpoint, predictions)
         check_sources(checkpoint, predictions, flip_test, turn_test, views)
     if errors is not None:
         check_error_files(Path(errors), inputs=[checkpoint, predictions])
@@ -211,8 +210,8 @@ def evaluate(
     if by_landmarks:
         found = predict_by_landmarks(index, BBOX_OF[root_depth], progress=True)
     else:
-        keep_features = errors is not None
-        found = _predictions_of(network, predictions, index, root_depth, keep_features)
+        for_table = errors is not None
+        found = _predictions_of(network, predictions, index, root_depth, for_table)
 
     # 3. The error table and its averages.
     table = error_table(index, found, root_depth, label_kind)
@@ -244,13 +243,26 @@ def _predictions_of(
     predictions: Path | str | None,
     index: Index,
     root_depth: RootDepth,
-    features: bool,
+    for_table: bool,
 ) -> Predictions:
-    """The network's predictions, or those of a file."""
+    """The network's predictions, or those of a file; for a table with all it shows."""
     if network is None:
         return Predictions.load_for(predictions, index)
     frames = InterHandDataset(index, network.image_size, bbox=BBOX_OF[root_depth])
-    return _predict_frames(network, frames, features)
+    return _predict_frames(network, frames, for_table)
+
+
+def _checkpoint_of(
+    method: Method | None,
+    checkpoint: Path | str | None,
+    predictions: Path | str | None,
+) -> Path | str | None:
+    """The checkpoint that is given, or that of the method "small"."""
+    if method is None:
+        return checkpoint
+    if checkpoint is not None or predictions is not None:
+        raise ValueError(f"method {method!r}: leave out checkpoint and predictions")
+    return SHIPPED_WEIGHTS
 
 
 def check_sources(
@@ -335,9 +347,12 @@ def _open_network(
 
 
 def _predict_frames(
-    network: torch.nn.Module, frames: InterHandDataset, features: bool = False
+    network: torch.nn.Module, frames: InterHandDataset, for_table: bool = False
 ) -> Predictions:
-    """Predict every frame of a data set, where the network's weights are."""
+    """Predict every frame of a data set, where the network's weights are.
+
+    Contradictions and features, which take their time, come with tables alone.
+    """
     device = next(network.parameters()).device
     return predict_dataset(
         network,
@@ -345,8 +360,8 @@ def _predict_frames(
         workers=LOADER_PROCESSES,
         device=device,
         progress=True,
-        contradictions=True,
-        features=features,
+        contradictions=for_table,
+        features=for_table,
     )
 
 

@@ -97,8 +97,12 @@ def make_members(
         seeds: How many seeds, from 1 on.
 
     Raises:
-        ValueError: If there is no member, a variant is unknown, or as `make_settings`.
+        ValueError: If there is no member, a variant is unknown, a setting is one that
+            the members differ in, or as `make_settings`.
     """
+    for name in ("parts", "seed"):
+        if name in overrides:
+            raise ValueError(f"{name}: set by variants and seeds, not for all members")
     if seeds < 1:
         raise ValueError(f"seeds {seeds}: give at least 1")
     if seeds > MOST_SEEDS:
@@ -222,15 +226,25 @@ def _note(runs: Mapping[str, Path], waiting: list[str]) -> str:
 
 
 def _predict_test(dataset_dir: Path, run: Path, settings: Settings) -> None:
-    """Write a member's errors on the test split, unless they are there."""
+    """Write a member's errors on the test split, unless those of its checkpoint are there."""
     from digit.inference.evaluate import evaluate
 
-    # This file is written last.
-    if not (run / "errors_test.npz").exists():
+    checkpoint = run / "checkpoints" / "best.ckpt"
+    predictions = run / "errors_test.npz"  # written last
+    if not _is_of(predictions, checkpoint):
         evaluate(
             dataset_dir,
             "test",
             settings.root_depth,
-            checkpoint=run / "checkpoints" / "best.ckpt",
+            checkpoint=checkpoint,
             errors=run / "errors_test.parquet",
         )
+
+
+def _is_of(predictions: Path, checkpoint: Path) -> bool:
+    """Whether predictions are there, and not of a run that has been resumed since."""
+    if not predictions.exists():
+        return False
+    if not checkpoint.exists():
+        return True
+    return predictions.stat().st_mtime >= checkpoint.stat().st_mtime

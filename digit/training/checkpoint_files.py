@@ -15,6 +15,7 @@ from torch import Tensor
 from digit.files import free_name
 from digit.model.checkpoints import matching_state, read_checkpoint, save_checkpoint
 from digit.model.network import Digit
+from digit.training.settings import EVALUATION, Settings
 
 # What reading a checkpoint of another content can raise
 DAMAGED = (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError)
@@ -48,6 +49,7 @@ class ResumeState(NamedTuple):
         average: Averaged weights; None where they are off.
         optimizer: State of the optimiser.
         scaler: State of fp16's loss scaling; {} without.
+        settings: Of the session that saved it.
     """
 
     step: int
@@ -57,6 +59,7 @@ class ResumeState(NamedTuple):
     average: dict[str, Tensor] | None
     optimizer: dict
     scaler: dict
+    settings: dict
 
 
 class CheckpointFiles:
@@ -111,15 +114,41 @@ class CheckpointFiles:
         for left_over in self.folder.glob(".*.ckpt*"):
             left_over.unlink()
 
-    def best_so_far(self, network: Digit) -> dict:
-        """The evaluation of best.ckpt, {} where there is none that is whole."""
+    def best_so_far(
+        self, network: Digit, resumed: ResumeState | None, settings: Settings
+    ) -> dict:
+        """The best evaluation so far; {} where there is none to compare with.
+
+        Args:
+            network: The run's network.
+            resumed: What an earlier session left. Where all checkpoints to resume from
+                are damaged, best.ckpt may be whole.
+            settings: The run's. An evaluation on other frames, crops or depths is none
+                to compare with.
+        """
+        if resumed:
+            best, former = resumed.best, resumed.settings
+        else:
+            best, former = self._evaluation_of_best(network)
+        same = all(
+            former.get(name, getattr(settings, name)) == getattr(settings, name)
+            for name in EVALUATION
+        )
+        return best if same else {}
+
+    def _evaluation_of_best(self, network: Digit) -> tuple[dict, dict]:
+        """Evaluation and settings of best.ckpt, {} where it is not whole."""
         try:
             content = read_checkpoint(self.best)
             matching_state(content, network, str(self.best))
         except (OSError, ValueError):
-            return {}
+            return {}, {}
         best = content.get("best")
-        return best if _is_evaluation(best) else {}
+        settings = content.get("settings")
+        return (
+            best if _is_evaluation(best) else {},
+            settings if isinstance(settings, dict) else {},
+        )
 
     def save_last(self, network: Digit, **state: object) -> None:
         """Save the state to resume from; the former last.ckpt becomes previous.ckpt."""
@@ -156,6 +185,7 @@ def read_resume_state(path: Path, network: Digit, has_average: bool) -> ResumeSt
             else None,
             optimizer=dict(content["optimizer"]),
             scaler=dict(content["scaler"]),
+            settings=dict(content.get("settings", {})),
         )
         _check_progress(state)
         _check_optimizer(state.optimizer, network)

@@ -20,7 +20,7 @@ class Plan:
     Attributes:
         first_step: Optimiser steps that earlier sessions have done.
         last_step: Optimiser steps of the whole run.
-        steps_per_epoch: Optimiser steps that see as many samples as there are frames.
+        steps_per_epoch: Optimiser steps of one pass over the first data set's frames.
     """
 
     first_step: int
@@ -28,17 +28,27 @@ class Plan:
     steps_per_epoch: float
 
     @classmethod
-    def of(cls, settings: Settings, frames: int, first_step: int) -> "Plan":
-        """The plan by a run's settings and its number of training frames."""
-        steps_per_epoch = frames / settings.batch_size
+    def of(cls, settings: Settings, samples_per_epoch: int, first_step: int) -> "Plan":
+        """The plan by a run's settings.
+
+        Args:
+            settings: Batch size, steps and epochs are read.
+            samples_per_epoch: Samples of all data sets that go with one pass over the
+                first one's frames.
+            first_step: Optimiser steps that earlier sessions have done.
+        """
+        steps_per_epoch = samples_per_epoch / settings.batch_size
         steps = settings.steps
         if not steps:
             steps = max(1, round(settings.epochs * steps_per_epoch))
         return cls(first_step, steps, steps_per_epoch)
 
-    def steps_of_epochs(self, epochs: float) -> int:
-        """So many epochs in whole steps, at least one."""
-        return max(1, round(epochs * self.steps_per_epoch))
+    def is_evaluated(self, step: int, settings: Settings) -> bool:
+        """Whether val is evaluated after a step that is not the last."""
+        if not settings.evaluate_every:
+            return False
+        every = max(1, round(settings.evaluate_every * self.steps_per_epoch))
+        return step % every == 0
 
 
 class Clock:

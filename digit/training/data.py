@@ -4,7 +4,6 @@ The training loop and notebook 05 call `open_data`, and so does `digit train` be
 starts anything, so that faulty data is named at once.
 """
 
-import dataclasses
 import os
 from pathlib import Path
 
@@ -29,9 +28,8 @@ from digit.evaluation.ground_truth import BBOX_OF
 from digit.model.network import NETWORKS, check_image_size
 from digit.training.mixture import (
     MixedFrames,
-    MixedSampler,
     batch_counts,
-    parse_other_roots,
+    parse_other_data_sets,
 )
 from digit.training.sampler import StreamSampler
 from digit.training.settings import SettingError, Settings
@@ -83,18 +81,18 @@ class HandData(pl.LightningDataModule):
         return max(1, len(self.train_frames) * batch_size // self.batch_counts[0])
 
     def _mix(self, size_px: int) -> tuple[MixedFrames, list[int]]:
-        """The members of the mixture, and how many samples of a batch each gives."""
+        """The members of the mixture, and how many samples of a step each gives."""
         settings = self.settings
         members = [self.train_frames]
         shares = []
 
         # 1. Further data sets.
-        for root in parse_other_roots(settings.also):
+        for other in parse_other_data_sets(settings.also):
             frames = _training_frames(
-                root.dataset_dir, settings, size_px, root.label_kind
+                other.dataset_dir, settings, size_px, other.label_kind
             )
             members.append(frames)
-            shares.append(root.share)
+            shares.append(other.share)
 
         # 2. Composites of all hands that have been cut out.
         if settings.composites:
@@ -109,8 +107,7 @@ class HandData(pl.LightningDataModule):
             members.append(CompositeFrames(with_hands, others=self.train_frames))
             shares.append(settings.composites)
 
-        batch_size = settings.batch_size // settings.accumulate
-        return MixedFrames(members), batch_counts(batch_size, shares)
+        return MixedFrames(members), batch_counts(settings.batch_size, shares)
 
     def part_warning(self) -> str:
         """What is to be said where no part mask counts though parts are used; "" else."""
@@ -140,27 +137,21 @@ class HandData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """The batches of this process, from `first_step` to `last_step`."""
         settings = self.settings
-        # Which frames: this process\' share of the stream of each data set.
-        samplers = []
-        members = zip(self.mixture.members, self.batch_counts, strict=True)
-        for frames, count in members:
-            of_member = dataclasses.replace(
-                settings, batch_size=count * settings.accumulate
-            )
-            sampler = StreamSampler(
-                len(frames),
-                of_member,
-                first_step=self.first_step,
-                last_step=self.last_step,
-                rank=self.trainer.global_rank,
-                world_size=self.trainer.world_size,
-            )
-            samplers.append(sampler)
+        # Which frames: this process's share of every step.
+        sampler = StreamSampler(
+            [len(frames) for frames in self.mixture.members],
+            self.batch_counts,
+            settings,
+            first_step=self.first_step,
+            last_step=self.last_step,
+            rank=self.trainer.global_rank,
+            world_size=self.trainer.world_size,
+        )
 
         # Who makes them: workers that make whole batches, one each in turn.
         return DataLoader(
             self.mixture,
-            batch_sampler=MixedSampler(samplers),
+            batch_sampler=sampler,
             num_workers=settings.workers,
             collate_fn=Batch._make,
             worker_init_fn=single_threaded,

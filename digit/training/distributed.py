@@ -91,7 +91,7 @@ def mean_over_processes(
 def is_first_process() -> bool:
     """Whether this is the first of the processes that train a run, by their environment.
 
-    torchrun and SLURM set these variables; a process on its own is the first.
+    torchrun sets these variables, under SLURM as well; a process on its own is the first.
     """
     for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK"):
         if int(os.environ.get(name, 0)):

@@ -18,11 +18,13 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.strategies import DDPStrategy
 
+from digit.data.index import Index
 from digit.files import write_json
 from digit.model.checkpoints import load_state, matching_state, read_checkpoint
 from digit.model.network import Digit, build_network
 from digit.model.precision import cpu_computes_bfloat16
 from digit.paths import WEIGHTS_DIR
+from digit.skeleton import WRISTS
 from digit.training.checkpoint_files import CheckpointFiles, ResumeState
 from digit.training.clock import Plan
 from digit.training.data import HandData, check_shared_memory, crop_size, open_data
@@ -108,14 +110,17 @@ def check_start(dataset_dir: Path, settings: Settings) -> None:
 
     Raises:
         SettingError: If the network or the image size cannot be.
-        FileNotFoundError, ValueError: For faulty data, and weights of another network.
+        FileNotFoundError, ValueError: For faulty data, data by which no checkpoint can
+            be told to be the best, and weights of another network.
     """
-    warning = open_data(dataset_dir, settings).part_warning()
-    if warning:
-        print(f"warning: {warning}", file=sys.stderr)
+    data = open_data(dataset_dir, settings)
+    check_val_has_depths(data.val_index)
+    if data.part_warning():
+        _warn(data.part_warning())
     check_shared_memory(settings)
     if settings.weights:
         content = read_checkpoint(settings.weights)
+        _warn_of_other_crops(content, settings)
         with torch.device("meta"):  # the shapes alone
             outline = build_network(
                 settings.network,
@@ -124,6 +129,39 @@ def check_start(dataset_dir: Path, settings: Settings) -> None:
                 image_size=crop_size(settings),
             )
         matching_state(content, outline, settings.weights)
+
+
+def check_val_has_depths(index: Index) -> None:
+    """Raise ValueError where no checkpoint could be told to be the best, in millimetres."""
+    if index.label_kind != "3d":
+        raise ValueError(
+            f"{index.dataset_dir}: the depths of its labels are not to be trusted "
+            f"(annotations/labels.txt says {index.label_kind}), so that {index.name} "
+            "cannot tell which checkpoint is the best; train on a data set with depths, "
+            "and on this one too by the setting also"
+        )
+    if not index["joint_valid"][:, WRISTS].any():
+        raise ValueError(
+            f"{index.dataset_dir}: no hand of {index.name} has a valid wrist, so that no "
+            "error can be measured; see digit doctor"
+        )
+
+
+def _warn_of_other_crops(content: dict[str, object], settings: Settings) -> None:
+    """Say so where weights were trained on crops of another size."""
+    arguments = content.get("network", {})
+    former_px = arguments.get("image_size") if isinstance(arguments, dict) else None
+    size_px = crop_size(settings)
+    if former_px and former_px != size_px:
+        _warn(
+            f"{settings.weights}: trained on crops of {former_px} px, this run has "
+            f"{size_px} px; image_size={former_px} keeps them"
+        )
+
+
+def _warn(text: str) -> None:
+    """Print a warning where it does not mix with results."""
+    print(f"warning: {text}", file=sys.stderr)
 
 
 def starting_network(settings: Settings) -> Digit:
@@ -200,13 +238,15 @@ def _trainer(run: Path, settings: Settings) -> pl.Trainer:
     """Lightning's Trainer for one pass over the stream of batches; the rest is ours."""
     strategy = "auto"
     if settings.devices * settings.nodes > 1:
-        # Layers of a loss term with weight 0 get no gradient.
-        some_unused = not (settings.weight_root and settings.weight_hand_type)
+        # Layers of a loss term with weight 0 get no gradient; joints and bones are the
+        # only terms of the depth maps.
+        teaches_depth = settings.weight_joints or settings.weight_bones
+        all_used = teaches_depth and settings.weight_root and settings.weight_hand_type
         strategy = DDPStrategy(
             broadcast_buffers=False,
             gradient_as_bucket_view=True,
             timeout=PROCESS_TIMEOUT,
-            find_unused_parameters=some_unused,
+            find_unused_parameters=not all_used,
         )
     cuda = torch.cuda.is_available()
     return pl.Trainer(

@@ -1,11 +1,11 @@
 """Training batches mixed from several data sets, and composites of photographed hands.
 
-`digit train --root A --also B:0.3` makes a `MixedFrames` of the data sets' frames and a
-`MixedSampler` that draws a fixed number of each into every batch; `digit.training.data`
-puts them together.
+`digit train --root A --also B:0.3` makes a `MixedFrames` of the data sets' frames, of
+which `digit.training.sampler` draws a fixed number of each into every batch;
+`digit.training.data` puts them together.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,34 +14,37 @@ from torch.utils.data import Dataset
 
 from digit.data.dataset import Batch
 from digit.data.layout import LABEL_KINDS
-from digit.training.sampler import StreamSampler
-from digit.training.settings import OTHER_ROOTS_SEPARATOR, SettingError
+from digit.training.settings import DATA_SETS_SEPARATOR, SettingError
 
 
-class OtherRoot(NamedTuple):
+class OtherDataSet(NamedTuple):
     """A further data set to train on."""
 
     dataset_dir: Path
     share: float  # of every batch
-    label_kind: str | None  # "2d" or "3d"; None: as the data set says of itself
+    label_kind: str | None  # of `LABEL_KINDS`; None: as the data set says of itself
 
 
-def parse_other_roots(text: str) -> list[OtherRoot]:
-    """Read the setting `also`: `FOLDER:SHARE` or `FOLDER:SHARE:2d`, separated by ";".
+def parse_other_data_sets(text: str) -> list[OtherDataSet]:
+    """Read the setting `also`: `FOLDER:SHARE` or `FOLDER:SHARE:KIND`, separated by ";".
+
+    The kind of its labels, one of `LABEL_KINDS`, replaces what a data set says of itself.
 
     Raises:
         SettingError: If an entry is malformed, a share is not between 0 and 1, or all of
             them leave nothing to the first data set.
     """
-    roots = [
-        _parse_other_root(entry) for entry in text.split(OTHER_ROOTS_SEPARATOR) if entry
+    others = [
+        _parse_other_data_set(entry)
+        for entry in text.split(DATA_SETS_SEPARATOR)
+        if entry
     ]
-    if sum(root.share for root in roots) >= 1:
+    if sum(other.share for other in others) >= 1:
         raise SettingError(f"also={text}: the shares add up to 1 or more")
-    return roots
+    return others
 
 
-def _parse_other_root(entry: str) -> OtherRoot:
+def _parse_other_data_set(entry: str) -> OtherDataSet:
     """Read one entry of the setting `also`."""
     rest, label_kind = entry, None
     if entry.rpartition(":")[2] in LABEL_KINDS:
@@ -53,10 +56,10 @@ def _parse_other_root(entry: str) -> OtherRoot:
         share = 0.0
     if not folder or not 0 < share < 1:
         raise SettingError(
-            f"also={entry}: give FOLDER:SHARE with a share between 0 and 1, and :2d "
-            "behind it if its depths are not to be trusted"
+            f"also={entry}: give FOLDER:SHARE with a share between 0 and 1, and behind it "
+            ":2d if its depths are not to be trusted, :flat if it has none"
         )
-    return OtherRoot(Path(folder), share, label_kind)
+    return OtherDataSet(Path(folder), share, label_kind)
 
 
 def batch_counts(batch_size: int, shares: Sequence[float]) -> list[int]:
@@ -70,8 +73,14 @@ def batch_counts(batch_size: int, shares: Sequence[float]) -> list[int]:
         One number a member, rounded, that of the first member in front.
 
     Raises:
-        SettingError: If a member would get no sample.
+        SettingError: If the shares leave nothing to the first member, or a member would
+            get no sample.
     """
+    if sum(shares) >= 1:
+        raise SettingError(
+            "also and composites: the shares add up to 1 or more, which leaves nothing "
+            "to the first data set"
+        )
     counts = [round(batch_size * share) for share in shares]
     counts.insert(0, batch_size - sum(counts))
     if min(counts) < 1:
@@ -111,26 +120,3 @@ class MixedFrames(Dataset):
         return Batch(**fields)
 
     __getitems__ = batch  # a DataLoader asks for all frames of a batch at once
-
-
-class MixedSampler:
-    """Batches of a mixture: a fixed number of each member's own stream.
-
-    Args:
-        samplers: One sampler a member, which draws the member's share of each batch.
-    """
-
-    def __init__(self, samplers: Sequence[StreamSampler]):
-        self.samplers = list(samplers)
-
-    def __len__(self) -> int:
-        return len(self.samplers[0])
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        """Batches of (member, position of its stream)."""
-        for batches in zip(*self.samplers, strict=True):
-            yield [
-                (number, position)
-                for number, positions in enumerate(batches)
-                for position in positions
-            ]

@@ -112,10 +112,7 @@ class HandTraining(pl.LightningModule):
 
         self.step = plan.first_step  # optimiser steps done
         self.saved_step = plan.first_step  # the step of last.ckpt
-        # Where all checkpoints to resume from are damaged, best.ckpt may be whole.
-        self.best: dict = (
-            resumed.best if resumed else self.checkpoints.best_so_far(network)
-        )
+        self.best: dict = self.checkpoints.best_so_far(network, resumed, settings)
         self.done = False
 
     # One step.
@@ -193,8 +190,7 @@ class HandTraining(pl.LightningModule):
         time_is_up = 0 < settings.minutes * 60 < self.clock.agreed_s
         self.done = step >= self.plan.last_step or time_is_up
         leave = self.done or bool(self.stop.agreed)
-        evaluate_every = self.plan.steps_of_epochs(settings.evaluate_every)
-        evaluate = self.done or step % evaluate_every == 0
+        evaluate = self.done or self.plan.is_evaluated(step, settings)
         # With each evaluation: a resumed run must know of the best checkpoint.
         save = leave or evaluate or step % settings.checkpoint_every == 0
 
@@ -207,7 +203,7 @@ class HandTraining(pl.LightningModule):
             self._evaluate()
         if save:
             self.save_last()
-            # Whoever leaves first must not have the others ended.
+            # Wait here: if one process exited early, the launcher would kill the others.
             self.trainer.strategy.barrier()
         if leave:
             self.trainer.should_stop = True
@@ -235,7 +231,8 @@ class HandTraining(pl.LightningModule):
     def _log_losses(self) -> None:
         """Write the mean losses since the last row; raises where they are not finite."""
         row = self.window.close(self.step, self.trainer.world_size)
-        row["learning_rate"] = self._learning_rate()
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        row["learning_rate"] = optimizer.param_groups[0]["lr"]  # of this step
         self._record(row)
 
     def _record(self, row: dict[str, float]) -> None:

@@ -1,26 +1,54 @@
-"""The order in which training samples are drawn.
+"""The order in which training samples are drawn, from one data set or several.
 
 `digit.training.data` gives a `StreamSampler` to its DataLoader.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from digit.training.settings import Settings
 
 
-class StreamSampler:
-    """The batches of one process, from one optimiser step to another.
-
-    All samples of a run form one stream: a permutation of the frames for epoch 0, then
-    one for epoch 1, … Which frame stands at which position depends on the seed alone,
-    so any number of processes, and any session of a resumed run, reads its share of the
-    same stream.
+class FrameStream:
+    """The frames of one data set: a permutation for epoch 0, then one for epoch 1, …
 
     Args:
         frames: Number of training frames.
-        settings: Batch size, accumulation and seed are read.
+        seed: The permutations follow from it alone.
+    """
+
+    def __init__(self, frames: int, seed: int):
+        if frames < 1:
+            raise ValueError("an empty data set has no samples to draw")
+        self.frames = frames
+        self.seed = seed
+        self._epoch = -1
+        self._order = np.empty(0, np.int64)
+
+    def __getitem__(self, place: int) -> int:
+        """The sample at a place of the stream: epoch · frames + row of the index."""
+        epoch, place_in_epoch = divmod(place, self.frames)
+        if epoch != self._epoch:
+            generator = np.random.default_rng([self.seed, epoch])
+            self._order = generator.permutation(self.frames)
+            self._epoch = epoch
+        return epoch * self.frames + int(self._order[place_in_epoch])
+
+
+class StreamSampler:
+    """The batches of one process, from one optimiser step to another.
+
+    Each data set has a stream of its own, and every step takes the same number of
+    samples from each. They are dealt out evenly to the accumulated batches of the step
+    and to the processes. So the samples of a step depend on its number and the seed
+    alone: any number of processes, any accumulation and any session of a resumed run
+    reads the same ones.
+
+    Args:
+        frames: Number of training frames of each data set.
+        counts: How many samples of each a step takes.
+        settings: Accumulation and seed are read.
         first_step: The optimiser step to begin with, counted from 0.
         last_step: The step to end before.
         rank: Number of this process.
@@ -29,7 +57,8 @@ class StreamSampler:
 
     def __init__(
         self,
-        frames: int,
+        frames: Sequence[int],
+        counts: Sequence[int],
         settings: Settings,
         *,
         first_step: int,
@@ -37,34 +66,28 @@ class StreamSampler:
         rank: int,
         world_size: int,
     ):
-        if frames < 1:
-            raise ValueError("an empty data set has no samples to draw")
-        self.frames = frames
-        self.seed = settings.seed
+        self.streams = [FrameStream(number, settings.seed) for number in frames]
+        self.counts = list(counts)
+        self.steps = range(first_step, last_step)
+        self.accumulate = settings.accumulate
         self.rank = rank
         self.world_size = world_size
-        # The accumulated batches of a step follow one another in the stream.
-        self.batch_size = settings.batch_size // settings.accumulate
-        self.batches = range(
-            first_step * settings.accumulate, last_step * settings.accumulate
-        )
 
     def __len__(self) -> int:
-        return len(self.batches)
+        return len(self.steps) * self.accumulate
 
-    def __iter__(self) -> Iterator[list[int]]:
-        """Batches of dataset positions, each epoch · frames + row of the index."""
-        order = np.empty(0, np.int64)
-        epoch_of_order = -1
-        for batch in self.batches:
-            start = batch * self.batch_size
-            mine = range(start + self.rank, start + self.batch_size, self.world_size)
-            positions = []
-            for place in mine:
-                epoch, place_in_epoch = divmod(place, self.frames)
-                if epoch != epoch_of_order:
-                    generator = np.random.default_rng([self.seed, epoch])
-                    order = generator.permutation(self.frames)
-                    epoch_of_order = epoch
-                positions.append(epoch * self.frames + int(order[place_in_epoch]))
-            yield positions
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        """Batches of (number of the data set, position in its stream)."""
+        shares = self.accumulate * self.world_size
+        for step in self.steps:
+            # In the order of the data sets, so that every share gets some of each.
+            samples = [
+                (member, stream[place])
+                for member, (stream, count) in enumerate(
+                    zip(self.streams, self.counts, strict=True)
+                )
+                for place in range(step * count, (step + 1) * count)
+            ]
+            for batch in range(self.accumulate):
+                mine = batch * self.world_size + self.rank
+                yield samples[mine::shares]

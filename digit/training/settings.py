@@ -64,7 +64,9 @@ class Settings:
     flip: float = setting(0.5, "share of crops mirrored")
     rotation_deg: float = setting(45.0, "standard deviation, of six crops in ten")
     translate: float = setting(0.15, "of a crop, ± share of its side")
-    scale: float = setting(0.25, "of a crop, standard deviation")
+    scale: float = setting(
+        0.25, "of a crop, standard deviation; only without widest_crop"
+    )
     narrowest_crop: float = setting(
         1.0, "side of a crop, times the tight box; only with widest_crop"
     )
@@ -117,7 +119,7 @@ class Settings:
         "32-true", "or bf16-mixed, 16-mixed; auto: as the machine computes fastest"
     )
     compile: bool = setting(False, "torch.compile")
-    evaluate_every: float = setting(2.0, "epochs")
+    evaluate_every: float = setting(2.0, "epochs; 0: at the end only")
     checkpoint_every: int = setting(500, "steps")
     log_every: int = setting(20, "steps")
     seed: int = setting(1, "of weights, order and augmentation")
@@ -205,6 +207,7 @@ PRESETS: dict[str, Settings] = {
 # What a run that has begun cannot change.
 FIXED = (
     "network",
+    "weights",
     "parts",
     "train_split",
     "also",
@@ -213,7 +216,10 @@ FIXED = (
     "batch_size",
     "ema",
 )
-OTHER_ROOTS_SEPARATOR = ";"  # of the setting `also`
+# What decides by which frames, crops and depths a run is judged. Where one of these is
+# changed, the best checkpoint is looked for anew.
+EVALUATION = ("val_split", "val_frames", "root_depth", "image_size")
+DATA_SETS_SEPARATOR = ";"  # of the setting `also`
 
 CHOICES = {
     "parts": ("predicted", "none", "true"),
@@ -272,7 +278,7 @@ def changed(
         SettingError: For an unknown setting, an invalid value, or another value for one
             that is fixed.
     """
-    # 1. Convert, and refuse what is unknown or fixed.
+    # 1. Convert, and refuse what is unknown.
     types = {field.name: field.type for field in dataclasses.fields(Settings)}
     changes: dict[str, object] = {}
     for key, value in overrides.items():
@@ -280,8 +286,6 @@ def changed(
             known = ", ".join(types)
             raise SettingError(f"{key}: unknown key; choose one of {known}")
         changes[key] = _convert(key, value, types[key])
-        if key in fixed and changes[key] != getattr(settings, key):
-            raise SettingError(f"{key}: fixed once a run has begun; start a new run")
 
     # 2. Runs are trained in another working folder: a relative path would be lost.
     if changes.get("weights"):
@@ -290,11 +294,14 @@ def changed(
             raise SettingError(f"weights={path}: no such checkpoint; check the path")
         changes["weights"] = str(path)
     if changes.get("also"):
-        entries = str(changes["also"]).split(OTHER_ROOTS_SEPARATOR)
-        resolved = [_with_absolute_folder(entry) for entry in entries]
-        changes["also"] = OTHER_ROOTS_SEPARATOR.join(resolved)
+        entries = str(changes["also"]).split(DATA_SETS_SEPARATOR)
+        resolved = [_with_absolute_folder(entry) for entry in entries if entry]
+        changes["also"] = DATA_SETS_SEPARATOR.join(resolved)
 
-    # 3. Check all rules.
+    # 3. Refuse what is fixed, and check all rules.
+    for key, value in changes.items():
+        if key in fixed and value != getattr(settings, key):
+            raise SettingError(f"{key}: fixed once a run has begun; start a new run")
     new = dataclasses.replace(settings, **changes)
     for rule in RULES:
         rule(new)

@@ -74,9 +74,10 @@ class StopRequest:
         is_second = self.signal_number and number == signal.SIGINT
         if is_second and time.monotonic() > self._time + SAME_SIGNAL_S:
             raise KeyboardInterrupt
+        if not self.signal_number:  # more of them do not put the end off
+            self._time = time.monotonic()
+            self._set_alarm(self._grace_s)
         self.signal_number = number
-        self._time = time.monotonic()
-        self._set_alarm(self._grace_s)
 
     def _set_alarm(self, seconds: float) -> None:
         """Interrupt the step after so many seconds; 0 cancels that."""

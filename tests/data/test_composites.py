@@ -1,6 +1,8 @@
 """Hands cut out of pictures, against true masks; composites, against the hands they
 show."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -119,6 +121,29 @@ def test_batches_of_composites(photos, index):
     for one, other in zip(batch, again, strict=True):
         torch.testing.assert_close(one, other)
     assert (batch.image[0] != batch.image[3]).any()  # another epoch, another composite
+
+
+def test_what_is_shown_does_not_decide_how_it_is_cropped(photos, index):
+    frames = CompositeFrames([photos], InterHandDataset(index, 64))
+    compose = frames.compose
+    drawn = []
+
+    def remember(number, rng):
+        drawn.append(copy.deepcopy(rng).random())  # whether a hand meets its mirror
+        return compose(number, rng)
+
+    frames.compose = remember
+    count = 60
+    frames.batch(range(count))
+    numbers = [divmod(place, len(frames)) for place in range(count)]
+    keys = [(3, *number, composites.COMPOSITE_STREAM) for number in numbers]
+    shifts = photos.augmentation.draw(keys).shift.numpy()
+    assert abs(np.corrcoef(drawn, shifts[:, 0])[0, 1]) < 0.5
+
+
+def test_a_lower_hand_without_depths_teaches_none(photos, index):
+    flat = InterHandDataset(index, 64, depth_weight=0.0)
+    assert (CompositeFrames([photos], flat).batch([0]).depth_weight == 0).all()
 
 
 def test_a_data_set_without_cut_outs_is_refused(index):

@@ -68,6 +68,12 @@ def test_what_nothing_counts_for_is_none(noisy):
     json.dumps(single, allow_nan=False)
 
 
+def test_frames_of_which_there_is_none_give_none(noisy):
+    result = protocol(noisy[noisy["hand_type"] == "a third hand"])
+    assert result["mpjpe_all"] is None and result["found_10"] is None
+    assert result["n_frames"] == 0
+
+
 def test_intervals_of_many_frames_match_theory(index):
     """Beyond 2,000 frames groups are resampled; the interval stays that of the mean."""
     rng = np.random.default_rng(1)

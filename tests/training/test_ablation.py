@@ -1,6 +1,7 @@
 """The ablation: its variants, its members found again, and the whole from one command."""
 
 import json
+import os
 import re
 
 import nbformat
@@ -148,6 +149,31 @@ def test_unknown_variant_is_refused(tiny_root, capsys):
     assert "--variants half: unknown; choose from none" in capsys.readouterr().err
     assert main(["ablation", "--root", str(tiny_root), "--seeds", "0"]) == 2
     assert "--seeds 0: give at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["seed", "parts"])
+def test_what_members_differ_in_is_not_set_for_all(name):
+    with pytest.raises(ValueError, match=f"^{name}: set by variants and seeds"):
+        make_members("quick", {name: "1"}, ["none"], seeds=1)
+
+
+def test_errors_older_than_the_checkpoint_are_measured_again(
+    tiny_root, tmp_path, monkeypatch
+):
+    measured = []
+    monkeypatch.setattr(
+        "digit.inference.evaluate.evaluate", lambda *_, **more: measured.append(more)
+    )
+    (tmp_path / "checkpoints").mkdir()
+    for name, time_s in (("checkpoints/best.ckpt", 100), ("errors_test.npz", 200)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time_s, time_s))
+    settings = make_settings("quick")
+    ablation._predict_test(tiny_root, tmp_path, settings)
+    assert not measured
+    os.utime(tmp_path / "checkpoints/best.ckpt", (300, 300))
+    ablation._predict_test(tiny_root, tmp_path, settings)
+    assert len(measured) == 1
 
 
 def test_variants_differ_in_the_parts_alone():

@@ -6,6 +6,7 @@ import torch
 from digit.model.checkpoints import save_checkpoint
 from digit.model.network import build_network
 from digit.training.checkpoint_files import CheckpointFiles
+from digit.training.settings import EVALUATION, Settings
 
 WIDTHS = {
     "features": 8,
@@ -159,10 +160,22 @@ def test_both_damaged_is_a_new_start_with_the_best_kept(files, network):
     DAMAGES["cut"](files.last)
     DAMAGES["zeros"](files.previous)
     assert newest_step(files, network) is None
-    assert files.best_so_far(network) == {"step": 2, "mpjpe_all": 30.0}
+    best = files.best_so_far(network, resumed=None, settings=Settings())
+    assert best == {"step": 2, "mpjpe_all": 30.0}
     files.set_damaged_aside()
     names = sorted(path.name for path in files.folder.iterdir())
     assert names == ["best.ckpt", "last.ckpt.damaged-1", "previous.ckpt.damaged-1"]
+
+
+@pytest.mark.parametrize("name", [*EVALUATION, "learning_rate"])
+def test_best_of_another_evaluation_does_not_count(name, files, network):
+    before = {name: "another"}
+    files.save_best(network, **state_of(network, 4), settings=before)
+    files.save_last(network, **state_of(network, 6), settings=before)
+    resumed = files.read_newest(network, has_average=False)
+    for state in (resumed, None):
+        best = files.best_so_far(network, state, Settings())
+        assert bool(best) == (name not in EVALUATION)
 
 
 def test_killed_between_the_two_renames(files, network):

@@ -11,8 +11,11 @@ from trees import make_tree
 
 from digit.data.cut_outs import single_hands, write_cut_outs
 from digit.data.index import open_index
+from digit.model.checkpoints import save_checkpoint
+from digit.model.network import build_network
 from digit.training.data import open_data
-from digit.training.mixture import batch_counts, parse_other_roots
+from digit.training.loop import check_start
+from digit.training.mixture import batch_counts, parse_other_data_sets
 from digit.training.settings import SettingError, make_settings
 
 NO_PROCESSES = {"batch_size": 8, "workers": 0, "val_split": "val"}
@@ -45,31 +48,36 @@ def test_shares_become_samples_of_a_batch(shares, counts):
     assert batch_counts(16, shares) == counts
 
 
+def test_shares_of_the_whole_batch_are_refused():
+    with pytest.raises(SettingError, match="leaves nothing to the first data set"):
+        batch_counts(16, [0.5, 0.5])
+
+
 def test_shares_too_small_for_the_batch_are_refused():
     with pytest.raises(SettingError, match="batch_size=4: too small"):
         batch_counts(4, [0.1])
 
 
-def test_other_roots_are_read():
-    roots = parse_other_roots("/data/a:0.3:2d;/data/b:0.2")
+def test_other_data_sets_are_read():
+    roots = parse_other_data_sets("/data/a:0.3:2d;/data/b:0.2")
     assert [(str(r.dataset_dir), r.share, r.label_kind) for r in roots] == [
         ("/data/a", 0.3, "2d"),
         ("/data/b", 0.2, None),
     ]
-    assert parse_other_roots("") == []
+    assert parse_other_data_sets("") == []
 
 
 @pytest.mark.parametrize(
     "text", ["/data/a", "/data/a:2d", ":0.3", "/data/a:1.2", "a:x"]
 )
-def test_malformed_other_roots_are_refused(text):
+def test_malformed_other_data_sets_are_refused(text):
     with pytest.raises(SettingError, match="give FOLDER:SHARE"):
-        parse_other_roots(text)
+        parse_other_data_sets(text)
 
 
 def test_shares_that_leave_nothing_are_refused():
     with pytest.raises(SettingError, match="add up to 1 or more"):
-        parse_other_roots("a:0.6;b:0.4")
+        parse_other_data_sets("a:0.6;b:0.4")
 
 
 def test_a_batch_holds_each_data_sets_share(tiny_root, photos):
@@ -96,6 +104,19 @@ def test_an_epoch_sees_every_frame_of_each_data_set_equally(tiny_root, photos):
     assert set(rows) == set(range(9)) and set(rows.values()) == {2}
 
 
+def test_accumulation_changes_no_step(tiny_root, photos):
+    """Resuming with smaller batches goes on with the same samples."""
+    settings = {**NO_PROCESSES, "batch_size": 16, "also": f"{photos}:0.4"}
+    whole, found = batches(tiny_root, make_settings("quick", settings), count=2)
+    halves, parts = batches(
+        tiny_root, make_settings("quick", {**settings, "accumulate": 2}), count=2
+    )
+    assert halves.batch_counts == whole.batch_counts
+    assert halves.samples_per_epoch == whole.samples_per_epoch
+    together = torch.cat([part.row for part in parts])
+    assert sorted(together.tolist()) == sorted(found[0].row.tolist())
+
+
 def test_processes_share_each_batch(tiny_root, photos):
     settings = make_settings("quick", {**NO_PROCESSES, "also": f"{photos}:0.25"})
     _, alone = batches(tiny_root, settings, count=2)
@@ -106,6 +127,26 @@ def test_processes_share_each_batch(tiny_root, photos):
     for step in range(2):
         together = sorted(torch.cat([part[step].row for part in parts]).tolist())
         assert together == sorted(alone[step].row.tolist())
+
+
+def test_a_first_data_set_without_depths_is_refused(tiny_root, photos):
+    """Before a run is made: no evaluation in mm could tell which checkpoint is best."""
+    settings = make_settings("quick", {**NO_PROCESSES, "val_split": "train"})
+    with pytest.raises(ValueError, match="says 2d"):
+        check_start(photos, settings)
+    check_start(tiny_root, make_settings("quick", {**NO_PROCESSES}))
+
+
+def test_other_crops_than_those_of_the_weights_are_said(tiny_root, tmp_path, capsys):
+    weights = tmp_path / "weights.ckpt"
+    save_checkpoint(weights, build_network("quick", pretrained=False, image_size=96))
+    for size, is_said in ((0, True), (96, False)):
+        changes = {**NO_PROCESSES, "weights": str(weights), "image_size": size}
+        check_start(tiny_root, make_settings("quick", changes))
+        said = capsys.readouterr().err
+        assert ("on crops of 96 px, this run has 128 px; image_size=96" in said) == (
+            is_said
+        )
 
 
 def test_labels_can_be_called_doubtful_by_hand(tiny_root):

@@ -108,6 +108,15 @@ def test_fixed_setting_keeps_its_value():
         changed(settings, {"seed": "2"}, FIXED)
 
 
+def test_further_data_sets_given_again_are_no_change(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    settings = make_settings("quick", {"also": "photos:0.4;"})
+    assert settings.also == f"{tmp_path}/photos:0.4"
+    assert changed(settings, {"also": "photos:0.4"}, FIXED) == settings
+    with pytest.raises(SettingError, match=r"^also: fixed"):
+        changed(settings, {"also": "photos:0.3"}, FIXED)
+
+
 FIELDS = [field.name for field in dataclasses.fields(Settings)]
 VALUES = st.one_of(
     st.none(),

@@ -84,9 +84,9 @@ def find_run(name: str | Path) -> Path:
 
 def not_evaluated(run: Path, split: str) -> MissingRun:
     """The error for a run without an error table of a split."""
-    dataset_dir, _ = parameters(run)
+    dataset_dir, settings = parameters(run)
     command = ["digit", "evaluate", "--root", dataset_dir, "--split", split]
-    command += ["--root-depth", "gt"]
+    command += ["--root-depth", settings.root_depth]
     command += ["--checkpoint", run / "checkpoints" / "best.ckpt"]
     command += ["--errors", run / f"errors_{split}.parquet"]
     return MissingRun(f"{run.name} was not evaluated on {split} yet", command)
@@ -266,13 +266,13 @@ def fingerprints(dataset_dir: Path, settings: Settings) -> dict[str, str]:
     Those of further data sets (setting `also`) stand under their folders.
     """
     from digit.data.build_index import prepare_index
-    from digit.training.mixture import parse_other_roots
+    from digit.training.mixture import parse_other_data_sets
 
     splits = (settings.train_split, settings.val_split)
     found = {split: prepare_index(dataset_dir, split).fingerprint for split in splits}
-    for root in parse_other_roots(settings.also):
-        index = prepare_index(root.dataset_dir, settings.train_split)
-        found[str(root.dataset_dir)] = index.fingerprint
+    for other in parse_other_data_sets(settings.also):
+        index = prepare_index(other.dataset_dir, settings.train_split)
+        found[str(other.dataset_dir)] = index.fingerprint
     return found
 
 
