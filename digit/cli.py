@@ -515,7 +515,7 @@ def add_predict(commands: "Commands") -> None:
         choices=("auto", "32"),
         default="auto",
         help="auto: bfloat16 where the processor computes in it, twice as fast and "
-        "nearly as exact; 32: single precision, the same on every machine; "
+        "nearly as exact; 32: single precision, whatever the processor supports; "
         "default: auto",
     )
     add_camera(command)
