@@ -20,9 +20,9 @@ from digit.skeleton import HAND_JOINTS, HAND_PARENTS, JOINTS_PER_HAND, SIDES
 CUT_OUT_SPLIT = "train"  # composites are made for training alone
 Mask = UInt8[np.ndarray, "h w"]
 
-HAND_PX = (
-    160  # longer side of the hand at which it is cut, so that widths are comparable
-)
+# Longer side of the hand at which it is cut, so that widths are comparable.
+HAND_PX = 160
+ROOM = 1.0  # of the hand's longer side, around its joints: what is looked at; by eye
 FINGER_WIDTH = 0.22  # of the palm; it and the factors below were chosen by eye
 SURE, NEAR, FAR = 0.55, 0.6, 1.5  # widths of what is hand for sure, probably, perhaps
 GRAB_CUT_ROUNDS = 3
@@ -49,21 +49,29 @@ def cut_out(
     Returns:
         How much of each pixel is hand, 0 to 255; None where no plausible cut was found.
     """
-    # 1. Bring the hand to a common size.
-    extent = np.ptp(joints_px, axis=0).max()
-    height, width = picture.shape[:2]
-    scale = HAND_PX / max(extent, 1.0)
-    size = (max(8, round(width * scale)), max(8, round(height * scale)))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    # 1. Leave out what is far from the hand: the picture may be large, the hand small.
+    extent = max(np.ptp(joints_px, axis=0).max(), 1.0)
+    low = np.floor(joints_px.min(0) - ROOM * extent).clip(0).astype(int)
+    high = np.ceil(joints_px.max(0) + ROOM * extent).clip(0).astype(int)
+    part = (slice(low[1], high[1]), slice(low[0], high[0]))
+    near = picture[part]
+    height, width = near.shape[:2]
+    if not near.size:  # the hand lies outside the picture
+        return None
 
-    # 2. What the skeleton says: hand, probably hand, probably not, not.
-    skeleton, finger_px = draw_skeleton(joints_px * scale, size)
+    # 2. Bring the hand to a common size.
+    scale = HAND_PX / extent
+    size = (max(8, round(width * scale)), max(8, round(height * scale)))
+    small = cv2.resize(near, size, interpolation=cv2.INTER_AREA)
+
+    # 3. What the skeleton says: hand, probably hand, probably not, not.
+    skeleton, finger_px = draw_skeleton((joints_px - low) * scale, size)
     labels = np.full(skeleton.shape, cv2.GC_BGD, np.uint8)
     labels[grown(skeleton, FAR * finger_px)] = cv2.GC_PR_BGD
     labels[grown(skeleton, NEAR * finger_px)] = cv2.GC_PR_FGD
     labels[skeleton] = cv2.GC_FGD
 
-    # 3. What the colours say.
+    # 4. What the colours say.
     models = np.zeros((2, 1, 65))
     cv2.setRNGSeed(0)  # the same hand is always cut out alike
     try:
@@ -75,12 +83,14 @@ def cut_out(
     hand = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD))
     hand = largest_component(hand)
 
-    # 4. Keep plausible cuts, with a soft edge.
+    # 5. Keep plausible cuts, with a soft edge.
     growth = hand.sum() / skeleton.sum()
     if hand[skeleton].mean() < MIN_COVERED or not MIN_GROWTH <= growth <= MAX_GROWTH:
         return None
     soft = cv2.GaussianBlur(hand.astype(np.uint8) * 255, (0, 0), EDGE_PX)
-    return cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    mask[part] = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
+    return mask
 
 
 def draw_skeleton(

@@ -3,6 +3,7 @@ show."""
 
 import copy
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -53,6 +54,34 @@ def test_a_hand_that_colour_cannot_tell_is_not_cut_out():
     joints_px = np.random.default_rng(0).uniform(40, 60, (21, 2))
     cut = cut_outs.cut_out(flat, joints_px)
     assert cut is None or cut.shape == flat.shape[:2]
+
+
+def test_a_small_hand_in_a_large_picture(some, photos, monkeypatch):
+    """It is cut out in a small picture, and lies on its hand."""
+    row = int(cut_outs.rows_with_cut_outs(some)[0])
+    picture = read_picture(photos, row, with_cut_out=False).image
+    joints_px = cut_outs.hand_joints_px(some.take([row]))[0]
+    scale = 60 / np.ptp(joints_px, axis=0).max()
+    small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    height, width = small.shape[:2]
+    large = np.zeros((3000, 4000, 3), np.uint8)
+    large[2000 : 2000 + height, 900 : 900 + width] = small
+    sizes = []
+    grab_cut = cv2.grabCut
+
+    def measured(image, *arguments):
+        sizes.append(max(image.shape))
+        return grab_cut(image, *arguments)
+
+    monkeypatch.setattr(cv2, "grabCut", measured)
+    joints_px = joints_px * scale + (900, 2000)
+    mask = cut_outs.cut_out(large, joints_px)
+    assert sizes and max(sizes) <= 4 * cut_outs.HAND_PX
+    assert mask.shape == (3000, 4000)
+    points = np.rint(joints_px).astype(int)
+    assert (mask[points[:, 1], points[:, 0]] > 0).mean() > 0.9
+    low, high = points.min(0) - 20, points.max(0) + 20
+    assert mask[low[1] : high[1], low[0] : high[0]].sum() == mask.sum()
 
 
 def test_existing_cut_outs_are_kept(some):
