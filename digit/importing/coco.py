@@ -7,7 +7,7 @@ where they are near each other, as `digit label` cuts photographs.
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -20,6 +20,7 @@ from digit.data.fields import (
     Integer,
     Kind,
     Numbers,
+    Place,
     Table,
     read_table,
 )
@@ -62,7 +63,10 @@ PERSON: dict[str, Kind] = {
     **{f"{side}hand_valid": Numbers(()) for side in SIDES},
     # x, y and visibility of 21 joints, in the order of OpenPose
     **{f"{side}hand_kpts": Numbers((3 * JOINTS_PER_HAND,)) for side in SIDES},
+    # x, y, width and height; zeros where there is none
+    **{f"{side}hand_box": Numbers((4,)) for side in SIDES},
 }
+NO_BOXES = {f"{side}hand_box": [0.0] * 4 for side in SIDES}
 FEW_JOINTS = f"fewer than {MIN_JOINTS} joints of a hand, or no wrist"
 NO_IMAGE = "its image is not listed"
 
@@ -80,6 +84,14 @@ class Hand(NamedTuple):
         """The box of the known joints."""
         known = self.joints_px[self.valid]
         return np.concatenate([known.min(0), known.max(0)])
+
+
+class SeenHand(NamedTuple):
+    """Where a hand of a picture is, whether or not its labels can be used."""
+
+    person: int
+    side: int
+    middles_px: Float[np.ndarray, "m 2"]  # of its known joints, and of its box
 
 
 def plan_coco(source: Path, options: ImportOptions) -> Plan:
@@ -102,6 +114,7 @@ def plan_coco(source: Path, options: ImportOptions) -> Plan:
     left_out: list[LeftOut] = []
     for name, records in json_groups(source):
         if name in fields and name not in tables:
+            records = _with_boxes(records)
             tables[name], faults = read_table(source, fields[name], records)
             left_out += [LeftOut(str(fault), "broken record") for fault in faults]
     for name in fields:
@@ -130,10 +143,22 @@ def plan_coco(source: Path, options: ImportOptions) -> Plan:
             rows = of_image.get(images["id"][row].item(), [])
             hands, missing = _hands_of(persons, rows)
             yield from missing
-            yield from _frames_of(source, images, row, hands, split, options)
+            seen = _seen_hands(persons, rows)
+            yield from _frames_of(source, images, row, hands, seen, split, options)
 
     with_hands = sum(persons[f"{side}hand_valid"] > 0 for side in SIDES) > 0
     return Plan(int(with_hands.sum()), items(), set(splits), "flat")
+
+
+def _with_boxes(
+    records: Iterator[tuple[Place, Any]],
+) -> Iterator[tuple[Place, Any]]:
+    """Records with empty boxes of hands where there are none."""
+    for place, record in records:
+        if isinstance(record, dict):
+            for name, box in NO_BOXES.items():
+                record.setdefault(name, box)
+        yield place, record
 
 
 def _name(persons: Table, row: int) -> str:
@@ -148,15 +173,41 @@ def _hands_of(persons: Table, rows: Sequence[int]) -> tuple[list[Hand], list[Lef
         for side, name in enumerate(SIDES):
             if not persons[f"{name}hand_valid"][row] > 0:
                 continue
-            values = persons[f"{name}hand_kpts"][row].reshape(JOINTS_PER_HAND, 3)
-            joints = reorder_hand(values.astype(float), "openpose")
-            valid = (joints[:, 2] > 0) & np.isfinite(joints).all(1)
+            joints, valid = _joints_of(persons, row, name)
             if valid.sum() < MIN_JOINTS or not valid[HAND_WRIST]:
                 missing.append(LeftOut(f"{_name(persons, row)}, {name}", FEW_JOINTS))
                 continue
             person = int(persons["id"][row])
-            hands.append(Hand(person, side, joints[:, :2], valid))
+            hands.append(Hand(person, side, joints, valid))
     return hands, missing
+
+
+def _seen_hands(persons: Table, rows: Sequence[int]) -> list[SeenHand]:
+    """All hands of some persons that have a joint or a box."""
+    seen = []
+    for row in rows:
+        for side, name in enumerate(SIDES):
+            middles = []
+            joints, valid = _joints_of(persons, row, name)
+            if valid.any():
+                middles.append(joints[valid].mean(0))
+            box_xywh = persons[f"{name}hand_box"][row].astype(float)
+            if np.isfinite(box_xywh).all() and (box_xywh[2:] > 0).all():
+                middles.append(box_xywh[:2] + box_xywh[2:] / 2)
+            if middles:
+                person = int(persons["id"][row])
+                seen.append(SeenHand(person, side, np.array(middles)))
+    return seen
+
+
+def _joints_of(
+    persons: Table, row: int, name: str
+) -> tuple[Float[np.ndarray, "21 2"], Bool[np.ndarray, "21"]]:
+    """The joints (px) of a person's hand, and which of them are known."""
+    values = persons[f"{name}hand_kpts"][row].reshape(JOINTS_PER_HAND, 3)
+    joints = reorder_hand(values.astype(float), "openpose")
+    valid = (joints[:, 2] > 0) & np.isfinite(joints).all(1)
+    return joints[:, :2], valid
 
 
 def _frames_of(
@@ -164,6 +215,7 @@ def _frames_of(
     images: Table,
     row: int,
     hands: Sequence[Hand],
+    seen: Sequence[SeenHand],
     split: str,
     options: ImportOptions,
 ) -> Iterator[Imported | LeftOut]:
@@ -188,7 +240,7 @@ def _frames_of(
         sides_px = [np.ptp(hand.tight_xyxy.reshape(2, 2), axis=0) for hand in group]
         if min(side.max() for side in sides_px) < MIN_HAND_PX:
             yield LeftOut(what, TOO_SMALL)
-        elif _is_crowded(box, group, hands):
+        elif _is_crowded(box, group, seen):
             yield LeftOut(what, CROWDED)
         else:
             cut = cut_around(box, *size, options.longest_px)
@@ -224,16 +276,13 @@ def _groups(hands: Sequence[Hand]) -> list[list[Hand]]:
 
 
 def _is_crowded(
-    box_xywh: Float[np.ndarray, "4"], group: Sequence[Hand], hands: Sequence[Hand]
+    box_xywh: Float[np.ndarray, "4"], group: Sequence[Hand], seen: Sequence[SeenHand]
 ) -> bool:
     """Whether the middle of a hand that is not of the group lies in its box."""
-    # By identity: hands hold arrays, which do not compare.
-    own = {id(hand) for hand in group}
+    own = {(hand.person, hand.side) for hand in group}
     low, high = box_xywh[:2], box_xywh[:2] + box_xywh[2:]
-    centers = [
-        hand.joints_px[hand.valid].mean(0) for hand in hands if id(hand) not in own
-    ]
-    return any(((center > low) & (center < high)).all() for center in centers)
+    others = [hand.middles_px for hand in seen if (hand.person, hand.side) not in own]
+    return any(((low < middles) & (middles < high)).all(1).any() for middles in others)
 
 
 def _frame(

@@ -188,6 +188,38 @@ def test_coco_faults_are_listed_and_left_out(coco, tmp_path, capsys):
     assert "annotations/6" in listed and "annotation 41" in listed
 
 
+@pytest.mark.parametrize("other", ["few joints", "no wrist", "not valid", "box alone"])
+def test_unusable_hands_crowd_a_cut_as_well(coco, tmp_path, capsys, other):
+    """The picture shows two hands, so it is no frame of one hand."""
+    document = json.loads(coco.read_text())
+    shown = person(12, 1, right=flat_hand(105, 85, 10))
+    visible = shown["righthand_kpts"]
+    if other == "few joints":
+        visible[2::3] = [1] * 7 + [0] * 14
+    elif other == "no wrist":
+        visible[2] = 0
+    else:
+        shown["righthand_valid"] = False
+    if other == "box alone":
+        visible[:] = [0] * 63
+        shown["righthand_box"] = [105, 85, 40, 50]
+    document["annotations"].append(shown)
+    coco.write_text(json.dumps(document))
+    assert import_coco(coco, tmp_path / "out", "--split", "val") == 0
+    printed = capsys.readouterr().out
+    assert "3 frames (3 val;" in printed
+    assert "1 × another hand in the crop" in printed
+
+
+def test_coco_without_boxes_is_read(coco, tmp_path):
+    document = json.loads(coco.read_text())
+    for record in document["annotations"]:
+        del record["lefthand_box"], record["righthand_box"]
+    coco.write_text(json.dumps(document))
+    assert import_coco(coco, tmp_path / "out", "--split", "val") == 0
+    assert len(prepare_index(tmp_path / "out", "val")) == 4
+
+
 def test_a_name_that_leads_out_is_not_read(coco, tmp_path):
     document = json.loads(coco.read_text())
     document["images"][0]["file_name"] = "../../secret.jpg"
