@@ -267,9 +267,11 @@ def _load(source: Path) -> dict[str, np.ndarray]:
         raise FileNotFoundError(f"{source}: no such file; check the path")
     # Without pickles no code of the file can run.
     try:
-        with np.load(source, allow_pickle=False) as file:
+        file = np.load(source, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("a single array")
+        with file:
             arrays = {name: file[name] for name in file.files}
-    # A file that is an .npy gives an array, which is no context manager.
     except (ValueError, OSError, zipfile.BadZipFile, TypeError, EOFError) as error:
         reason = f"{error!s:.100}"
         raise ValueError(
