@@ -4,6 +4,7 @@
 of an interrupted call are not copied again.
 """
 
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -97,13 +98,16 @@ def import_data(
     source, dataset_dir = Path(source), Path(dataset_dir)
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such file or folder; check the path")
+    # Before it is read, so that a change meanwhile is noticed by the next call.
+    settings = _settings(kind, source, options)
     plan = READERS[kind](source, options)
     _check_folder(dataset_dir, plan)
 
     # 2. The folder, and picture by picture
     name = options.split or "train"
     note = FOLDER / f"{name}.json"
-    begin_folder(dataset_dir, note, _settings(kind, source, options))
+    _check_source(source, dataset_dir / note, settings)
+    begin_folder(dataset_dir, note, settings)
     with exclusive(dataset_dir / FOLDER / "lock", wait=False):
         frames, left_out = _copy(plan, dataset_dir, progress)
         if not frames:
@@ -163,7 +167,32 @@ def _settings(kind: str, source: Path, options: ImportOptions) -> dict:
     settings = asdict(options) | {"kind": kind, "source": str(source.resolve())}
     images = options.images
     settings["images"] = None if images is None else str(images.resolve())
+    files = sorted(source.glob("*.json")) if source.is_dir() else [source]
+    settings["source_files"] = {}
+    for path in files:
+        found = path.stat()
+        settings["source_files"][path.name] = [found.st_size, found.st_mtime_ns]
     return settings
+
+
+def _check_source(source: Path, note: Path, settings: dict) -> None:
+    """Raise ValueError where an import was begun with the source as it was before.
+
+    Pictures that were copied then would get the labels of now.
+    """
+    try:
+        before = json.loads(note.read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        return  # not begun yet, or said by `begin_folder`
+    if not isinstance(before, dict):
+        return
+    changed = "source_files"
+    if before != settings and before | {changed: settings[changed]} == settings:
+        raise ValueError(
+            f"{source}: has changed since its import was begun (by size or time; see "
+            f"{note}), and the pictures that lie there are of the former one; give "
+            "another folder, or remove this one"
+        )
 
 
 def _copy(

@@ -453,6 +453,11 @@ def test_a_file_that_is_none_is_named_and_runs_no_code(tmp_path, capsys):
     words = ["import", path, "--from", "arrays", "--out", tmp_path / "out"]
     assert run(*words) == 2
     assert "mine.npz: no such file" in capsys.readouterr().err
+    np.save(tmp_path / "mine.npy", np.zeros(3))
+    assert run("import", tmp_path / "mine.npy", *words[2:]) == 2
+    assert "mine.npy: cannot be read as arrays (a single array)" in (
+        capsys.readouterr().err
+    )
     path.write_bytes(b"not a zip")
     assert run(*words) == 2
     assert "cannot be read as arrays" in capsys.readouterr().err
@@ -527,6 +532,36 @@ def test_an_interrupted_import_goes_on(freihand, tmp_path, monkeypatch, capsys):
         str(path).replace("/whole/", "/out/") for path in files_of(tmp_path / "whole")
     ]
     assert set(names) == set(files_of(out))
+
+
+@pytest.mark.parametrize("kind", ["arrays", "freihand"])
+def test_a_changed_source_is_no_continuation(
+    freihand, tmp_path, monkeypatch, capsys, kind
+):
+    """Pictures of the former source would get labels of the new one."""
+    source = save_arrays(tmp_path / "mine.npz") if kind == "arrays" else freihand
+    out = tmp_path / "out"
+    words = ["import", source, "--from", kind, "--out", out]
+    with monkeypatch.context() as patched:
+        patched.setattr(tree, "_write_left_out", interrupt)
+        assert run(*words) == 130
+    before = files_of(out)
+    assert before
+    if kind == "arrays":
+        save_arrays(source, side=np.array(["right"] * 4))
+    else:
+        hands_m = made_hands_mm(10)[::-1] / 1000
+        (source / "training_xyz.json").write_text(json.dumps(hands_m.tolist()))
+    capsys.readouterr()
+    assert run(*words) == 2
+    message = capsys.readouterr().err
+    assert "has changed since its import was begun" in message
+    assert "give another folder" in message
+    assert files_of(out) == before
+
+
+def interrupt(*_) -> None:
+    raise KeyboardInterrupt
 
 
 def test_wrong_data_give_a_status_of_doctor(tmp_path, capsys):
