@@ -37,6 +37,7 @@ OPTIONS = {
     "wrist_depth_mm": "--wrist-depth",
     "hand_length_mm": "--hand-length",
     "smoothing": "--smoothing",
+    "no_smoothing": "--no-smoothing",
     "split": "--split",
     "variants": "--variants",
     "seeds": "--seeds",

@@ -386,7 +386,16 @@ def test_network_that_needs_true_parts_predicts_no_photo(image, tmp_path, capsys
             "--focal, --princpt and --wrist-depth: give all three of them, or none",
         ),
         (["IMAGE", *CAMERA, "--focal", "0,0"], "--focal 0,0"),
+        (["IMAGE", *CAMERA, "--princpt", "1,inf"], "--princpt 1,inf"),
         (["IMAGE", *CAMERA, "--wrist-depth", "nan"], "--wrist-depth nan"),
+        (
+            ["IMAGE", *CAMERA, "--hand-length", "170"],
+            "--wrist-depth and --hand-length: give one of them",
+        ),
+        (
+            ["IMAGE", "--smoothing", "1,0.1", "--no-smoothing"],
+            "--smoothing and --no-smoothing: give one of them",
+        ),
         (["IMAGE", "--bbox", BOX, "--figure", "nowhere/a.png"], "no folder nowhere"),
         (["IMAGE", "--bbox", BOX, "--json", "."], "--json .: this is a folder"),
         (["IMAGE", "--bbox", BOX, "--figure", "IMAGE"], "is an input"),

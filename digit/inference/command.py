@@ -32,7 +32,7 @@ from digit.inference.outputs import (
     Writer,
 )
 from digit.inference.pipeline import predict_sources
-from digit.inference.placement import HAND_LENGTH_MM, given_lens
+from digit.inference.placement import HAND_LENGTH_MM, Lens, given_lens
 from digit.inference.records import PictureRecord
 from digit.inference.sources import (
     VIDEO_SUFFIXES,
@@ -98,25 +98,21 @@ def options_of(
         focal: focal lengths, px; with `princpt`.
         princpt: principal point, px.
         wrist_depth_mm: distance of the wrist; with `focal` and `princpt`.
-        hand_length_mm: None for an adult's.
+        hand_length_mm: None for an adult's; not beside `wrist_depth_mm`.
         smoothing: lowest cutoff (Hz) and beta; None for the usual ones.
-        smooth: whether videos are smoothed at all.
+        smooth: whether videos are smoothed at all; True where `smoothing` is given.
 
     Raises:
         ValueError: if a value is invalid, or values do not go together.
     """
-    if (focal is None) != (princpt is None) or (wrist_depth_mm and focal is None):
+    if smoothing is not None and not smooth:
+        raise ValueError("smoothing and no_smoothing: give one of them")
+    if wrist_depth_mm is not None and hand_length_mm is not None:
         raise ValueError(
-            "focal, princpt and wrist_depth_mm: give all three of them, or none, or "
-            "focal and princpt alone"
+            "wrist_depth_mm and hand_length_mm: give one of them; either tells how far "
+            "away the hand is"
         )
-    lens = None
-    if focal is not None and princpt is not None:
-        if not all(math.isfinite(v) for v in [*focal, *princpt]) or min(focal) <= 0:
-            raise ValueError(
-                f"focal {focal[0]:g},{focal[1]:g}: give numbers above 0, px"
-            )
-        lens = given_lens(focal, princpt)
+    lens = _lens_of(focal, princpt, wrist_depth_mm)
     hand_length_mm = HAND_LENGTH_MM if hand_length_mm is None else hand_length_mm
     for name, value in (
         ("wrist_depth_mm", wrist_depth_mm),
@@ -138,6 +134,28 @@ def options_of(
         hand_length_mm=hand_length_mm,
         smoothing=filtering if smooth else None,
     )
+
+
+def _lens_of(
+    focal: Sequence[float] | None,
+    princpt: Sequence[float] | None,
+    wrist_depth_mm: float | None,
+) -> Lens | None:
+    """The camera that is given, None where none is; raises as `options_of`."""
+    if (focal is None) != (princpt is None) or (wrist_depth_mm and focal is None):
+        raise ValueError(
+            "focal, princpt and wrist_depth_mm: give all three of them, or none, or "
+            "focal and princpt alone"
+        )
+    if focal is None or princpt is None:
+        return None
+    if not all(map(math.isfinite, focal)) or min(focal) <= 0:
+        raise ValueError(f"focal {focal[0]:g},{focal[1]:g}: give numbers above 0, px")
+    if not all(map(math.isfinite, princpt)):
+        raise ValueError(
+            f"princpt {princpt[0]:g},{princpt[1]:g}: give finite numbers, px"
+        )
+    return given_lens(focal, princpt)
 
 
 def predict_command(

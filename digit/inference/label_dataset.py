@@ -358,8 +358,9 @@ def splits_of_photos(sources: Sequence[Source], val_share: float) -> dict[Path, 
     """Which photos are for training and which for validation.
 
     Of each folder the same share goes to validation, drawn by the names of the files:
-    the same photographs are always split in the same way. What a folder's share lacks
-    to a whole photo is passed on to the next folder.
+    the same folders in the same order are always split in the same way. What a folder's
+    share lacks to a whole photo is passed on to the next folder, so that folders of a
+    few photos give some for validation as well.
 
     Args:
         sources: Photos; videos among them are left out.

@@ -1,6 +1,6 @@
 """Hands that the landmark model finds in a photograph, as labels of a data set.
 
-`label_picture` is called by `digit.inference.label_command` for every picture. Joints in
+`label_hands` is called by `digit.inference.label_dataset` for every picture. Joints in
 the image are the model's own; depths come from its metric points, which are put before a
 camera, and are plausible at best.
 """

@@ -63,7 +63,8 @@ class CropRecord:
     hands: list[HandRecord]
     joints_cam_mm: Float[np.ndarray, "42 3"] | None = None
     # 1 − mean IoU of the hands' meshes, fitted to the joints, and the predicted parts:
-    # 0 where the two agree; None in videos and without parts.
+    # 0 where the two agree; None unless `PredictOptions.contradictions` asks for it, in
+    # videos and without parts.
     contradiction: float | None = None
     warnings: list[str] = field(default_factory=list)
     image: UInt8[np.ndarray, "s s 3"] | None = None  # the crop itself
