@@ -423,7 +423,7 @@ def add_evaluate(commands: "Commands") -> None:
         type=Path,
         metavar="FILE.npz",
         help="any method's: image_id (N), joints_25d (N, 42, 3) in cells of "
-        "the crop, relative_root_depth (N), hand_type (N, 2)",
+        "the annotated crop, relative_root_depth (N), hand_type (N, 2)",
     )
     source.add_argument(
         "--method",
@@ -574,7 +574,8 @@ def add_results(command: argparse.ArgumentParser) -> None:
         "--npz",
         type=Path,
         metavar="OUT.npz",
-        help="arrays as digit evaluate --predictions reads them, a row for each crop",
+        help="arrays, a row for each crop; docs/predict.md turns them into those of "
+        "digit evaluate --predictions",
     )
     command.add_argument(
         "--figure",

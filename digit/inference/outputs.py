@@ -120,7 +120,11 @@ class CsvWriter:
 
 
 class NpzWriter:
-    """Arrays over all crops, among them those of `digit evaluate --predictions`."""
+    """Arrays over all crops.
+
+    2.5D joints are cells of the crop that was predicted. docs/predict.md turns them into
+    those of the annotated crop, which `digit evaluate --predictions` takes.
+    """
 
     def __init__(self, path: Path):
         self._path = path
@@ -159,7 +163,7 @@ class NpzWriter:
 
     def close(self) -> None:
         arrays = {name: np.array(values) for name, values in self._columns.items()}
-        arrays["image_id"] = np.arange(len(arrays["frame"]))
+        arrays["crop"] = np.arange(len(arrays["frame"]))
         with atomic(self._path, "wb") as file:
             np.savez(file, **arrays)
 

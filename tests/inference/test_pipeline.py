@@ -3,9 +3,11 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import av
 import cv2
@@ -15,6 +17,9 @@ import torch
 from PIL import Image
 
 from digit.cli import main
+from digit.data.build_index import prepare_index
+from digit.evaluation.conversion import cells_from_camera
+from digit.evaluation.ground_truth import read_ground_truth
 from digit.evaluation.predictions import Predictions
 from digit.inference.assembly import PredictOptions
 from digit.inference.background import core_for_the_detector, in_background
@@ -30,6 +35,7 @@ from digit.inference.records import CSV_COLUMNS, SCHEMA_VERSION
 from digit.inference.sources import Failure, expand_inputs
 from digit.model.checkpoints import save_checkpoint
 from digit.model.network import NETWORKS, Digit
+from digit.skeleton import HAND_TYPE_FLAGS
 
 BOX = (10.0, 20.0, 100.0, 90.0)
 
@@ -275,9 +281,47 @@ def test_files_hold_the_same_record(network, tmp_path):
     assert tuple(rows[0]) == CSV_COLUMNS
     wrist = record.crops[0].joints_px[20]
     assert float(rows[0]["wrist_x_px"]) == pytest.approx(wrist[0], abs=1e-3)
-    predictions = Predictions.load(tmp_path / "o.npz")
+    arrays = np.load(tmp_path / "o.npz")
     joints = record.crops[0].joints_25d
-    assert np.allclose(predictions.joints_25d[0], joints, atol=1e-4)
+    assert np.allclose(arrays["joints_25d"][0], joints, atol=1e-4)
+    # A count of crops, which evaluation does not take for a data set's ids
+    assert arrays["crop"].tolist() == [0]
+    with pytest.raises(ValueError, match="no array image_id"):
+        Predictions.load(tmp_path / "o.npz")
+
+
+def test_found_crops_are_scored_as_documented(tiny_root, tmp_path, monkeypatch):
+    """The example of docs/predict.md: true joints of other crops have no error."""
+    # 1. True hands of two frames, as if found in boxes of their own
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/mine").symlink_to(tiny_root)
+    monkeypatch.chdir(tmp_path)
+    index = prepare_index("data/mine", "val")
+    truth = read_ground_truth(index, "gt")
+    true_25d = cells_from_camera(index, index["joints_cam_mm"])
+    keys = index.keys()
+    wrong_crop = true_25d + [9, -7, 0]
+    np.savez(
+        "found.npz",
+        image=[f"data/mine/images/{key}" for key in keys],
+        joints_px=index["joints_px"].astype(np.float32),
+        joints_25d=wrong_crop.astype(np.float32),
+        relative_root_depth=np.full(len(index), 30.0),
+        hand_type=HAND_TYPE_FLAGS[index["hand_type"]],
+    )
+
+    # 2. The example
+    page = (Path(__file__).parents[2] / "docs/predict.md").read_text()
+    [example] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(example, {})
+
+    # 3. The same as if they had been predicted in the annotated crops
+    made = Predictions.load_for("scored.npz", index)
+    valid = truth.joint_valid.numpy()
+    assert valid.any()
+    np.testing.assert_allclose(made.joints_25d[valid], true_25d[valid], atol=1e-3)
+    both = index["hand_type"] == 2
+    assert set(made.relative_root_depth[both].tolist()) <= {30.0}
 
 
 def test_contact_sheets_have_rows_of_tiles():
