@@ -5,6 +5,9 @@ conventions (mm, camera x right, y down, z forward, pixel centres at integers) a
 of `skeleton`. An affine (…, 2, 3) maps a pixel (x, y) to A[:, :2] @ (x, y) + A[:, 2].
 """
 
+from typing import TypeVar
+
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -25,6 +28,7 @@ Depths = Float[Tensor, "*b 42"]
 Pair = Float[Tensor, "*#b 2"]
 Boxes = Float[Tensor, "*b 4"]
 Affine = Float[Tensor, "*#b 2 3"]
+Numbers = TypeVar("Numbers", Tensor, np.ndarray, float)
 
 
 def world_to_camera(
@@ -171,12 +175,12 @@ def to_25d(joints_crop_px: Joints2, joints_depth_mm: Depths, size_px: int) -> Jo
     return torch.cat([cells_xy, depth_to_cells(relative)[..., None]], dim=-1)
 
 
-def depth_to_cells(depth_mm: Tensor) -> Tensor:
+def depth_to_cells(depth_mm: Numbers) -> Numbers:
     """Turn relative depths of ±200 mm into cells 0…64."""
     return (depth_mm / DEPTH_RANGE_MM + 1) / 2 * HEATMAP_CELLS
 
 
-def cells_to_depth(cells: Tensor) -> Tensor:
+def cells_to_depth(cells: Numbers) -> Numbers:
     """Turn cells 0…64 into relative depths, mm."""
     return (cells / HEATMAP_CELLS * 2 - 1) * DEPTH_RANGE_MM
 

@@ -137,6 +137,9 @@ def test_25d_and_back(seed):
 
 def test_depth_cells_by_hand():
     cells = geometry.depth_to_cells(torch.tensor([-200.0, 0.0, 50.0]))
+    array = geometry.depth_to_cells(np.array([-200.0, 0.0, 50.0]))
+    np.testing.assert_array_equal(array, cells)
+    np.testing.assert_array_equal(geometry.cells_to_depth(array), [-200, 0, 50])
     torch.testing.assert_close(cells, torch.tensor([0.0, 32.0, 40.0]))
     torch.testing.assert_close(
         geometry.cells_to_depth(cells), torch.tensor([-200.0, 0.0, 50.0])

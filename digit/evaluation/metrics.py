@@ -17,6 +17,9 @@ from jaxtyping import Bool, Float, Int, Integer, Num
 from torch import Tensor
 
 from digit import geometry, skeleton
+
+# One of the metrics, which lies apart so that it comes without pandas.
+from digit.evaluation.heatmaps import heatmap_entropy as heatmap_entropy
 from digit.skeleton import JOINTS, JOINTS_PER_HAND, N_LABELS, PARTS_PER_HAND, WRISTS
 
 # The columns of an error table with each joint's root-relative error.
@@ -360,12 +363,6 @@ def wrong_hand_share(
     on_hands = hand_confusion[:, 1:, 1:].sum((1, 2))
     with np.errstate(divide="ignore", invalid="ignore"):
         return wrong_hand_pixels(hand_confusion).sum(1) / on_hands
-
-
-def heatmap_entropy(heatmaps: Float[Tensor, "b 42 c c"]) -> JointNumbers:
-    """Entropy (nats) of each joint's softmax over its heatmap: how unsure it is."""
-    log_probability = heatmaps.float().flatten(2).log_softmax(-1)
-    return -(log_probability.exp() * log_probability).sum(-1)
 
 
 # --- Over many frames -----------------------------------------------------------------

@@ -26,7 +26,6 @@ from digit.evaluation.prediction_mistakes import (
     Sample,
     both,
     depth_corrections,
-    depth_to_cells,
     image_corrections,
     mirror_corrections,
     order_corrections,
@@ -34,6 +33,7 @@ from digit.evaluation.prediction_mistakes import (
     with_image_positions,
 )
 from digit.evaluation.predictions import Predictions
+from digit.geometry import depth_to_cells
 from digit.skeleton import HEATMAP_CELLS, JOINT_WRIST, WRISTS
 
 SAMPLE = 500  # frames that are looked at

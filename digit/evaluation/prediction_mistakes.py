@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 
-from digit import conventions, geometry
+from digit import conventions
 from digit.data.index import Index
 from digit.evaluation.conversion import cells_from_camera
 from digit.evaluation.ground_truth import GroundTruth, RootDepth, image_to_cells
+from digit.geometry import depth_to_cells
 from digit.skeleton import HEATMAP_CELLS, JOINT_WRIST, JOINTS_PER_HAND, WRISTS
 
 CROP_PX = 256
@@ -231,11 +231,6 @@ def _relative_to_wrist(joints: Cells) -> Cells:
     if np.median(np.abs(wrist_cells)) < FAR_FROM_WRIST:
         return joints
     return _with_axis(joints, 2, _behind_wrist(joints) + HEATMAP_CELLS / 2)
-
-
-def depth_to_cells(depth_mm: np.ndarray) -> np.ndarray:
-    """`geometry.depth_to_cells` of an array."""
-    return geometry.depth_to_cells(torch.from_numpy(depth_mm)).numpy()
 
 
 def _mapped(affine: np.ndarray, positions: np.ndarray) -> np.ndarray:

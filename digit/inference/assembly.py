@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from digit.geometry import depth_to_cells
+from digit.geometry import cells_to_depth, depth_to_cells
 from digit.inference.confidence import Clues, box_warnings, clues_of, score
 from digit.inference.crops import (
     Crop,
     NetworkEstimate,
-    cells_to_depth,
     joints_in_cells,
     joints_in_picture,
 )

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, UInt8
 
 from digit import geometry
+from digit.evaluation.heatmaps import heatmap_entropy
 from digit.skeleton import HEATMAP_CELLS
 
 Picture = UInt8[np.ndarray, "height width 3"]
@@ -112,8 +113,7 @@ def estimate(network: torch.nn.Module, crops: Sequence[Crop]) -> list[NetworkEst
     # 2. Maps: part labels at the crop's size, entropy of each heatmap
     labels = prediction.part_logits.argmax(1).byte().cpu()
     labels = labels.repeat_interleave(2, 1).repeat_interleave(2, 2).numpy()
-    log_probability = prediction.heatmaps.float().flatten(2).log_softmax(-1)
-    entropy = -(log_probability.exp() * log_probability).sum(-1).cpu().numpy()
+    entropy = heatmap_entropy(prediction.heatmaps).cpu().numpy()
     return [
         NetworkEstimate(
             hand_type=hand_type[i].numpy(),
@@ -142,17 +142,7 @@ def joints_in_cells(
 ) -> Float[np.ndarray, "42 3"]:
     """Joints of the picture in cells of the crop."""
     cells = crop.crop_share(joints_px) * HEATMAP_CELLS
-    return np.column_stack([cells, depth_to_cells(relative_depth_mm)])
-
-
-def depth_to_cells(depth_mm: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """`geometry.depth_to_cells` of an array."""
-    return geometry.depth_to_cells(torch.from_numpy(depth_mm)).numpy()
-
-
-def cells_to_depth(cells: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """`geometry.cells_to_depth` of an array."""
-    return geometry.cells_to_depth(torch.from_numpy(cells)).numpy()
+    return np.column_stack([cells, geometry.depth_to_cells(relative_depth_mm)])
 
 
 def check_box(bbox_xywh: Sequence[float] | np.ndarray, image: Picture) -> None:

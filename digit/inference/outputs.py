@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from digit.files import atomic, write_json
-from digit.inference.crops import depth_to_cells
+from digit.geometry import depth_to_cells
 from digit.inference.records import CSV_COLUMNS, PictureRecord, csv_rows
 from digit.outputs import is_standard_output
 from digit.plots.painting import paint_box, paint_strokes, write_text

@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 
+from digit.geometry import cells_to_depth
 from digit.inference.crops import (
     Picture,
-    cells_to_depth,
     cut_crop,
     estimate,
     joints_in_picture,

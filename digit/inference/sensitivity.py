@@ -13,6 +13,7 @@ from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
 from digit import geometry
+from digit.data.appearance import GREY_WEIGHTS
 from digit.data.dataset import InterHandDataset, crop_boxes, frame_labels
 from digit.data.index import Index
 from digit.evaluation.ground_truth import BBOX_OF, RootDepth, read_ground_truth
@@ -137,7 +138,7 @@ class FrameProbe:
 
     def greyed(self, amounts: Sequence[float] = GREYS) -> Curve:
         """Take the colour away, from 0 (as it is) to 1 (grey)."""
-        weights = torch.tensor([0.299, 0.587, 0.114])[:, None, None]  # ITU-R BT.601
+        weights = torch.tensor(GREY_WEIGHTS)[:, None, None]
         grey = (self._image * weights).sum(1, keepdim=True)
         share = torch.tensor(amounts).float()[:, None, None, None]
         images = self._image * (1 - share) + grey * share

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
+from digit.evaluation.heatmaps import heatmap_entropy
 from digit.inference.flip_test import mirrored
 from digit.model.network import Prediction
 from digit.skeleton import HEATMAP_CELLS
@@ -59,9 +60,7 @@ class TurnTest(torch.nn.Module):
 
 def doubt_nats(prediction: Prediction) -> Float[Tensor, "b"]:
     """Mean entropy of the heat maps of the hands that are seen (nats)."""
-    log_probability = prediction.heatmaps.float().flatten(2).log_softmax(-1)
-    entropy = -(log_probability.exp() * log_probability).sum(-1)
-    of_hand = entropy.unflatten(1, (2, -1)).mean(-1)
+    of_hand = heatmap_entropy(prediction.heatmaps).unflatten(1, (2, -1)).mean(-1)
     probability = prediction.hand_type_logits.float().sigmoid()
     # A hand that is not seen counts only where neither is.
     weight = torch.where(probability > 0.5, probability, 1e-3)
