@@ -26,8 +26,8 @@ PALM = PARTS.index("palm")  # holds the wrist as well
 FAR_FROM_LANDMARKS = 0.2  # of the crop's side: joints this far off are simply wrong
 
 # probability = 1 / (1 + exp(-(constant + coefficients · clues)))
-WITH_LANDMARKS = (8.14, -14.37, 3.13, -27.19)
-WITHOUT_LANDMARKS = (9.34, -21.84, 4.32)
+WITH_LANDMARKS = (8.45, -11.85, 1.85, -35.37)
+WITHOUT_LANDMARKS = (10.35, -20.67, 2.43)
 
 
 @dataclass(frozen=True)
