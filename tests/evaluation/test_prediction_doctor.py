@@ -209,6 +209,7 @@ def test_silent_on_networks(name, frames, tiny_run):
         "untrained": lambda: build_network("quick", pretrained=False).eval(),
         "hardly trained": lambda: load_network(tiny_run / "checkpoints/best.ckpt"),
     }
+    torch.manual_seed(0)
     network = networks[name]()
     found = predict_dataset(network, InterHandDataset(frames, network.image_size))
     assert diagnose_predictions(frames, found) == []
