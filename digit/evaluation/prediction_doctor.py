@@ -39,6 +39,7 @@ from digit.skeleton import HEATMAP_CELLS, JOINT_WRIST, WRISTS
 SAMPLE = 500  # frames that are looked at
 # All thresholds are chosen by eye, on files with and without mistakes.
 FEWEST_FRAMES = 5  # on which anything can be told
+LEAST_SURE = 0.1  # mean distance of hand-type probabilities from 0.5
 GAIN = 0.75  # a correction leaves at most this share of the error
 SCALE_GAIN = 0.97  # the same for another crop, whose slope must tell as well
 SCALE_SLOPE = 1.1
@@ -418,6 +419,9 @@ def _hand_type_mistakes(sample: Sample, predictions: Predictions) -> list[Mistak
     if counts.sum() < FEWEST_FRAMES:
         return []
     probability = torch.tensor(predictions.hand_type, dtype=torch.float32)
+    # A method that is never sure says nothing about the order.
+    if (probability[counts] - 0.5).abs().mean() < LEAST_SURE:
+        return []
     accuracy = []
     for tried in (probability, probability.flip(-1)):
         correct = metrics.handedness_correct(tried, truth.hand_type, counts)

@@ -209,10 +209,18 @@ def test_silent_on_networks(name, frames, tiny_run):
         "untrained": lambda: build_network("quick", pretrained=False).eval(),
         "hardly trained": lambda: load_network(tiny_run / "checkpoints/best.ckpt"),
     }
-    torch.manual_seed(0)
+    torch.manual_seed(4)
     network = networks[name]()
     found = predict_dataset(network, InterHandDataset(frames, network.image_size))
     assert diagnose_predictions(frames, found) == []
+
+
+def test_a_constant_guess_is_no_exchange_of_sides(frames, good):
+    """Of right hands alone, an undecided network that leans to the left gets all wrong."""
+    right = np.flatnonzero(frames["hand_type"] == 0)
+    undecided = np.tile([0.48, 0.53], (len(good.hand_type), 1))
+    guess = good._replace(hand_type=undecided).take(right)
+    assert diagnose_predictions(frames.take(right), guess) == []
 
 
 def test_command_names_mistakes_and_splits(tiny_root, frames, good, tmp_path, capsys):
