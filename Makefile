@@ -13,9 +13,9 @@ STRIP := $(BIN)/python -m nbstripout --keep-id --extra-keys \
 demo: .venv/lab.done        ## data, masks, training, evaluation, notebooks: minutes on a laptop
 	$(BIN)/digit demo
 
-lab: .venv/lab.done         ## JupyterLab on the project, the notebooks in notebooks/
+lab: .venv/lab.done         ## JupyterLab on the project, the notebooks in notebooks/; ARGS=--allow-root as root
 	@git rev-parse --git-dir >/dev/null 2>&1 && $(MAKE) -s filter || true
-	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks $(ARGS)
 
 filter:                     ## outputs stay out of git's diffs and commits
 	git config filter.nbstripout.clean '$(STRIP)'
