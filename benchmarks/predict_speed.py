@@ -145,7 +145,9 @@ def main() -> None:
     photos = [source.path for source in sources]
     step = max(1, len(photos) // args.count)
     photos = photos[::step][: args.count]
-    network = open_network(PredictOptions(), checkpoint=None, flip_test=False)
+    network = open_network(
+        PredictOptions(), checkpoint=None, flip_test=False, turn_test=False
+    )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "photos"
         folder.mkdir()

@@ -109,14 +109,15 @@ def plain(dataset_dir: Path, settings: Settings) -> dict:
     data = open_data(dataset_dir, settings)
     network = build_network(settings.network)
     stream = StreamSampler(
-        len(data.train_frames),
+        [len(data.train_frames)],
+        [settings.batch_size],
         settings,
         first_step=0,
         last_step=settings.steps,
         rank=0,
         world_size=1,
     )
-    positions = [position for batch in stream for position in batch]
+    positions = [position for batch in stream for _, position in batch]
     optimizer = torch.optim.Adam(network.parameters(), settings.learning_rate)
     times = []
     batches = loader(data.train_frames, settings.batch_size, sampler=positions)
