@@ -10,9 +10,12 @@ from pathlib import Path
 import cv2
 import lmdb
 import numpy as np
+import torch
 
 from digit.data.augmentation import NO_AUGMENTATION, Augmentation
+from digit.data.dataset import Batch
 from digit.data.tree import write_tree
+from digit.model.network import Prediction
 from digit.skeleton import BONES, HAND_TYPE_FLAGS, N_JOINTS
 
 FOCAL, PRINCPT = np.array([1000.0, 1100.0]), np.array([167.0, 256.0])
@@ -266,3 +269,16 @@ def write_lmdb(path: Path, values: dict[str, bytes]) -> None:
     ):
         for key, value in values.items():
             transaction.put(key.encode(), value)
+
+
+def perfect_prediction(batch: Batch) -> Prediction:
+    """What a network without fault would predict for a batch of crops."""
+    logits = torch.nn.functional.one_hot(batch.parts.long(), 33).movedim(-1, 1).float()
+    b, _, h, _ = logits.shape
+    return Prediction(
+        joints_25d=batch.joints_25d,
+        relative_root_depth=batch.relative_root_depth,
+        hand_type_logits=batch.hand_type,
+        part_logits=logits,
+        heatmaps=torch.zeros(b, 42, h // 2, h // 2),
+    )

@@ -2,26 +2,13 @@
 
 import pytest
 import torch
-from trees import FLIPPED
+from trees import FLIPPED, perfect_prediction
 
 from digit.data.dataset import InterHandDataset
 from digit.data.index import open_index
 from digit.inference.flip_test import FlipTest, mirrored, unmirrored
 from digit.model.network import Prediction, build_network
 from digit.skeleton import SWAP_LABELS
-
-
-def perfect_prediction(batch) -> Prediction:
-    """What a network without fault would predict."""
-    logits = torch.nn.functional.one_hot(batch.parts.long(), 33).movedim(-1, 1).float()
-    b, _, h, _ = logits.shape
-    return Prediction(
-        joints_25d=batch.joints_25d,
-        relative_root_depth=batch.relative_root_depth,
-        hand_type_logits=batch.hand_type,
-        part_logits=logits,
-        heatmaps=torch.zeros(b, 42, h // 2, h // 2),
-    )
 
 
 @pytest.fixture(scope="module")

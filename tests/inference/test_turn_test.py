@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from trees import perfect_prediction
 
 from digit.data.augmentation import View
 from digit.data.dataset import InterHandDataset
@@ -30,19 +31,6 @@ def crops(dataset_dir, turn_deg):
     index = open_index(dataset_dir, "train").usable()
     view = View(crop=1.6, turn_deg=turn_deg)
     return InterHandDataset(index, SIZE, view).batch(range(12))
-
-
-def perfect_prediction(batch) -> Prediction:
-    """What a network without fault would predict."""
-    logits = torch.nn.functional.one_hot(batch.parts.long(), 33).movedim(-1, 1).float()
-    b, _, h, _ = logits.shape
-    return Prediction(
-        joints_25d=batch.joints_25d,
-        relative_root_depth=batch.relative_root_depth,
-        hand_type_logits=batch.hand_type,
-        part_logits=logits,
-        heatmaps=torch.zeros(b, 42, h // 2, h // 2),
-    )
 
 
 def test_quarter_turn_is_that_of_turned_crops(tiny_root, straight):
