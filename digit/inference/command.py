@@ -297,14 +297,10 @@ def open_network(
 
             if cpu_computes_bfloat16():
                 network = InBfloat16(network)
-    if flip_test:
-        from digit.inference.flip_test import FlipTest
+    if flip_test or turn_test:
+        from digit.inference.turn_test import with_test_time_options
 
-        network = FlipTest(network)
-    if turn_test:
-        from digit.inference.turn_test import TurnTest
-
-        network = TurnTest(network)
+        network = with_test_time_options(network, flip_test, turn_test)
     return network
 
 

@@ -32,9 +32,8 @@ from digit.evaluation.protocol import protocol
 from digit.hands.model import generic_hands
 from digit.inference.assembly import Method
 from digit.inference.features import pooled_features
-from digit.inference.flip_test import FlipTest
 from digit.inference.landmark_dataset import predict_by_landmarks
-from digit.inference.turn_test import TurnTest
+from digit.inference.turn_test import with_test_time_options
 from digit.inference.views import evaluate_views
 from digit.model.checkpoints import load_network
 from digit.model.network import Prediction, optimized_for_inference
@@ -341,9 +340,7 @@ def _open_network(
         return None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = optimized_for_inference(load_network(checkpoint)).to(device)
-    if flip_test:
-        network = FlipTest(network)
-    return TurnTest(network) if turn_test else network
+    return with_test_time_options(network, flip_test, turn_test)
 
 
 def _predict_frames(

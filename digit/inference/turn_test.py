@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
 from digit.evaluation.heatmaps import heatmap_entropy
-from digit.inference.flip_test import mirrored
+from digit.inference.flip_test import FlipTest, mirrored
 from digit.model.network import Prediction
 from digit.skeleton import HEATMAP_CELLS
 
@@ -56,6 +56,15 @@ class TurnTest(torch.nn.Module):
             least_doubt = torch.where(surer, doubt, least_doubt)
             surest = chosen(surer, prediction, surest)
         return surest
+
+
+def with_test_time_options(
+    network: torch.nn.Module, flip_test: bool, turn_test: bool
+) -> torch.nn.Module:
+    """A network as it is, in a flip test, in a turn test, or a flip test in a turn test."""
+    if flip_test:
+        network = FlipTest(network)
+    return TurnTest(network) if turn_test else network
 
 
 def doubt_nats(prediction: Prediction) -> Float[Tensor, "b"]:

@@ -68,8 +68,9 @@ def train_run(run: Path) -> dict:
     pl.seed_everything(settings.seed, workers=True, verbose=False)
     network = starting_network(settings)
     data = open_data(dataset_dir, settings)
-    if data.part_warning():
-        print(f"warning: {data.part_warning()}", flush=True)
+    warning = data.part_warning()
+    if warning:
+        print(f"warning: {warning}", flush=True)
 
     # 2. Where earlier sessions left off.
     average = WeightAverage(network, settings.ema) if settings.ema else None
@@ -115,8 +116,9 @@ def check_start(dataset_dir: Path, settings: Settings) -> None:
     """
     data = open_data(dataset_dir, settings)
     check_val_has_depths(data.val_index)
-    if data.part_warning():
-        _warn(data.part_warning())
+    warning = data.part_warning()
+    if warning:
+        _warn(warning)
     check_shared_memory(settings)
     if settings.weights:
         content = read_checkpoint(settings.weights)
